@@ -1,0 +1,38 @@
+# make demo | test | check | bench | evidence       (sets up everything it needs in .venv by itself)
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench evidence clean
+
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:
+	@echo "make demo      watch a key being born: broker, Alice and Bob on this machine"
+	@echo "make test      every invariant at small size, under five minutes"
+	@echo "make check     ruff, mypy --strict, import contracts, generated documents"
+	@echo "make bench     one table of speeds beside their baselines"
+	@echo "make evidence  the long runs, resumable, at most an hour; writes docs/evidence/"
+
+$(READY): requirements.lock pyproject.toml scripts/find-python
+	@python=$$(scripts/find-python) && echo "setting up $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(RUN)/qkdlink demo
+
+test: $(READY)
+	@$(RUN)/python -m pytest -m "not evidence"
+
+check: $(READY)
+	@scripts/check
+
+bench: $(READY)
+	@$(RUN)/python -m benchmarks
+
+evidence: $(READY)
+	@$(RUN)/python -m lab.evidence
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Alice: the transmitter. What stands here, Bob could not truthfully execute."""

@@ -1,0 +1,1 @@
+"""Bob: the receiver. What stands here, Alice could not truthfully execute."""

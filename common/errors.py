@@ -1,0 +1,35 @@
+"""What can go wrong, in one tree; the message of each error is the one sentence its user reads.
+
+QkdlinkError
+├── ConfigurationError       a setting, a file or a home is not what it has to be
+├── CredentialsError         a certificate or key is missing, unreadable, expired or of somebody else
+├── LinkError                the broker, the peer or the network is not there
+├── LocalProtocolError       we broke a rule of the protocol
+└── RemoteProtocolError      they broke a rule of the protocol
+
+That nature or policy says no to a block is not an error but a value: `common.protocol.aborts.Aborted`.
+"""
+
+
+class QkdlinkError(Exception):
+    """Something the user can act upon; printed as one line, with the details under --verbose."""
+
+
+class ConfigurationError(QkdlinkError):
+    """A setting, a file or a home folder is not what it has to be."""
+
+
+class CredentialsError(QkdlinkError):
+    """A certificate, a private key or a shared secret cannot be used."""
+
+
+class LinkError(QkdlinkError):
+    """The broker, the peer or the network between them is not there."""
+
+
+class LocalProtocolError(QkdlinkError):
+    """This node was about to break a rule of the protocol; nothing was sent and nothing has changed."""
+
+
+class RemoteProtocolError(QkdlinkError):
+    """The peer broke a rule of the protocol; the message was refused and nothing has changed."""

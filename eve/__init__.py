@@ -1,0 +1,1 @@
+"""Eve: the adversary. She is spliced in, never special-cased."""

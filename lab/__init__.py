@@ -1,0 +1,1 @@
+"""The laboratory above the processes: it plans, launches and measures them."""
