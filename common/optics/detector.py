@@ -1,0 +1,156 @@
+"""Bob's receiver: a basis chosen per gate, two threshold detectors, and what real detectors add to the light.
+
+Every photon survives fibre and receiver independently and goes to detector 0 with probability (1 + V cos 2D)
+/ 2, D being the angle between its polarisation and the analyser, V = 1 - 2 * misalignment. Detectors tell a
+click from no click, nothing more. They have dark counts; after a click both are dead for a while, together,
+since one dead detector would bias the bits; in the first live gate after a click each detector that clicked
+may click again (afterpulse). Where both click, Bob tosses a secret coin: dropping double clicks would let
+Eve choose which gates count (Lim et al. 2014, section II).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigurationError, LocalProtocolError
+from common.optics.fibre import Fibre
+from common.optics.loops import Thresholds, lane_keys, measure, thresholds
+from common.optics.pulses import PulseTrain
+from common.optics.records import MOST_PULSES, DetectionRecord
+from common.optics.source import BASIS_CHOICES, check_basis_probability
+from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
+from common.randomness import ChoiceStream
+
+_LANES = 3  # light and dark counts, afterpulse of detector 0, of detector 1
+_COSINES = (1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0, -math.sqrt(0.5), 0.0, math.sqrt(0.5))
+"""cos 2D in steps of 22.5 degrees, written out so that the wrong BB84 basis gives exactly one half."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """Two equal threshold detectors behind the receiver's optics."""
+
+    efficiency: float
+    """Probability 0..1 that a photon at the receiver's input is detected: optics and detector together."""
+    dark_count_probability: float
+    """Per detector and gate, 0..1."""
+    dead_time_ns: float
+    """After a click both detectors are dead for the gates that begin within this time."""
+    afterpulse_probability: float
+    """Probability 0..1 that a detector clicks again in its first live gate after a click."""
+    clock_hz: float
+    """Gates per second."""
+
+    def __post_init__(self) -> None:
+        for name, probability in (
+            ("detector efficiency", self.efficiency),
+            ("dark count probability", self.dark_count_probability),
+            ("afterpulse probability", self.afterpulse_probability),
+        ):
+            if not 0 <= probability <= 1:
+                raise ConfigurationError(f"a {name} cannot be {probability}: it is between 0 and 1")
+        if not 0 <= self.dead_time_ns < math.inf:
+            raise ConfigurationError(f"a dead time cannot be {self.dead_time_ns} ns: it is 0 or more")
+        if not 0 < self.clock_hz < math.inf:
+            raise ConfigurationError(f"a clock cannot run at {self.clock_hz} Hz: it is more than 0")
+
+    @property
+    def dead_gates(self) -> int:
+        """Gates lost after a click: the dead time in clock periods, rounded up (rounding errors aside)."""
+        return math.ceil(self.dead_time_ns * (self.clock_hz / 1e9) - 1e-9)
+
+
+class Receiver:
+    """Bob's receiver during one block: it measures every frame of the block once, in order."""
+
+    def __init__(
+        self,
+        settings: DetectorSettings,
+        key_basis_probability: float,
+        choices: ChoiceStream,
+        nature: np.random.Generator,
+    ) -> None:
+        check_basis_probability(key_basis_probability)
+        self._settings = settings
+        self._key_basis_choices = round(key_basis_probability * BASIS_CHOICES)
+        self._choices = choices
+        self._lanes = lane_keys(nature, _LANES)
+        self._afterpulse_threshold = thresholds([settings.afterpulse_probability])[0]
+        self._memory = np.zeros(2, np.int64)
+        self._next_gate = 0
+
+    def __repr__(self) -> str:
+        return f"Receiver(next gate {self._next_gate}, redacted)"
+
+    def detect(self, train: PulseTrain) -> DetectionRecord:
+        """Measure the next frame of the block; its light is gone afterwards.
+
+        Raises LocalProtocolError where the frame does not begin at the next gate: a missing frame is missing
+        light, never attenuation.
+        """
+        if train.first_pulse != self._next_gate:
+            raise LocalProtocolError(
+                f"gate {self._next_gate} is next, but this light begins at {train.first_pulse}"
+            )
+        if train.first_pulse + len(train) > MOST_PULSES:
+            raise LocalProtocolError(f"a block has at most {MOST_PULSES} pulses")
+        count = len(train)
+        gates, bases, bits = np.empty(count, np.uint32), np.empty(count, np.uint8), np.empty(count, np.uint8)
+        clicks, double_clicks = measure(
+            train.absorb(),
+            self._choices.read(self._next_gate, count),
+            self._next_gate,
+            self._key_basis_choices,
+            click_thresholds(train.medium, self._settings),
+            self._afterpulse_threshold,
+            self._settings.dead_gates,
+            self._lanes,
+            self._memory,
+            gates,
+            bases,
+            bits,
+        )
+        self._next_gate += count
+        return DetectionRecord(
+            gates[:clicks].copy(), bases[:clicks].copy(), bits[:clicks].copy(), double_clicks
+        )
+
+
+@lru_cache(maxsize=64)
+def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
+    """Return the thresholds of one gate without memory: `uint64[2, 256, 3]` for basis, state and outcome.
+
+    The outcomes cumulate: both detectors; only detector 0 besides; only detector 1 besides.
+    """
+    by_angle = [_outcomes(fibre, settings, _COSINES[angle]) for angle in range(POLARISATIONS)]
+    table = np.empty((len(Basis), PHOTON_NUMBERS * POLARISATIONS, 3), np.uint64)
+    for basis in Basis:
+        analyser = bb84_polarisation(basis, 0)
+        for polarisation in range(POLARISATIONS):
+            table[basis, polarisation::POLARISATIONS] = by_angle[(polarisation - analyser) % POLARISATIONS]
+    table.flags.writeable = False
+    return table
+
+
+def _outcomes(fibre: Fibre, settings: DetectorSettings, cosine: float) -> NDArray[np.uint64]:
+    """Thresholds for 0..31 photons at one angle: `uint64[32, 3]`.
+
+    Dark counts first, then photons one by one: sums of products of probabilities, so that small ones keep
+    all their digits.
+    """
+    detected = fibre.transmittance * settings.efficiency
+    to_0 = detected * (1 + (1 - 2 * fibre.misalignment) * cosine) / 2
+    to_1 = detected - to_0
+    dark = settings.dark_count_probability
+    neither, only_0, only_1, both = (1 - dark) ** 2, dark * (1 - dark), dark * (1 - dark), dark**2
+    rows = []
+    for _ in range(PHOTON_NUMBERS):
+        rows.append(thresholds((both, both + only_0, both + only_0 + only_1)))
+        both += only_0 * to_1 + only_1 * to_0
+        only_0 = only_0 * (1 - to_1) + neither * to_0
+        only_1 = only_1 * (1 - to_0) + neither * to_1
+        neither *= 1 - detected
+    return np.stack(rows)

@@ -1,0 +1,97 @@
+"""What each party's hardware told it about a block of light: what was prepared, what was detected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bits import Bits
+from common.errors import LocalProtocolError
+from common.optics.loops import count_prepared
+
+type Prepared = NDArray[np.uint8]
+"""One byte per pulse: bit 0 is the key bit, bit 1 the basis (`Basis`), the bits above the class."""
+
+type Gates = NDArray[np.uint32]
+"""Indices of gates (pulses) in a block, ascending."""
+
+MOST_PULSES = 2**32
+"""A gate's index has 32 bits."""
+
+
+class PreparationRecord:
+    """Alice's record of one block: every bit, basis and intensity class that she prepared."""
+
+    def __init__(self, pulses: int, class_count: int) -> None:
+        if not 0 < pulses <= MOST_PULSES:
+            raise LocalProtocolError(f"a block has 1 to {MOST_PULSES} pulses, not {pulses}")
+        self._prepared: Prepared = np.empty(pulses, np.uint8)
+        self._counts = np.zeros(class_count, np.int64)
+        self._recorded = 0
+
+    def __repr__(self) -> str:
+        return f"PreparationRecord({self._recorded} of {len(self._prepared)} pulses, redacted)"
+
+    def append(self, prepared: Prepared) -> None:
+        """Add the next frame: `uint8[n]` as `PulseSource.emit` returned it.
+
+        Raises LocalProtocolError where it exceeds the block.
+        """
+        end = self._recorded + len(prepared)
+        if end > len(self._prepared):
+            raise LocalProtocolError(f"{end} pulses do not fit into a block of {len(self._prepared)}")
+        self._prepared[self._recorded : end] = prepared
+        count_prepared(prepared, self._counts)
+        self._recorded = end
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pulse of the block has been recorded."""
+        return self._recorded == len(self._prepared)
+
+    @property
+    def emitted(self) -> tuple[int, ...]:
+        """Pulses emitted so far, per intensity class, strongest first."""
+        return tuple(self._counts.tolist())
+
+    def at(self, gates: Gates) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return bits, bases and intensity classes of the pulses at `gates`: three `uint8[n]`.
+
+        Raises ValueError where a gate lies beyond the recorded pulses.
+        """
+        if len(gates) and not 0 <= int(gates.min()) <= int(gates.max()) < self._recorded:
+            raise ValueError(f"a gate lies outside the {self._recorded} pulses that were emitted")
+        prepared = self._prepared[gates]
+        return prepared & np.uint8(1), prepared >> np.uint8(1) & np.uint8(1), prepared >> np.uint8(2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionRecord:
+    """Bob's record of one block, or of one frame of it: the gates in which a detector clicked."""
+
+    gates: Gates
+    bases: NDArray[np.uint8] = field(repr=False)
+    """Bob's basis in each of these gates: `uint8[n]` of `Basis`."""
+    bits: Bits = field(repr=False)
+    """What he read: the detector that clicked, or his coin where both did."""
+    double_clicks: int
+
+    def __len__(self) -> int:
+        return len(self.gates)
+
+    def __repr__(self) -> str:
+        return f"DetectionRecord({len(self)} detections, {self.double_clicks} double clicks, redacted)"
+
+    @classmethod
+    def joined(cls, frames: Sequence[Self]) -> Self:
+        """Join the records of a block's frames, given in order."""
+        if not frames:
+            raise LocalProtocolError("a block has at least one frame of light")
+        return cls(
+            gates=np.concatenate([frame.gates for frame in frames]),
+            bases=np.concatenate([frame.bases for frame in frames]),
+            bits=np.concatenate([frame.bits for frame in frames]),
+            double_clicks=sum(frame.double_clicks for frame in frames),
+        )

@@ -1,0 +1,136 @@
+"""Light as bytes: a frame is sealed, so that whoever copies the message has copied nothing.
+
+A sealed frame is
+
+    version (1 byte) | sender (15, ASCII, zero-filled) | boot id (16) | counter (8) | ciphertext | tag (16)
+
+under AES-256-GCM with the key HKDF-SHA-256(seal key, salt = boot id, info = label and sender) and the
+counter as nonce. A process draws its boot id from the operating system, so neither a restart nor a second
+sender ever repeats a nonce. Associated data are the fields before the ciphertext and the caller's header.
+Inside stand the first pulse's index, the fibre's three numbers and one byte per pulse: no seed, nothing from
+which a receiver could regenerate light.
+
+Each frame opens once per process, in the order of its counter. That stands for no-cloning, which a message
+does not obey: whoever lacks the seal key has nothing, and whoever has it (the emulated optics of Alice, Bob
+and Eve) gets the light once. The boundary is this interface, not Python.
+"""
+
+import secrets
+import struct
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from common.errors import ConfigurationError, RemoteProtocolError
+from common.optics.fibre import Fibre
+from common.optics.pulses import PulseTrain
+from common.optics.states import States
+
+SEAL_KEY_BYTES = 32
+_VERSION = 1
+_ENVELOPE = struct.Struct(">B15s16sQ")
+_PREAMBLE = struct.Struct(">Qddd")
+_TAG_BYTES = 16
+_LABEL = b"qkdlink light seal 1|"
+
+_opened: dict[bytes, int] = {}
+"""Highest counter that this process has opened, per sender and boot id: light is handed out once."""
+
+
+class SealBroken(RemoteProtocolError):  # noqa: N818 - what happened, as the journal names it
+    """This is not a frame of light that belongs here: it is foreign, damaged or truncated."""
+
+
+class AlreadyOpened(SealBroken):
+    """This frame of light, or a later one of its sender, has been opened in this process: it exists once."""
+
+
+class LightSeal:
+    """Seals and opens frames of light for one process of one link."""
+
+    def __init__(self, seal_key: bytes, sender: str) -> None:
+        """Take the link's 32 secret bytes and this process's name: 1 to 15 ASCII characters, as "alice"."""
+        if len(seal_key) != SEAL_KEY_BYTES:
+            raise ConfigurationError(f"a seal key has {SEAL_KEY_BYTES} bytes, not {len(seal_key)}")
+        if not (sender.isascii() and sender.isprintable() and 0 < len(sender) <= 15):
+            raise ConfigurationError(
+                f"a sender of light is named by 1 to 15 ASCII characters, not {sender!r}"
+            )
+        self._seal_key = seal_key
+        self._sender = sender.encode().ljust(15, b"\0")
+        self._boot_id = secrets.token_bytes(16)
+        self._counter = 0
+
+    def __repr__(self) -> str:
+        return f"LightSeal({self._sender.rstrip(b'\0').decode()}, redacted)"
+
+    def seal(self, train: PulseTrain, header: bytes) -> bytes:
+        """Turn light into a sealed frame; the train is dark afterwards.
+
+        `header` travels in clear beside the frame and has to be the same when it is opened.
+        """
+        envelope = _ENVELOPE.pack(_VERSION, self._sender, self._boot_id, self._counter)
+        medium = train.medium
+        preamble = _PREAMBLE.pack(
+            train.first_pulse, medium.length_km, medium.attenuation_db_per_km, medium.misalignment
+        )
+        key = self._frame_key(self._sender, self._boot_id)
+        # AESGCM would want preamble and states in one piece, and copying a megabyte costs more than sealing it.
+        encryptor = Cipher(algorithms.AES(key), modes.GCM(_nonce(self._counter))).encryptor()
+        self._counter += 1
+        encryptor.authenticate_additional_data(envelope + header)
+        sealed = [
+            envelope,
+            encryptor.update(preamble),
+            encryptor.update(memoryview(train.absorb())),
+            encryptor.finalize(),
+        ]
+        return b"".join([*sealed, encryptor.tag])
+
+    def unseal(self, sealed: bytes, header: bytes) -> PulseTrain:
+        """Open a frame that anybody with this link's seal key has sealed.
+
+        Raises SealBroken on anything but the whole, unaltered frame with its own header, AlreadyOpened the
+        second time and where a later frame of the same sender was opened before.
+        """
+        if len(sealed) <= _ENVELOPE.size + _PREAMBLE.size + _TAG_BYTES:
+            raise SealBroken(f"a frame of light cannot be as short as {len(sealed)} bytes")
+        version, sender, boot_id, counter = _ENVELOPE.unpack_from(sealed)
+        if version != _VERSION:
+            raise SealBroken(
+                f"a frame of light of version {version} is unknown here; this is version {_VERSION}"
+            )
+        preamble, states = self._decrypt(
+            memoryview(sealed), header, self._frame_key(sender, boot_id), counter
+        )
+        first_pulse, length_km, attenuation, misalignment = _PREAMBLE.unpack(preamble)
+        if _opened.get(sender + boot_id, -1) >= counter:
+            raise AlreadyOpened("a frame of light came twice or out of its order: light exists once")
+        _opened[sender + boot_id] = counter
+        return PulseTrain(states, Fibre(length_km, attenuation, misalignment), first_pulse)
+
+    def _decrypt(self, sealed: memoryview, header: bytes, key: bytes, counter: int) -> tuple[bytes, States]:
+        """Return preamble and states; nothing leaves before the tag is verified."""
+        body, tag = sealed[_ENVELOPE.size : -_TAG_BYTES], sealed[-_TAG_BYTES:]
+        decryptor = Cipher(algorithms.AES(key), modes.GCM(_nonce(counter), bytes(tag))).decryptor()
+        decryptor.authenticate_additional_data(bytes(sealed[: _ENVELOPE.size]) + header)
+        preamble, states = decryptor.update(body[: _PREAMBLE.size]), decryptor.update(body[_PREAMBLE.size :])
+        try:
+            decryptor.finalize()
+        except InvalidTag:
+            raise SealBroken(
+                "a frame of light was damaged on its way or belongs to another link or place"
+            ) from None
+        return preamble, np.frombuffer(states, np.uint8)
+
+    def _frame_key(self, sender: bytes, boot_id: bytes) -> bytes:
+        """The AES key of one sender's boot."""
+        hkdf = HKDF(SHA256(), SEAL_KEY_BYTES, salt=boot_id, info=_LABEL + sender)
+        return hkdf.derive(self._seal_key)
+
+
+def _nonce(counter: int) -> bytes:
+    return counter.to_bytes(12, "big")
