@@ -276,8 +276,9 @@ def _sentence(error: ValidationError) -> str:
     """The first complaint about the input, as one line that names the field."""
     complaint = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in complaint["loc"] if part not in _METHODS)
-    sentence = f"keyrate input{f', {field}' if field else ''}: {_reason(complaint)}"
-    return shorten(sentence, 200)  # field names are the user's own and may hold anything
+    # Field names are the user's own: they may be long, and run over several lines.
+    where = f", {shorten(field, 60, placeholder='...')}" if field else ""
+    return f"keyrate input{where}: {_reason(complaint)}"
 
 
 def _reason(complaint: ErrorDetails) -> str:

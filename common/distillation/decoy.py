@@ -1,11 +1,12 @@
 """Decoy-state bounds: how many detections vacuum and single photons made, and how many of those erred.
 
-Eve cannot tell the intensity of a pulse, only its photon number; so the counts of all intensities are mixtures
-of the same yields, and two or three of them bound what the vacuum and the single photons contributed. Finite
-counts are moved to their unfavourable side by Hoeffding's inequality, over the total of their basis.
+Eve cannot tell the intensity of a pulse, only its photon number; so the counts of all intensities are
+mixtures of the same yields, and two or three of them bound what the vacuum and the single photons
+contributed. Finite counts are moved to their unfavourable side by Hoeffding's inequality, over the total
+of their basis.
 
-The formulas are evaluated as printed; only what they bound (events, errors) is kept from going below zero, not
-the moved counts in between.
+The formulas are evaluated as printed; only what they bound (events, errors) is kept from going below
+zero, not the moved counts in between.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Finite-key length: how many bits of a block remain secret, for the three protocols.
 
-Every length is the smooth min-entropy that the counts guarantee, less what error correction told Eve, less a
-constant for the failure probabilities; evaluated in double precision and rounded down once, at the end. It is
-computed once, for a block whose size was fixed before its light: asking again and again, and stopping when the
-answer is good, would void it.
+Every length is the smooth min-entropy that the counts guarantee, less what error correction told Eve,
+less a constant for the failure probabilities; evaluated in double precision and rounded down once, at the
+end. It is computed once, for a block whose size was fixed before its light: asking again and again, and
+stopping when the answer is good, would void it.
 """
 
 from dataclasses import dataclass
