@@ -6,8 +6,8 @@ end. It is computed once, for a block whose size was fixed before its light: ask
 stopping when the answer is good, would void it.
 """
 
-from dataclasses import dataclass
-from math import floor, log, log2, sqrt
+from dataclasses import dataclass, field
+from math import floor, inf, log, log2, sqrt
 
 from common.distillation.decoy import (
     IntensityClasses,
@@ -51,7 +51,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class KeyLength:
-    """The length of a secret key and the two bounds that it rests on."""
+    """The length of a secret key, the two bounds that it rests on, and how far it was from none."""
 
     secret_bits: int
     """Bits that may leave privacy amplification; 0 where the block cannot pay for itself."""
@@ -59,6 +59,8 @@ class KeyLength:
     """Unrounded lower bound on the key-basis detections that came from single photons, >= 0."""
     phase_error_rate: float
     """Upper bound on their phase error rate, 0..0.5; 0.5 where there is no key."""
+    balance_bits: float = field(default=-inf, compare=False)
+    """The length before rounding: below zero by what the block could not pay, -inf without single photons."""
 
 
 def two_decoy_length(statistics: Statistics, leaked_bits: int, eps_sec: float, eps_cor: float) -> KeyLength:
@@ -187,12 +189,12 @@ def _rounded_down(
     # Counts that contradict the source can push the bounds above the number of bits that exist.
     secret_bits = min(floor(length), key_bits)
     if secret_bits <= 0:
-        return _no_key(single_photon_events)
-    return KeyLength(secret_bits, single_photon_events, phase_error_rate)
+        return _no_key(single_photon_events, length)
+    return KeyLength(secret_bits, single_photon_events, phase_error_rate, length)
 
 
-def _no_key(single_photon_events: float) -> KeyLength:
-    return KeyLength(0, single_photon_events, _NO_KEY_PHASE_ERROR_RATE)
+def _no_key(single_photon_events: float, length: float = -inf) -> KeyLength:
+    return KeyLength(0, single_photon_events, _NO_KEY_PHASE_ERROR_RATE, length)
 
 
 def _require_two_decoys(intensities: tuple[float, ...]) -> None:

@@ -82,6 +82,15 @@ def test_no_key_is_zero_bits_at_phase_error_rate_one_half(length: Length, exampl
 
 
 @PROTOCOLS
+def test_the_balance_tells_by_how_many_bits_a_block_could_not_pay(length: Length, example: Statistics):
+    rich = length(example, 0)
+    poor = length(example, rich.secret_bits + 1000)
+    assert rich.secret_bits <= rich.balance_bits < rich.secret_bits + 1
+    assert -1000 <= poor.balance_bits < -999
+    assert poor.secret_bits == 0
+
+
+@PROTOCOLS
 def test_a_block_without_detections_has_no_key(length: Length, example: Statistics):
     nothing = tuple(0 for _ in example.intensities)
     empty = replace(

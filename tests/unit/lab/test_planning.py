@@ -1,0 +1,175 @@
+"""Plans: on the grid, near the optimum, the same every time, and an honest word where no key is possible."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from common.distillation.finite_key import Statistics, one_decoy_length
+from common.errors import ConfigurationError
+from common.optics.expectation import expected_statistics
+from common.optics.presets import PRESETS, preset
+from common.protocol.parameters import ProtocolName
+from lab.planning import (
+    HONEST_ABORT,
+    Plan,
+    Task,
+    furthest_distance_km,
+    plan,
+    smallest_block,
+    task_for,
+    tolerated_qber,
+)
+
+METROPOLITAN = preset("metropolitan")
+
+
+def metropolitan(
+    block_pulses: int, protocol: ProtocolName = ProtocolName.ONE_DECOY, distance_km: float = 10.0
+) -> Task:
+    return task_for(METROPOLITAN, block_pulses, protocol, distance_km)
+
+
+@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("block_pulses", [2_000_000, 50_000_000])
+def test_a_plan_is_what_both_nodes_accept_as_parameters(protocol: ProtocolName, block_pulses: int):
+    found = plan(metropolitan(block_pulses, protocol))
+    parameters = found.link_parameters()
+    assert parameters.block_pulses == block_pulses
+    assert parameters.source.key_basis_probability == found.key_basis_probability
+    assert found.expected_secret_bits > 0
+
+
+@pytest.mark.parametrize("protocol", ProtocolName)
+def test_the_same_task_gives_the_same_plan(protocol: ProtocolName):
+    assert plan(metropolitan(3_000_000, protocol)) == plan(metropolitan(3_000_000, protocol))
+
+
+def test_the_expected_key_is_that_of_the_expected_counts():
+    found = plan(metropolitan(10_000_000))
+    parameters = found.link_parameters()
+    expected = expected_statistics(
+        parameters.source, parameters.fibre, parameters.detector, parameters.key_basis_probability
+    )
+
+    def counts(rates: tuple[float, ...], qber: float = 1.0) -> tuple[int, ...]:
+        return tuple(round(10_000_000 * rate * qber) for rate in rates)
+
+    statistics = Statistics(
+        found.intensities,
+        found.probabilities,
+        counts(expected.sifted_key),
+        counts(expected.sifted_key, expected.qber_key),
+        counts(expected.sifted_test),
+        counts(expected.sifted_test, expected.qber_test),
+    )
+    length = one_decoy_length(statistics, found.expected_leaked_bits, 1e-9, 1e-15)
+    assert length.secret_bits == pytest.approx(found.expected_secret_bits, rel=1e-3)
+    assert sum(statistics.key_detections) == found.expected_sifted_bits
+
+
+def test_no_settings_of_a_coarse_search_beat_the_plan():
+    """The plan rests on a local optimiser; a search that looks everywhere must not find better."""
+    block, found = 5_000_000, plan(metropolitan(5_000_000))
+    best = 0
+    for mu1, ratio, p1, bias in product(
+        np.linspace(0.3, 1.0, 8), np.linspace(0.15, 0.6, 7), np.linspace(0.1, 0.9, 9), np.arange(76, 125, 6)
+    ):
+        p, q = round(p1 * 256) / 256, float(bias) / 128
+        fixed = replace(metropolitan(block), fixed_intensities=(float(mu1), float(mu1 * ratio)))
+        best = max(best, _expected_bits(fixed, (p, 1 - p), q))
+    assert 0 < best <= found.expected_secret_bits
+
+
+def _expected_bits(task: Task, probabilities: tuple[float, ...], bias: float) -> int:
+    mu = tuple(k for k in task.fixed_intensities if k is not None)
+    eta, e = task.fibre.transmittance * task.detector.efficiency, task.fibre.misalignment
+
+    def counts(share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        rates = [p * share * -np.expm1(-eta * k) for k, p in zip(mu, probabilities, strict=True)]
+        return tuple(round(task.block_pulses * r) for r in rates), tuple(
+            round(task.block_pulses * r * e) for r in rates
+        )
+
+    (key, key_errors), (test, test_errors) = counts(bias**2), counts((1 - bias) ** 2)
+    h = -e * np.log2(e) - (1 - e) * np.log2(1 - e)
+    statistics = Statistics(mu, probabilities, key, key_errors, test, test_errors)
+    return one_decoy_length(statistics, round(1.16 * sum(key) * h), 1e-9, 1e-15).secret_bits
+
+
+def test_published_intensities_hold_for_the_protocol_they_were_published_for():
+    assert plan(task_for(preset("gys-2004"), 10**9)).intensities == (0.48, 0.05, 0.0)
+    lim = plan(task_for(preset("lim-2014"), 10**8))
+    assert lim.intensities[2] == 2e-4
+    assert lim.intensities[0] > lim.intensities[1] > 0.05
+    assert len(plan(task_for(preset("lim-2014"), 10**8, ProtocolName.ONE_DECOY)).intensities) == 2
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_has_a_plan_at_its_own_distance(name: str):
+    assert plan(task_for(preset(name), 10**9)).expected_secret_bits > 10_000
+
+
+def test_a_longer_block_gives_more_key_per_pulse():
+    keys = [plan(metropolitan(10**exponent)).expected_secret_bits / 10**exponent for exponent in (6, 7, 8)]
+    assert keys == sorted(keys)
+
+
+def test_the_smallest_block_gives_what_was_asked_and_little_more():
+    task = metropolitan(1)
+    block = smallest_block(task, secret_bits=3000)
+    assert block is not None
+    assert plan(replace(task, block_pulses=block)).expected_secret_bits >= 3000
+    with_less = replace(task, block_pulses=round(block * 0.9))
+    assert plan(with_less).expected_secret_bits < 3000
+
+
+def test_the_furthest_distance_still_gives_a_key_and_a_little_further_does_not():
+    task = metropolitan(10_000_000)
+    distance_km = furthest_distance_km(task)
+    assert distance_km is not None
+    assert plan(metropolitan(10_000_000, distance_km=distance_km)).expected_secret_bits > 0
+    with pytest.raises(ConfigurationError):
+        plan(metropolitan(10_000_000, distance_km=distance_km + 2))
+
+
+def test_where_no_key_is_possible_the_user_learns_what_would_do():
+    with pytest.raises(ConfigurationError) as refused:
+        plan(metropolitan(1_000_000, distance_km=60.0))
+    sentence = str(refused.value)
+    assert "no key is possible with one-decoy over 60 km in a block of 1000000 pulses" in sentence
+    assert "a block of" in sentence
+    assert "a fibre of at most" in sentence
+
+
+@pytest.mark.parametrize("protocol", ProtocolName)
+def test_where_nothing_helps_the_user_learns_that_too(protocol: ProtocolName):
+    blind = replace(METROPOLITAN, misalignment=0.2)
+    with pytest.raises(ConfigurationError, match="neither a larger block nor a shorter fibre would help"):
+        plan(task_for(blind, 10**6, protocol))
+
+
+@pytest.mark.parametrize("protocol", ProtocolName)
+def test_a_block_of_one_pulse_is_refused_and_not_a_crash(protocol: ProtocolName):
+    with pytest.raises(ConfigurationError, match="no key is possible"):
+        plan(metropolitan(1, protocol))
+
+
+def test_an_honest_link_keeps_within_its_tolerated_error_rate():
+    """Exact binomial tail at the planned test size: honest aborts are rarer than HONEST_ABORT."""
+    found: Plan = plan(metropolitan(1_000_000, ProtocolName.SINGLE_PHOTON))
+    assert found.tolerated_qber is not None
+    n, e = found.expected_test_bits, found.expected_qber
+    allowed = int(found.tolerated_qber * n)
+    term, tail = (1 - e) ** n, 1.0
+    for k in range(allowed + 1):
+        tail -= term
+        term *= (n - k) / (k + 1) * e / (1 - e)
+    assert tail < HONEST_ABORT
+    assert found.expected_qber < found.tolerated_qber < 2 * found.expected_qber
+
+
+def test_nothing_is_tolerated_of_a_test_without_bits():
+    assert tolerated_qber(0.01, 0) is None
+    assert tolerated_qber(0.01, 20) is None
