@@ -1,0 +1,148 @@
+"""One classical connection, shared by the conversations of a link.
+
+It cuts the stream into frames and hands each to the conversation it names. It understands nothing else of what is
+said; a frame that cannot be read, or that belongs to no open conversation, ends the connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from common.errors import LinkError, RemoteProtocolError
+from common.wire.framing import LENGTHS, LINK_BLOCK, Received, body_length, decode
+
+_QUEUED_MESSAGES = 8
+"""Conversations alternate, so a correct peer is never more than a few messages ahead."""
+
+
+class StreamLine:
+    """The end of one conversation on a connection."""
+
+    def __init__(self, channel: "ClassicalChannel", block: int) -> None:
+        self._channel = channel
+        self._block = block
+        self._inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError] = asyncio.Queue()
+
+    async def send(self, frame: bytes) -> None:
+        """Write a frame to the connection."""
+        await self._channel.write(frame)
+
+    async def receive(self) -> Received:
+        """Wait for the next message; raises what ended the connection, or LinkError after too long a silence."""
+        received = await self._channel.within_patience(self._inbox)
+        if isinstance(received, Exception):
+            raise received
+        return received
+
+    def put(self, received: Received) -> None:
+        """Take a message from the connection; RemoteProtocolError if the peer does not wait for its turn."""
+        if self._inbox.qsize() >= _QUEUED_MESSAGES:
+            raise RemoteProtocolError(f"The peer says too much at once in block {self._block}.")
+        self._inbox.put_nowait(received)
+
+    def fail(self, error: LinkError | RemoteProtocolError) -> None:
+        """Wake whoever waits: nothing more will come."""
+        self._inbox.put_nowait(error)
+
+
+class ClassicalChannel:
+    """A connection as the link sees it; `read` runs as a task for as long as the connection lives."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, largest_body: int, patience_s: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._largest_body = largest_body
+        self._patience_s = patience_s
+        self._lines: dict[int, StreamLine] = {}
+        self._ended: LinkError | RemoteProtocolError | None = None
+        self._last_sign_of_life = asyncio.get_running_loop().time()
+        self._bytes = 0
+
+    @property
+    def bytes_exchanged(self) -> int:
+        """Bytes of frames in both directions so far."""
+        return self._bytes
+
+    def line(self, block: int = LINK_BLOCK) -> StreamLine:
+        """Open the line of one conversation."""
+        line = self._lines[block] = StreamLine(self, block)
+        if self._ended is not None:
+            line.fail(self._ended)
+        return line
+
+    def close_line(self, block: int) -> None:
+        """Forget a conversation that has ended."""
+        self._lines.pop(block, None)
+
+    def sign_of_life(self) -> None:
+        """Tell that the peer is there although it says nothing here (its light arrives, for instance)."""
+        self._last_sign_of_life = asyncio.get_running_loop().time()
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame; LinkError if the connection is gone."""
+        if self._ended is not None:
+            raise self._ended
+        try:
+            self._writer.write(frame)
+            await self._writer.drain()
+        except OSError as error:
+            raise self._end(LinkError(f"The peer's connection was lost: {_text(error)}.")) from error
+        self._bytes += len(frame)
+
+    async def read(self, on_new_block: Callable[[Received], StreamLine | None]) -> None:
+        """Hand frames to their lines until the connection ends; whoever waits is told why."""
+        try:
+            while True:
+                received = decode(await self._next_frame())
+                self.sign_of_life()
+                line = self._lines.get(received.envelope.block) or on_new_block(received)
+                if line is None:
+                    raise RemoteProtocolError(
+                        f"The peer speaks of block {received.envelope.block}, which is not open."
+                    )
+                line.put(received)
+        except asyncio.IncompleteReadError:
+            self._end(LinkError("The peer closed the connection."))
+        except OSError as error:
+            self._end(LinkError(f"The peer's connection was lost: {_text(error)}."))
+        except RemoteProtocolError as error:
+            self._end(error)
+
+    async def within_patience(
+        self, inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError]
+    ) -> Received | LinkError | RemoteProtocolError:
+        """Wait for an inbox, but not beyond the patience with a peer that shows no sign of life."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        while True:
+            deadline = max(since, self._last_sign_of_life) + self._patience_s
+            if loop.time() >= deadline:
+                return self._end(LinkError(f"The peer has been silent for {self._patience_s:g} s."))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await inbox.get()
+            except TimeoutError:
+                continue  # a sign of life may have moved the deadline
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self._end(LinkError("This node closed the connection."))
+        self._writer.close()
+
+    def _end[E: (LinkError, RemoteProtocolError)](self, error: E) -> E:
+        if self._ended is None:
+            self._ended = error
+            for line in self._lines.values():
+                line.fail(error)
+        return error
+
+    async def _next_frame(self) -> bytes:
+        lengths = await self._reader.readexactly(LENGTHS.size)
+        body = await self._reader.readexactly(body_length(lengths, self._largest_body))
+        self._bytes += len(lengths) + len(body)
+        return lengths + body
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

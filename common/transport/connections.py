@@ -1,0 +1,239 @@
+"""Connections that exist only when each end has accepted the other.
+
+In TLS 1.3 the dialler cannot see at the handshake whether the listener will have its certificate, and the
+listener compares names only afterwards. So the first application byte is the listener's ACCEPTED; until it
+has arrived, `dial` does not return, and a refusal has one place where it can show.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import NamedTuple, cast
+
+from common.errors import CredentialsError, LinkError
+from common.transport.refusals import explain
+from common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
+from common.trust.credentials import NodeCredentials
+
+ACCEPTED = b"\x06"
+"""What the listener says once it has checked the dialler's name (ASCII's "acknowledge")."""
+
+READ_LIMIT_BYTES = 4 * 1024 * 1024
+"""How much is buffered before the peer is made to wait; a single message may be larger."""
+
+HANDSHAKE_TIMEOUT_S = 10.0
+SHUTDOWN_TIMEOUT_S = 2.0
+MAX_HANDSHAKES = 16
+"""Handshakes at a time; beyond that the oldest is dropped, so that strangers cannot keep the peer out."""
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence, seconds between probes, probes: a vanished peer is noticed after a minute."""
+
+
+class Connection(NamedTuple):
+    """A TLS connection whose peer is known, and who it is."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    peer: PeerIdentity
+
+    async def close(self) -> None:
+        """Say goodbye and close; does not fail if the peer is gone."""
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+
+type OnConnection = Callable[[Connection], Awaitable[None]]
+type OnRefused = Callable[[str], None]
+
+
+async def dial(
+    host: str, port: int, credentials: NodeCredentials, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
+) -> Connection:
+    """Connect to the node called `peer_name` and wait until it has accepted us.
+
+    Raises CredentialsError if either end refuses the other's certificate, LinkError if nobody answers, the
+    network fails, or `timeout_s` seconds have passed.
+    """
+    _refuse_namesake(credentials, peer_name)
+    where = f"{peer_name} at {_address(host, port)}"
+    context = dialler_context(credentials)
+    with ExitStack() as line:
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(
+                    host,
+                    port,
+                    ssl=context,
+                    server_hostname=peer_name,
+                    limit=READ_LIMIT_BYTES,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+                )
+                line.callback(_abort, writer)
+                _set_options(writer)
+                peer = check_peer(writer.get_extra_info("ssl_object"), peer_name, credentials.name)
+                await _await_acceptance(reader, credentials)
+        except (CredentialsError, LinkError) as refusal:
+            raise type(refusal)(f"{where}: {refusal}") from refusal
+        except OSError as error:
+            raise explain(error, where, in_handshake=True) from error
+        line.pop_all()
+    return Connection(reader, writer, peer)
+
+
+@asynccontextmanager
+async def listen(
+    host: str,
+    port: int,
+    credentials: NodeCredentials,
+    peer_name: str,
+    on_connection: OnConnection,
+    on_refused: OnRefused,
+) -> AsyncIterator[int]:
+    """Accept the node called `peer_name`, and nobody else, for as long as the context lasts.
+
+    Yields the port, which matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
+    its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
+    the event loop's exception handler. Each refused one is told to `on_refused` in a sentence. Leaving the
+    context cancels all. Raises CredentialsError if our own credentials cannot be used, LinkError if the
+    address cannot be listened at.
+    """
+    _refuse_namesake(credentials, peer_name)
+    entrance = _Entrance(credentials, peer_name, on_connection, on_refused)
+    try:
+        server = await asyncio.start_server(entrance.arrived, host, port, limit=READ_LIMIT_BYTES)
+    except OSError as error:
+        raise _cannot_listen(_address(host, port), error) from error
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await entrance.close()
+        server.abort_clients()
+        await server.wait_closed()
+
+
+class _Entrance:
+    """Where strangers wait: TLS, then the name, and only then the listener's ACCEPTED."""
+
+    def __init__(
+        self,
+        credentials: NodeCredentials,
+        peer_name: str,
+        on_connection: OnConnection,
+        on_refused: OnRefused,
+    ) -> None:
+        self._context = listener_context(credentials)
+        self._own_name = credentials.name
+        self._peer_name = peer_name
+        self._on_connection = on_connection
+        self._on_refused = on_refused
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], str] = {}
+
+    def arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin with a new TCP connection, before a single byte of it has been read.
+
+        Whatever the plain-text reader took up would be lost to TLS; called within `connection_made`, the
+        pause comes before the event loop has begun to read.
+        """
+        cast("asyncio.Transport", writer.transport).pause_reading()
+        if len(self._handshakes) >= MAX_HANDSHAKES:
+            self._drop_oldest()
+        where = _address(*writer.get_extra_info("peername")[:2])
+        task = asyncio.create_task(self._serve(reader, writer, where), name=f"connection from {where}")
+        self._handshakes[task] = where
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Cancel every handshake and every connection, and wait for their ends."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
+        with ExitStack() as line:
+            line.callback(_abort, writer)
+            try:
+                peer = await self._admit(writer)
+            except CredentialsError as refusal:
+                self._on_refused(f"{where}: {refusal}")
+                return
+            except OSError as error:
+                self._on_refused(str(explain(error, where, in_handshake=True)))
+                return
+            connection = Connection(reader, writer, peer)
+            await self._on_connection(connection)
+            await connection.close()
+
+    async def _admit(self, writer: asyncio.StreamWriter) -> PeerIdentity:
+        _set_options(writer)
+        await writer.start_tls(
+            self._context,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
+        peer = check_peer(writer.get_extra_info("ssl_object"), self._peer_name, self._own_name)
+        self._handshakes.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
+        writer.write(ACCEPTED)
+        return peer
+
+    def _drop_oldest(self) -> None:
+        task, where = next(iter(self._handshakes.items()))
+        del self._handshakes[task]
+        task.cancel()
+        self._on_refused(f"{where}: dropped, the oldest of {MAX_HANDSHAKES} unfinished handshakes")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._handshakes.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            message = f"{task.get_name()} failed"
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
+async def _await_acceptance(reader: asyncio.StreamReader, credentials: NodeCredentials) -> None:
+    try:
+        answer = await reader.readexactly(len(ACCEPTED))
+    except (EOFError, ConnectionError) as error:
+        raise CredentialsError(
+            f"the peer closed the line on seeing our certificate ({credentials.files.certificate}): "
+            "its journal says why"
+        ) from error
+    if answer != ACCEPTED:
+        raise LinkError("what answers there is not a qkdlink node")
+
+
+def _refuse_namesake(credentials: NodeCredentials, peer_name: str) -> None:
+    if credentials.name == peer_name:
+        raise CredentialsError(
+            f'this node and its peer are both called "{peer_name}": each needs a name of its own'
+        )
+
+
+def _cannot_listen(address: str, error: OSError) -> LinkError:
+    if error.errno == errno.EADDRINUSE:
+        return LinkError(f"cannot listen at {address}: another program has taken this port")
+    return LinkError(f"cannot listen at {address}: {error.strerror or error}")
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()  # looked up late, because start_tls replaces the transport
+
+
+def _set_options(writer: asyncio.StreamWriter) -> None:
+    line: socket.socket = writer.get_extra_info("socket")
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):  # macOS names the first one otherwise and keeps its own default
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

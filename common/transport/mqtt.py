@@ -1,0 +1,166 @@
+"""The broker as a node sees it: publish, subscribe, and come back after a loss. Only this file knows aiomqtt.
+
+A broker that cannot be reached at the start is the node's error. One that is lost later is waited for: what was in
+flight is lost (the light channel notices by its own numbers), and subscriptions are renewed.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiomqtt
+
+from common.errors import LinkError
+from common.transport.addresses import Address
+
+_QUEUED_DELIVERIES = 256
+_CONNECT_TIMEOUT_S = 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
+_KEEPALIVE_S = 15
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAccess:
+    """How to reach the broker, and as whom."""
+
+    address: Address
+    client_id: str
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message from the broker."""
+
+    payload: bytes
+    retained: bool
+
+
+class Subscription:
+    """The messages of one topic, in the broker's order; what nobody takes in time is dropped and counted."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.dropped = 0
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue(_QUEUED_DELIVERIES)
+
+    def put(self, delivery: Delivery) -> None:
+        """Queue a delivery, or count it as dropped."""
+        try:
+            self._queue.put_nowait(delivery)
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def get(self) -> Delivery:
+        """Wait for the next delivery."""
+        return await self._queue.get()
+
+
+class Bus:
+    """A connection to the broker that renews itself; open one with `connect`."""
+
+    def __init__(self, access: BrokerAccess) -> None:
+        self._access = access
+        self._subscriptions: dict[str, Subscription] = {}
+        self._client: aiomqtt.Client | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where the broker listens."""
+        return self._access.address
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message to the broker (QoS 1: returns when the broker has it); LinkError if it is not there."""
+        if self._client is None:
+            raise LinkError(f"The broker at {self.address} is gone; waiting for it to come back.")
+        try:
+            await self._client.publish(topic, payload, qos=1, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise LinkError(f"The broker at {self.address} did not take a message: {error}.") from error
+
+    async def subscribe(self, topic: str) -> Subscription:
+        """Receive a topic from now on; one subscription per topic."""
+        subscription = self._subscriptions[topic] = Subscription(topic)
+        if self._client is not None:
+            await self._client.subscribe(topic, qos=1)
+        return subscription
+
+    async def serve(self, client: aiomqtt.Client) -> None:
+        """Deliver what the broker sends until it is lost; MqttError then."""
+        self._client = client
+        try:
+            for topic in self._subscriptions:
+                await client.subscribe(topic, qos=1)
+            async for message in client.messages:
+                subscription = self._subscriptions.get(message.topic.value)
+                if subscription is not None and isinstance(message.payload, bytes):
+                    subscription.put(Delivery(message.payload, bool(message.retain)))
+        finally:
+            self._client = None
+
+    def client(self) -> aiomqtt.Client:
+        """Prepare a client for one connection."""
+        access = self._access
+        return aiomqtt.Client(
+            access.address.host,
+            access.address.port,
+            identifier=access.client_id,
+            tls_context=access.tls,
+            timeout=_CONNECT_TIMEOUT_S,
+            keepalive=_KEEPALIVE_S,
+            max_inflight_messages=64,
+        )
+
+
+@asynccontextmanager
+async def connect(access: BrokerAccess) -> AsyncIterator[Bus]:
+    """Connect to the broker, and stay connected while the context is open.
+
+    Raises LinkError at the start if the broker is not there; afterwards a lost broker is waited for.
+    """
+    bus = Bus(access)
+    first = bus.client()
+    try:
+        await first.__aenter__()
+    except (aiomqtt.MqttError, OSError) as error:
+        raise LinkError(
+            f"There is no MQTT broker at {access.address} ({_reason(error)}): start one, or name another in [broker]."
+        ) from error
+    serving = asyncio.create_task(_stay_connected(bus, first), name="broker")
+    await asyncio.sleep(0)
+    try:
+        yield bus
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _stay_connected(bus: Bus, first: aiomqtt.Client) -> None:
+    client, entered, pause = first, True, _FIRST_PAUSE_S
+    while True:
+        try:
+            if not entered:
+                await client.__aenter__()
+            pause = _FIRST_PAUSE_S
+            try:
+                await bus.serve(client)
+            finally:
+                await _leave(client)
+        except (aiomqtt.MqttError, OSError):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        client, entered = bus.client(), False
+
+
+async def _leave(client: aiomqtt.Client) -> None:
+    try:
+        await client.__aexit__(None, None, None)
+    except aiomqtt.MqttError:
+        return  # it was lost, which is why we leave
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.removeprefix("[Errno 111] ").rstrip(".").lower()

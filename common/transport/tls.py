@@ -1,0 +1,102 @@
+"""TLS 1.3 with certificates on both ends: who is trusted, and whose name the peer must carry.
+
+Python checks the server's name for a client, but never the client's name for a server: any certificate of the
+authority would do. `check_peer` compares the name on both ends, before any application byte. Nothing is
+resumed: a session ticket would outlive the credentials (and, later, the key) that it was made with. Contexts
+are made here and not by `ssl.create_default_context`, which believes the system's authorities and honours
+SSLKEYLOGFILE.
+"""
+
+import ssl
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from common.errors import CredentialsError
+from common.trust.certificates import dns_names, fingerprint, purposes
+from common.trust.credentials import NodeCredentials
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """Who is at the other end, as its certificate says and our authority vouches."""
+
+    name: str
+    certificate_der: bytes = field(repr=False)
+    fingerprint: str
+    """SHA-256 of the certificate (DER), 64 hexadecimal digits."""
+
+
+def dialler_context(credentials: NodeCredentials) -> ssl.SSLContext:
+    """Return the context of the end that dials; the name to expect goes into `server_hostname`.
+
+    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = True
+    context.hostname_checks_common_name = False
+    return _mutual(context, credentials)
+
+
+def listener_context(credentials: NodeCredentials) -> ssl.SSLContext:
+    """Return the context of the end that listens: only a certificate of our authority gets in.
+
+    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    return _mutual(context, credentials)
+
+
+def check_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket, expected_name: str, own_name: str) -> PeerIdentity:
+    """Return who is at the other end of a finished handshake; to be called on both ends.
+
+    Raises CredentialsError, saying what is wrong, unless the line is fresh TLS 1.3 and the peer's certificate
+    carries `expected_name`, does not carry `own_name` (a line that leads back to us), and is meant for the
+    peer's end.
+    """
+    der = ssl_object.getpeercert(binary_form=True)
+    if ssl_object.version() != "TLSv1.3" or ssl_object.session_reused or der is None:
+        raise CredentialsError("the line is not a fresh TLS 1.3 session with a certificate")
+    names, meant_for = _read(der)
+    whose = ", ".join(f'"{name}"' for name in names) or "no name"
+    if own_name in names:
+        raise CredentialsError(
+            f"the peer's certificate is for {whose}: the line leads back to this very node"
+        )
+    if expected_name not in names:
+        raise CredentialsError(
+            f'the peer\'s certificate is for {whose}, but this node expects "{expected_name}"'
+        )
+    if _purpose_of_peer(ssl_object) not in meant_for:
+        raise CredentialsError(f'the certificate of "{expected_name}" is not meant for its end of a TLS line')
+    return PeerIdentity(expected_name, der, fingerprint(der))
+
+
+def _mutual(context: ssl.SSLContext, credentials: NodeCredentials) -> ssl.SSLContext:
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    credentials.check_unchanged()
+    try:
+        context.load_cert_chain(credentials.files.certificate, credentials.files.private_key)
+    except OSError as error:
+        raise CredentialsError(
+            f"{credentials.files.certificate} and {credentials.files.private_key} cannot be used: {error}"
+        ) from error
+    context.load_verify_locations(cadata=credentials.authority_der)
+    return context
+
+
+def _read(certificate_der: bytes) -> tuple[tuple[str, ...], frozenset[x509.ObjectIdentifier]]:
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        return dns_names(certificate), purposes(certificate)
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise CredentialsError(f"the peer's certificate cannot be read: {error}") from error
+
+
+def _purpose_of_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.CLIENT_AUTH if ssl_object.server_side else ExtendedKeyUsageOID.SERVER_AUTH

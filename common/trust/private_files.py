@@ -1,0 +1,99 @@
+"""Files that are secret from their first byte, never half-written and never overwritten.
+
+A file is created with its final mode (there is no moment at which others could open it), filled and flushed
+under a temporary name, and only then given its own: a full disk or a crash leaves the old state. The name is
+given by a hard link, because a rename would silently replace a key that somebody made in the meantime.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.errors import CredentialsError
+
+SECRET_MODE = 0o600
+PUBLIC_MODE = 0o644
+FOLDER_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to be: its place, its bytes, and its mode (less the process's umask)."""
+
+    path: Path
+    data: bytes = field(repr=False)
+    mode: int = SECRET_MODE
+
+
+@contextmanager
+def private_folder(folder: Path) -> Iterator[Path]:
+    """Make `folder` and every missing parent with mode 0700; if the body fails they are removed again.
+
+    A folder that exists already is used as it is. Raises CredentialsError where a folder cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    with ExitStack() as made:
+        for path in reversed(missing):
+            try:
+                path.mkdir(FOLDER_MODE)
+            except OSError as error:
+                raise CredentialsError(f"cannot make the folder {path}: {error.strerror}") from error
+            made.callback(_remove_if_empty, path)
+        yield folder
+        made.pop_all()
+
+
+def write_new(*files: NewFile) -> None:
+    """Write all the files or none of them.
+
+    Raises CredentialsError if one of them exists or cannot be written; then nothing has changed on disk.
+    """
+    with ExitStack() as staged, ExitStack() as placed:
+        temporaries = [_stage(file, staged) for file in files]
+        for file, temporary in zip(files, temporaries, strict=True):
+            _place(file.path, temporary, placed)
+        for folder in {file.path.parent for file in files}:
+            _flush_folder(folder)
+        placed.pop_all()
+
+
+def _stage(file: NewFile, staged: ExitStack) -> Path:
+    temporary = file.path.with_name(f".{file.path.name}.{secrets.token_hex(8)}")
+    staged.callback(temporary.unlink, missing_ok=True)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(file.data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise CredentialsError(f"cannot write {file.path}: {error.strerror}; nothing was written") from error
+    return temporary
+
+
+def _place(path: Path, temporary: Path, placed: ExitStack) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise CredentialsError(
+            f"{path} exists and is never overwritten: move it away first if it is to be replaced"
+        ) from error
+    except OSError as error:
+        raise CredentialsError(f"cannot write {path}: {error.strerror}; nothing was written") from error
+    placed.callback(path.unlink, missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
