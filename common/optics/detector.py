@@ -46,12 +46,12 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         for name, probability in (
-            ("detector efficiency", self.efficiency),
-            ("dark count probability", self.dark_count_probability),
-            ("afterpulse probability", self.afterpulse_probability),
+            ("a detector efficiency", self.efficiency),
+            ("a dark count probability", self.dark_count_probability),
+            ("an afterpulse probability", self.afterpulse_probability),
         ):
             if not 0 <= probability <= 1:
-                raise ConfigurationError(f"a {name} cannot be {probability}: it is between 0 and 1")
+                raise ConfigurationError(f"{name} cannot be {probability}: it is between 0 and 1")
         if not 0 <= self.dead_time_ns < math.inf:
             raise ConfigurationError(f"a dead time cannot be {self.dead_time_ns} ns: it is 0 or more")
         if not 0 < self.clock_hz < math.inf:

@@ -78,7 +78,7 @@ class LightSeal:
             train.first_pulse, medium.length_km, medium.attenuation_db_per_km, medium.misalignment
         )
         key = self._frame_key(self._sender, self._boot_id)
-        # AESGCM would want preamble and states in one piece, and copying a megabyte costs more than sealing it.
+        # AESGCM wants preamble and states in one piece, and copying a megabyte costs more than sealing it.
         encryptor = Cipher(algorithms.AES(key), modes.GCM(_nonce(self._counter))).encryptor()
         self._counter += 1
         encryptor.authenticate_additional_data(envelope + header)
