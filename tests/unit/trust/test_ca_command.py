@@ -1,0 +1,61 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import ConfigurationError, CredentialsError
+from common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink import ca
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(ca.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_three_commands_make_a_link_that_loads(tmp_path: Path) -> None:
+    run("init", "--home", tmp_path / "link", "--name", "lab-authority")
+    for node in ("alice", "bob"):
+        told = run("issue", node, "--home", tmp_path / "link", "--host", "127.0.0.1", "--days", "30")
+        credentials = NodeCredentials.load(
+            CredentialFiles.in_folder(tmp_path / "link" / node), node, datetime.now(UTC)
+        )
+        assert credentials.fingerprint in told
+
+
+def test_show_tells_what_an_operator_compares(home: Path) -> None:
+    table = run("show", home / "alice" / "certificate.pem")
+    for expected in ("CN=alice", "CN=qkdlink-authority", "qkd.example.org", "127.0.0.1", "UTC"):
+        assert expected in table
+
+
+def test_show_lists_a_whole_home_as_json(home: Path) -> None:
+    shown = json.loads(run("show", "--home", home, "--json"))
+    by_file = {Path(entry["file"]).parent.name: entry for entry in shown}
+    assert set(by_file) >= {"ca", "alice", "bob"}
+    assert by_file["ca"]["is_authority"]
+    alice = by_file["alice"]
+    assert alice["names"][0] == "alice"
+    assert alice["issuer"] == "CN=qkdlink-authority"
+    assert alice["fingerprint"] in run("show", home / "alice" / "certificate.pem")
+    assert alice["begins"] < alice["ends"]
+
+
+def test_show_never_shows_a_private_key(home: Path) -> None:
+    with pytest.raises(CredentialsError, match="is not a certificate"):
+        run("show", home / "alice" / "private-key.pem")
+
+
+def test_show_without_anything_to_show_says_what_to_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name certificate files"):
+        run("show")
+    with pytest.raises(ConfigurationError, match="has no certificates"):
+        run("show", "--home", tmp_path)
+
+
+def test_issuing_without_an_authority_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="does not exist"):
+        run("issue", "alice", "--home", tmp_path)
