@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiomqtt
 
@@ -27,6 +27,8 @@ class BrokerAccess:
 
     address: Address
     client_id: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
 
 
@@ -107,6 +109,8 @@ class Bus:
             access.address.host,
             access.address.port,
             identifier=access.client_id,
+            username=access.username,
+            password=access.password,
             tls_context=access.tls,
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=_KEEPALIVE_S,

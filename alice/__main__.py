@@ -1,0 +1,8 @@
+"""`python -m alice --config FILE`: Alice's node."""
+
+from alice.settings import AliceSettings
+from alice.station import run
+from common.node.station import main
+
+if __name__ == "__main__":
+    main("alice", AliceSettings, run)

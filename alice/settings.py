@@ -1,0 +1,22 @@
+"""What Alice's node is told beyond what every node is told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from common.node.settings import NodeSettings
+
+
+class AliceSettings(NodeSettings):
+    """Configuration of `python -m alice`."""
+
+    blocks: Annotated[int, Field(ge=0)] = 0
+    """How many blocks to attempt before ending; 0 means until told to stop."""
+    blocks_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
+    """Light of the next block is sent while this one is distilled."""
+    frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**18
+    """Pulses per frame of light, one byte each."""
+    frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    """Frames sent and not yet receipted."""
+    light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    """How long a frame's receipt is waited for."""

@@ -1,0 +1,220 @@
+"""The left column: a key block from light to secret key, as Alice lives it. Bob's column is `bob/steps.py`."""
+
+from typing import Protocol
+
+from common.bits import pack, unpack
+from common.distillation.amplification import amplification_seed_bits
+from common.distillation.amplification import amplify as amplify_key
+from common.distillation.estimation import estimate
+from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
+from common.distillation.reconciliation.efficiency import parity_budget
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.schedule import schedule
+from common.distillation.sifting import sift as sift_bits
+from common.distillation.stages import (
+    Counts,
+    Estimate,
+    ReconciledKey,
+    SecretKey,
+    SiftedKey,
+    VerifiedKey,
+    count_classes,
+)
+from common.distillation.verification import (
+    surplus_leak_bits,
+    verification_seed_bytes,
+    verification_tag,
+    verification_tag_bits,
+)
+from common.errors import RemoteProtocolError
+from common.optics.records import PreparationRecord
+from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
+from common.protocol.block import Block
+from common.protocol.deposit import Deposit
+from common.protocol.key_length import secret_length
+from common.randomness import Choice
+from common.wire.attachments import decode_gates, decode_integers, encode_classes
+from common.wire.messages import (
+    AmplificationSeed,
+    BasisAnnouncement,
+    BlockAccepted,
+    Confirmation,
+    DetectionAnnouncement,
+    LightEnded,
+    OpenBlock,
+    ParityAnswers,
+    ParityQuestions,
+    ReconciliationEnded,
+    ReconciliationOpened,
+    TestBits,
+    VerificationHash,
+    Verified,
+)
+
+
+class Transmitter(Protocol):
+    """Alice's apparatus: the source and its outlet."""
+
+    def frames(self, pulses: int) -> int:
+        """How many frames carry a block of so many pulses."""
+
+    async def transmit(self, block: Block) -> PreparationRecord:
+        """Send the light of a block and remember how it was prepared; LightLost if it does not get through."""
+
+
+async def distil(transmitter: Transmitter, deposit: Deposit, block: Block) -> SecretKey | Aborted:
+    """One block, seven stages."""
+    try:
+        prepared = await transmit(transmitter, block)
+        sifted = await sift(prepared, block)
+        estimated = await estimate_errors(sifted, block)
+        reconciled = await reconcile(sifted, block)
+        verified = await verify(reconciled, block)
+        secret = await amplify(verified, estimated, block)
+        return await confirm(secret, deposit, block)
+    except BlockRefused as refused:
+        return refused.aborted
+
+
+async def transmit(transmitter: Transmitter, block: Block) -> PreparationRecord:
+    """Send the light: the number of pulses is fixed before the first frame."""
+    pulses = block.parameters.block_pulses
+    await block.say(OpenBlock(pulses=pulses, frames=transmitter.frames(pulses)))
+    await block.expect(BlockAccepted)
+    block.opened(pulses)
+    try:
+        prepared = await transmitter.transmit(block)
+    except LightLost as lost:
+        await block.abort(AbortReason.LIGHT_LOST, str(lost))
+    await block.say(LightEnded())
+    block.reached("transmit")
+    return prepared
+
+
+async def sift(prepared: PreparationRecord, block: Block) -> SiftedKey:
+    """Announce bases and intensities, but only once Bob has sealed his complete announcement."""
+    announced = await block.expect(DetectionAnnouncement)
+    await block.expect_checkpoint()
+    count = announced.detections
+    gates = await block.read(decode_gates, announced.gaps, count, block.parameters.block_pulses)
+    bob_bases = await block.read(unpack, announced.bases, count)
+    bits, bases, classes = prepared.at(gates)
+    matched = bases == bob_bases
+    sifted = sift_bits(bits[matched], bases[matched], classes[matched], block.parameters.class_count)
+    detected = count_classes(classes, block.parameters.class_count)
+    block.account.detections = count
+    block.account.sifted(sifted, prepared.emitted, detected)
+    await block.say(
+        BasisAnnouncement(
+            sifted=int(matched.sum()),
+            matched=pack(matched),
+            classes=encode_classes(classes[matched], block.parameters.class_count),
+            emitted=prepared.emitted,
+            detected=detected,
+        )
+    )
+    await block.say_checkpoint()
+    block.reached("sift")
+    return sifted
+
+
+async def estimate_errors(sifted: SiftedKey, block: Block) -> Estimate:
+    """Compare the test basis, after Bob has shown his bits of it."""
+    bob_shows = await block.expect(TestBits)
+    bob_bits = await block.read(unpack, bob_shows.bits, len(sifted.test_bits))
+    await block.say(TestBits(bits=pack(sifted.test_bits)))
+    estimated = estimate(sifted, bob_bits)
+    block.account.estimated(estimated)
+    block.reached("estimate")
+    return estimated
+
+
+async def reconcile(sifted: SiftedKey, block: Block) -> ReconciledKey:
+    """Answer Bob's parity questions, count every one, and stop at the block's budget."""
+    opened = await block.expect(ReconciliationOpened)
+    length = len(sifted.key_bits)
+    plan = await block.read(schedule, length, opened.expected_qber)
+    answerer = await block.read(
+        Answerer, sifted.key_bits, plan, opened.shuffle_seed, parity_budget(length, opened.expected_qber)
+    )
+    exchanges = 0
+    while isinstance(said := await block.expect_either(ParityQuestions, ReconciliationEnded), ParityQuestions):
+        await block.say(await _answer(answerer, said, block))
+        exchanges += 1
+    await block.expect_checkpoint()
+    _check_counts(said, answerer.disclosed_bits, sifted.key_detections)
+    reconciled = ReconciledKey(sifted.key_bits, said.key_errors, answerer.disclosed_bits)
+    block.account.reconciled(reconciled, exchanges)
+    block.reached("reconcile")
+    return reconciled
+
+
+async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
+    """Show a universal hash under a key that is drawn only now."""
+    length, eps_cor = len(reconciled.bits), block.parameters.eps_cor
+    seed = block.choices(Choice.VERIFICATION).bytes(verification_seed_bytes(length, eps_cor))
+    tag = await block.compute(verification_tag, reconciled.bits, seed, eps_cor)
+    await block.say(VerificationHash(disclosed_parities=reconciled.leaked_bits, seed=seed, tag=tag))
+    await block.expect(Verified)
+    surplus = surplus_leak_bits(verification_tag_bits(length, eps_cor), eps_cor)
+    block.account.leaked_bits = reconciled.leaked_bits + surplus
+    block.reached("verify")
+    return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
+
+
+async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:
+    """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
+    length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    if length.secret_bits == 0:
+        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.phase_error_rate))
+    seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8
+    seed = block.choices(Choice.AMPLIFICATION).bytes(seed_bytes)
+    await block.say(AmplificationSeed(secret_bits=length.secret_bits, seed=seed))
+    await block.say_checkpoint()
+    secret = await block.compute(amplify_key, verified, seed, length.secret_bits)
+    block.reached("amplify")
+    return secret
+
+
+async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKey:
+    """Store, then confirm; the key is available once Bob's confirmation is verified."""
+    confirmed = await block.expect(Confirmation)
+    await block.expect_checkpoint()
+    if confirmed.secret_bits != secret.secret_bits:
+        raise RemoteProtocolError("Bob confirmed a key of another length.")
+    await deposit.hold(block.id, secret)
+    await block.say(Confirmation(secret_bits=secret.secret_bits))
+    await block.say_checkpoint()
+    await deposit.release(block.id)
+    block.reached("confirm")
+    return secret
+
+
+async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
+    try:
+        parities = await block.read(lambda: answerer.answer(_questions(asked)))
+    except BudgetExhausted as exhausted:
+        await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
+    return ParityAnswers(count=len(parities), parities=pack(parities))
+
+
+def _questions(asked: ParityQuestions) -> Questions:
+    return Questions(asked.pass_index, decode_integers(asked.starts), decode_integers(asked.ends))
+
+
+def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Counts) -> None:
+    if ended.disclosed_parities != answered:
+        raise RemoteProtocolError(
+            f"Bob counts {ended.disclosed_parities} disclosed parities, Alice answered {answered}."
+        )
+    if len(ended.key_errors) != len(key_detections) or any(
+        errors > bits for errors, bits in zip(ended.key_errors, key_detections, strict=True)
+    ):
+        raise RemoteProtocolError("Bob reports more corrected errors than there are bits.")
+
+
+def _too_short(verified: VerifiedKey, phase_error_rate: float) -> str:
+    return (
+        f"the bound leaves no secret bit of {len(verified.bits)} sifted ones: {verified.leaked_bits} were disclosed"
+        f" and the phase error rate is at most {phase_error_rate:.1%}"
+    )

@@ -1,0 +1,184 @@
+"""Bob's apparatus: the inlet and the detectors. Frames go in, detections come out, and the light is gone.
+
+A frame is taken once and in its place. Whatever is wrong with one has a name (`FrameFault`), is journalled, and is
+never counted as attenuation: a frame that does not belong here is refused and changes nothing, a frame that is missing
+voids its block.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from common.errors import LinkError
+from common.journal.events import Event, LightFault, LightProgress
+from common.optics.detector import Receiver
+from common.optics.records import DetectionRecord
+from common.optics.seal import LightSeal, SealBroken
+from common.protocol.aborts import LightLost
+from common.protocol.block import Block
+from common.randomness import Choice, Nature
+from common.transport.mqtt import Bus, Delivery, Subscription
+from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
+
+_TOLD_FAULTS = 3
+"""Faults of one kind told one by one in a block; the rest is told as a number when the block ends."""
+
+
+@dataclass(slots=True)
+class _Reception:
+    """The light of one block, while it arrives."""
+
+    block: Block
+    frames: int
+    detectors: Receiver
+    records: list[DetectionRecord] = field(default_factory=list)
+    next_frame: int = 0
+    missing: set[int] = field(default_factory=set)
+    first_missing: int | None = None
+    out_of_order: bool = False
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class MqttReceiver:
+    """Takes sealed frames from the broker and measures them; `listen` runs as a task."""
+
+    def __init__(  # noqa: PLR0913 - an apparatus is wired up once, by name
+        self,
+        *,
+        bus: Bus,
+        light: Subscription,
+        receipts_topic: str,
+        seal: LightSeal,
+        tell: Callable[[Event], None],
+        patience_s: float,
+    ) -> None:
+        self._bus = bus
+        self._light = light
+        self._receipts_topic = receipts_topic
+        self._seal = seal
+        self._tell = tell
+        self._patience_s = patience_s
+        self._receptions: dict[tuple[str, int], _Reception] = {}
+        self._faults: Counter[FrameFault] = Counter()
+        self.on_light: Callable[[], None] = lambda: None
+        """Called for every good frame: the peer is alive although it says nothing on the classical line."""
+
+    async def open(self, block: Block, frames: int) -> None:
+        """Turn the detectors on for a block."""
+        detectors = Receiver(
+            block.parameters.detector,
+            block.parameters.key_basis_probability,
+            block.choices(Choice.MEASUREMENTS),
+            block.randomness.nature(Nature.DETECTORS, block.id.number),
+        )
+        self._receptions[block.id.session, block.id.number] = _Reception(block, frames, detectors)
+
+    async def finish(self, block: Block) -> DetectionRecord:
+        """Join what was detected; LightLost unless every frame of the block came, once and in its place."""
+        reception = self._receptions[block.id.session, block.id.number]
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await reception.complete.wait()
+        except TimeoutError:
+            self._miss(reception, reception.frames)
+        finally:
+            self.close(block)
+        if reception.first_missing is not None:
+            raise LightLost(_missing_sentence(reception))
+        return DetectionRecord.joined(reception.records)
+
+    def close(self, block: Block) -> None:
+        """Turn the detectors off: light of this block is foreign from now on."""
+        self._receptions.pop((block.id.session, block.id.number), None)
+        self._tell_the_rest()
+
+    async def listen(self) -> None:
+        """Take frames for as long as the node lives."""
+        while True:
+            delivery = await self._light.get()
+            try:
+                await self._take(delivery)
+            except FrameRefused as refused:
+                self._fault(refused.fault, refused.detail)
+
+    async def _take(self, delivery: Delivery) -> None:
+        if delivery.retained:
+            raise FrameRefused(FrameFault.RETAINED, "the broker kept it; light is never kept")
+        header, associated, sealed = split(delivery.payload)
+        reception = self._receptions.get((header.session, header.block))
+        if reception is None or header.link != reception.block.id.link or header.frames != reception.frames:
+            raise FrameRefused(
+                FrameFault.FOREIGN, f"it names block {header.block}, for which no light is expected"
+            )
+        self._check_place(header, reception)
+        await self._measure(header, associated, sealed, reception)
+        self.on_light()
+        await self._receipt(header)
+
+    def _check_place(self, header: FrameHeader, reception: _Reception) -> None:
+        if header.sequence in reception.missing:
+            reception.missing.discard(header.sequence)
+            reception.out_of_order = True
+            raise FrameRefused(FrameFault.REORDERED, f"frame {header.sequence} came after a later one")
+        if header.sequence < reception.next_frame:
+            raise FrameRefused(FrameFault.REPEATED, f"frame {header.sequence} was here before")
+        if header.sequence >= reception.frames:
+            raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} of {reception.frames} cannot be")
+
+    async def _measure(
+        self, header: FrameHeader, associated: bytes, sealed: bytes, reception: _Reception
+    ) -> None:
+        """Open the seal and let the light fall on the detectors; only a frame of ours can void the block."""
+        block = reception.block
+        try:
+            train = await block.compute(self._seal.unseal, sealed, associated)
+        except SealBroken as broken:
+            raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
+        if len(train) != header.pulses or train.first_pulse != header.first_pulse:
+            raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} holds {len(train)} pulses")
+        if header.sequence > reception.next_frame:
+            self._miss(reception, header.sequence)
+        if reception.first_missing is None:
+            reception.records.append(await block.compute(reception.detectors.detect, train))
+        reception.next_frame = header.sequence + 1
+        block.tell(
+            LightProgress(
+                block_id=str(block.id), number=block.id.number, pulses=header.first_pulse + header.pulses
+            )
+        )
+        if reception.next_frame == reception.frames:
+            reception.complete.set()
+
+    def _miss(self, reception: _Reception, upto: int) -> None:
+        """Note the frames before `upto` as missing: this block's light is void."""
+        gap = range(reception.next_frame, upto)
+        if gap and reception.first_missing is None:
+            reception.first_missing = gap.start
+        reception.missing.update(gap)
+        reception.next_frame = max(reception.next_frame, upto)
+        for frame in gap:
+            self._fault(FrameFault.LOST, f"frame {frame} of {reception.frames} did not come")
+
+    async def _receipt(self, header: FrameHeader) -> None:
+        try:
+            await self._bus.publish(self._receipts_topic, header.receipt.encode())
+        except LinkError:
+            return  # the sender will notice by himself that the broker is gone
+
+    def _fault(self, fault: FrameFault, detail: str) -> None:
+        self._faults[fault] += 1
+        if self._faults[fault] <= _TOLD_FAULTS:
+            self._tell(LightFault(fault=fault, detail=detail, frames=1))
+
+    def _tell_the_rest(self) -> None:
+        for fault, count in self._faults.items():
+            if count > _TOLD_FAULTS:
+                self._tell(LightFault(fault=fault, detail="more of the same", frames=count - _TOLD_FAULTS))
+        self._faults.clear()
+
+
+def _missing_sentence(reception: _Reception) -> str:
+    if reception.out_of_order:
+        return f"frame {reception.first_missing} of {reception.frames} came out of order"
+    return f"frame {reception.first_missing} of {reception.frames} was lost"

@@ -1,0 +1,16 @@
+"""What Bob's node is told beyond what every node is told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from common.node.settings import NodeSettings
+
+
+class BobSettings(NodeSettings):
+    """Configuration of `python -m bob`."""
+
+    most_blocks_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    """Blocks that Alice may have open at a time."""
+    light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    """How long a frame that Alice says she has sent is waited for."""

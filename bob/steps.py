@@ -1,0 +1,244 @@
+"""The right column: a key block from light to secret key, as Bob lives it. Alice's column is `alice/steps.py`."""
+
+from typing import Protocol
+
+import numpy as np
+
+from common.bits import pack, unpack
+from common.distillation.amplification import amplification_seed_bits
+from common.distillation.amplification import amplify as amplify_key
+from common.distillation.estimation import estimate, starting_qber
+from common.distillation.reconciliation.cascade import Corrector
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.schedule import schedule
+from common.distillation.sifting import sift as sift_bits
+from common.distillation.stages import (
+    Estimate,
+    ReconciledKey,
+    SecretKey,
+    SiftedKey,
+    VerifiedKey,
+    count_classes,
+)
+from common.distillation.verification import (
+    surplus_leak_bits,
+    verification_seed_bytes,
+    verification_tag,
+    verification_tag_bits,
+)
+from common.errors import RemoteProtocolError
+from common.optics.records import DetectionRecord
+from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
+from common.protocol.block import Block
+from common.protocol.deposit import Deposit
+from common.protocol.key_length import best_case, qber_is_tolerated, secret_length
+from common.randomness import Choice
+from common.wire.attachments import decode_classes, encode_gates, encode_integers
+from common.wire.messages import (
+    AmplificationSeed,
+    BasisAnnouncement,
+    BlockAccepted,
+    Confirmation,
+    DetectionAnnouncement,
+    LightEnded,
+    OpenBlock,
+    ParityAnswers,
+    ParityQuestions,
+    ReconciliationEnded,
+    ReconciliationOpened,
+    TestBits,
+    VerificationHash,
+    Verified,
+)
+
+_SHUFFLE_SEED_BYTES = 32
+
+
+class Receiver(Protocol):
+    """Bob's apparatus: the inlet and the detectors."""
+
+    async def open(self, block: Block, frames: int) -> None:
+        """Turn the detectors on for a block of so many frames."""
+
+    async def finish(self, block: Block) -> DetectionRecord:
+        """Everything that was detected; LightLost unless every frame of the block came through."""
+
+
+async def distil(receiver: Receiver, deposit: Deposit, block: Block) -> SecretKey | Aborted:
+    """One block, seven stages."""
+    try:
+        detected = await transmit(receiver, block)
+        sifted = await sift(detected, block)
+        estimated = await estimate_errors(sifted, block)
+        reconciled = await reconcile(sifted, estimated, block)
+        verified = await verify(reconciled, block)
+        secret = await amplify(verified, estimated, block)
+        return await confirm(secret, deposit, block)
+    except BlockRefused as refused:
+        return refused.aborted
+
+
+async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
+    """Detect the light of the whole block; a missing frame voids it and is never taken for loss."""
+    opened = await block.expect(OpenBlock)
+    if opened.pulses != block.parameters.block_pulses:
+        raise RemoteProtocolError(
+            f"Alice opened a block of {opened.pulses} pulses; {block.parameters.block_pulses} are agreed."
+        )
+    await receiver.open(block, opened.frames)
+    await block.say(BlockAccepted())
+    block.opened(opened.pulses)
+    await block.expect(LightEnded)
+    try:
+        detected = await receiver.finish(block)
+    except LightLost as lost:
+        await block.abort(AbortReason.LIGHT_LOST, str(lost))
+    block.account.detections = len(detected.gates)
+    block.reached("transmit")
+    return detected
+
+
+async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
+    """Announce every detection and its basis, once, sealed; then learn which of them count."""
+    count, class_count = len(detected.gates), block.parameters.class_count
+    if count == 0:
+        await block.abort(AbortReason.TOO_FEW_DETECTIONS, "no gate clicked")
+    await block.say(
+        DetectionAnnouncement(
+            detections=count,
+            gaps=await block.compute(encode_gates, detected.gates),
+            bases=pack(detected.bases),
+        )
+    )
+    await block.say_checkpoint()
+    announced = await block.expect(BasisAnnouncement)
+    await block.expect_checkpoint()
+    matched = (await block.read(unpack, announced.matched, count)).astype(np.bool_)
+    if (
+        announced.sifted != matched.sum()
+        or not len(announced.emitted) == len(announced.detected) == class_count
+    ):
+        raise RemoteProtocolError("Alice's announcement contradicts itself.")
+    classes = await block.read(decode_classes, announced.classes, announced.sifted, class_count)
+    sifted = sift_bits(detected.bits[matched], detected.bases[matched], classes, class_count)
+    block.account.sifted(sifted, announced.emitted, announced.detected)
+    block.reached("sift")
+    return sifted
+
+
+async def estimate_errors(sifted: SiftedKey, block: Block) -> Estimate:
+    """Show the test basis, compare it with Alice's, and give up early what cannot become a key."""
+    await block.say(TestBits(bits=pack(sifted.test_bits)))
+    alice_shows = await block.expect(TestBits)
+    alice_bits = await block.read(unpack, alice_shows.bits, len(sifted.test_bits))
+    estimated = estimate(sifted, alice_bits)
+    block.account.estimated(estimated)
+    if not qber_is_tolerated(block.parameters, estimated):
+        await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
+    if best_case(block.parameters, estimated).secret_bits == 0:
+        await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
+    block.reached("estimate")
+    return estimated
+
+
+async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> ReconciledKey:
+    """Ask Alice for parities and correct every difference."""
+    qber = starting_qber(estimated, block.parameters.expected_qber)
+    seed = block.choices(Choice.RECONCILIATION).bytes(_SHUFFLE_SEED_BYTES)
+    await block.say(ReconciliationOpened(shuffle_seed=seed, expected_qber=qber))
+    plan = schedule(len(sifted.key_bits), qber)
+    corrector = await block.compute(Corrector, sifted.key_bits, plan, seed)
+    exchanges = 0
+    while (questions := await block.compute(corrector.questions)) is not None:
+        await _ask(corrector, questions, block)
+        exchanges += 1
+    wrong = corrector.bits != sifted.key_bits
+    key_errors = count_classes(sifted.key_classes[wrong], sifted.class_count)
+    await block.say(ReconciliationEnded(disclosed_parities=corrector.disclosed_bits, key_errors=key_errors))
+    await block.say_checkpoint()
+    reconciled = ReconciledKey(corrector.bits, key_errors, corrector.disclosed_bits)
+    block.account.reconciled(reconciled, exchanges)
+    block.reached("reconcile")
+    return reconciled
+
+
+async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
+    """Compare Alice's universal hash with ours."""
+    length, eps_cor = len(reconciled.bits), block.parameters.eps_cor
+    shown = await block.expect(VerificationHash)
+    if shown.disclosed_parities != reconciled.leaked_bits:
+        raise RemoteProtocolError(
+            f"Alice answered {shown.disclosed_parities} parities, Bob received {reconciled.leaked_bits}."
+        )
+    if len(shown.seed) != verification_seed_bytes(length, eps_cor):
+        raise RemoteProtocolError("Alice's verification seed has the wrong length.")
+    tag = await block.read(verification_tag, reconciled.bits, shown.seed, eps_cor)
+    if tag != shown.tag:
+        await block.abort(AbortReason.VERIFICATION_FAILED, "the reconciled keys are not the same")
+    await block.say(Verified())
+    surplus = surplus_leak_bits(verification_tag_bits(length, eps_cor), eps_cor)
+    block.account.leaked_bits = reconciled.leaked_bits + surplus
+    block.reached("verify")
+    return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
+
+
+async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:
+    """Shorten the key with Alice's seed, never to more than our own bound allows."""
+    announced = await block.expect(AmplificationSeed)
+    await block.expect_checkpoint()
+    length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    if announced.secret_bits > length.secret_bits:
+        await block.abort(
+            AbortReason.LENGTHS_DISAGREE,
+            f"Alice claims {announced.secret_bits} secret bits, Bob's bound is {length.secret_bits}",
+        )
+    if len(announced.seed) != (amplification_seed_bits(len(verified.bits), announced.secret_bits) + 7) // 8:
+        raise RemoteProtocolError("Alice's amplification seed has the wrong length.")
+    secret = await block.read(amplify_key, verified, announced.seed, announced.secret_bits)
+    block.reached("amplify")
+    return secret
+
+
+async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKey:
+    """Store, then confirm; the key is available once Alice's confirmation is verified."""
+    await deposit.hold(block.id, secret)
+    await block.say(Confirmation(secret_bits=secret.secret_bits))
+    await block.say_checkpoint()
+    confirmed = await block.expect(Confirmation)
+    await block.expect_checkpoint()
+    if confirmed.secret_bits != secret.secret_bits:
+        raise RemoteProtocolError("Alice confirmed a key of another length.")
+    await deposit.release(block.id)
+    block.reached("confirm")
+    return secret
+
+
+async def _ask(corrector: Corrector, questions: Questions, block: Block) -> None:
+    await block.say(
+        ParityQuestions(
+            pass_index=questions.pass_index,
+            starts=encode_integers(questions.starts),
+            ends=encode_integers(questions.ends),
+        )
+    )
+    answers = await block.expect(ParityAnswers)
+    if answers.count != len(questions.starts):
+        raise RemoteProtocolError(
+            f"Alice answered {answers.count} of {len(questions.starts)} parity questions."
+        )
+    await block.compute(corrector.receive, await block.read(unpack, answers.parities, answers.count))
+
+
+def _qber_sentence(estimated: Estimate, block: Block) -> str:
+    if estimated.qber_test is None:
+        return "not a single test bit was detected"
+    return f"the test basis shows {estimated.qber_test:.2%} errors, {block.parameters.tolerated_qber:.2%} are tolerated"
+
+
+def _hopeless_sentence(estimated: Estimate) -> str:
+    if estimated.qber_test is None:
+        return "not a single test bit was detected"
+    return (
+        f"{sum(estimated.key_detections)} sifted bits with {estimated.qber_test:.2%} errors in the test basis"
+        " cannot make a key of this block's size"
+    )

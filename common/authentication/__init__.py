@@ -1,0 +1,1 @@
+"""Tags over transcripts: one file per scheme, behind one small interface."""

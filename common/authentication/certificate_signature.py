@@ -1,0 +1,42 @@
+"""Checkpoints of bootstrap blocks: signed by the key that the node's certificate vouches for.
+
+What is signed: a label, both certificates' fingerprints, the place, and SHA-256 of the transcript. The fingerprints
+tie the tag to the two ends of this TLS connection: a signature made towards one peer is worth nothing to another.
+It is computational, and it has to hold only until the block is confirmed: breaking it later opens nothing.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.authentication.transcript import Transcript
+
+_LABEL = b"qkdlink checkpoint signature v1\0"
+_PLACE = struct.Struct(">BB")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSignature:
+    """One connection's scheme: our private key signs, the peer's certificate verifies."""
+
+    sign: Callable[[bytes], bytes]
+    verify_peer: Callable[[bytes, bytes], bool]
+    fingerprints: tuple[bytes, bytes]
+    """SHA-256 of Alice's and of Bob's certificate, in this order on both sides."""
+
+    @property
+    def name(self) -> str:
+        """The scheme's name."""
+        return "certificate-signature"
+
+    def tag(self, speaker: int, position: int, transcript: Transcript) -> bytes:
+        """Sign the transcript at this place."""
+        return self.sign(self._statement(speaker, position, transcript))
+
+    def verify(self, speaker: int, position: int, transcript: Transcript, tag: bytes) -> bool:
+        """Whether the peer's certificate key signed this transcript at this place."""
+        return self.verify_peer(self._statement(speaker, position, transcript), tag)
+
+    def _statement(self, speaker: int, position: int, transcript: Transcript) -> bytes:
+        place = _PLACE.pack(speaker, position)
+        return b"".join([_LABEL, *self.fingerprints, place, transcript.sha256()])

@@ -1,0 +1,39 @@
+"""Everything said in one block, in order and in both directions, as one party saw it."""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+
+_ENTRY = struct.Struct(">BQ")
+
+
+class Transcript:
+    """An append-only record; each entry is its speaker and its length (9 bytes), then the frame itself.
+
+    The lengths make the concatenation unambiguous: two different conversations never have the same bytes.
+    """
+
+    def __init__(self, heading: bytes) -> None:
+        self._parts: list[bytes] = []
+        self._digest = hashlib.sha256()
+        self._add(heading)
+
+    def append(self, speaker: int, frame: bytes) -> None:
+        """Record a frame said by `speaker` (0 Alice, 1 Bob)."""
+        self._add(_ENTRY.pack(speaker, len(frame)))
+        self._add(frame)
+
+    def parts(self) -> Iterator[bytes]:
+        """All bytes so far, in order: what an information-theoretic tag has to run over."""
+        return iter(self._parts)
+
+    def sha256(self) -> bytes:
+        """SHA-256 over all bytes so far: what a signature or a computational MAC may run over."""
+        return self._digest.copy().digest()
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def _add(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._digest.update(part)

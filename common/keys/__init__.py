@@ -1,0 +1,1 @@
+"""What keys are called and what may be told of them: pure, without material."""

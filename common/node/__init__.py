@@ -1,0 +1,1 @@
+"""The shell of a station: settings, link upkeep, journal. Here clocks tick and sockets open."""

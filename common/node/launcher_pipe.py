@@ -1,0 +1,59 @@
+"""What a node tells its launcher alone, over an inherited pipe: events, and a fingerprint of its keys.
+
+The fingerprint is a running SHA-256 over the keys of confirmed blocks in the order of their numbers. It never
+crosses a wire, a broker or a log; a node that was not started by a launcher has none.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.distillation.stages import SecretKey
+from common.journal.events import Entry
+
+
+class Fingerprint:
+    """Running SHA-256 over blocks' keys, in order, although blocks may end out of order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._next = 1
+        self._waiting: dict[int, bytes] = {}
+
+    def settle(self, number: int, key: SecretKey | None) -> None:
+        """Enter the outcome of a block: its key, or None if it has none."""
+        self._waiting[number] = key.material if key else b""
+        while self._next in self._waiting:
+            self._hash.update(self._waiting.pop(self._next))
+            self._next += 1
+
+    def hexdigest(self) -> str:
+        """Return the fingerprint so far."""
+        return self._hash.hexdigest()
+
+
+@dataclass(slots=True)
+class LauncherPipe:
+    """The write end of the pipe; without one, everything said here is forgotten."""
+
+    file: int | None
+    _fingerprint: Fingerprint = field(default_factory=Fingerprint)
+
+    def event(self, entry: Entry) -> None:
+        """Pass on an event of the journal."""
+        self._write({"entry": entry.model_dump(mode="json")})
+
+    def settle(self, number: int, key: SecretKey | None) -> None:
+        """Enter the outcome of a block and tell the fingerprint so far."""
+        if self.file is not None:
+            self._fingerprint.settle(number, key)
+            self._write({"fingerprint": self._fingerprint.hexdigest()})
+
+    def _write(self, report: dict[str, Any]) -> None:
+        if self.file is not None:
+            try:
+                os.write(self.file, json.dumps(report).encode() + b"\n")
+            except BrokenPipeError:
+                self.file = None  # the launcher is gone; its end is told by a signal

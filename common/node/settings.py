@@ -1,0 +1,143 @@
+"""What a node is told in its configuration file; read once, at the start, and unknown keys are errors.
+
+Paths are relative to the folder of the file. Every key can be overridden by an environment variable, such as
+`QKDLINK_BROKER__ADDRESS` for `broker.address`. There is no seed among them: secrets of a node come from the
+operating system.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from common.errors import ConfigurationError
+from common.keys.identifiers import Name
+from common.optics.seal import SEAL_KEY_BYTES
+from common.protocol.parameters import LinkParameters
+from common.transport.addresses import Address
+
+CONFIGURATION_FILE = "node.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class ClassicalSettings(_Section):
+    """The classical channel: Alice dials, Bob listens."""
+
+    address: Address
+    """Where Bob listens: what he binds, and what Alice dials."""
+    patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
+    """How long a silent peer is waited for."""
+
+
+class BrokerSettings(_Section):
+    """The broker that stands in for the quantum channel."""
+
+    address: Address
+    username: str | None = None
+    """As whom to log in, where the broker has an access list."""
+    password_file: Path | None = None
+
+
+class CredentialSettings(_Section):
+    """Files that say who this node is and whom it believes; 0600 where they are secret."""
+
+    certificate: Path = Path("certificate.pem")
+    private_key: Path = Path("private-key.pem")
+    authority: Path = Path("authority.pem")
+    light_seal: Path = Path("light-seal.key")
+    """The key of the emulated optics of this link, the same file at Alice, Bob and Eve."""
+
+
+class NodeSettings(BaseSettings):
+    """What every node is told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="QKDLINK_", env_nested_delimiter="__"
+    )
+
+    link: Name
+    node: Name
+    peer: Name
+    classical: ClassicalSettings
+    broker: BrokerSettings
+    parameters: LinkParameters
+    credentials: CredentialSettings = CredentialSettings()
+    journal: Path = Path("journal.jsonl")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, and nothing else have a say."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
+    """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no configuration file {file}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The configuration file {file} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"The configuration file {file} is not TOML: {error}.") from error
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault of a model in words: which key, and what is wrong with it."""
+    fault = error.errors(include_url=False, include_input=True)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"'{key}', which is not a key here"
+        case "missing":
+            return f"nothing of '{key}', which is required"
+        case _:
+            subject = f"'{key}' = {fault['input']!r}" if key else "something inconsistent"
+            return f"{subject}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def read_secret_line(path: Path, what: str) -> str:
+    """Read a secret that stands alone in a file; ConfigurationError unless only its owner can read it."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The {what} {path} cannot be read; make the link's home anew.") from error
+    if mode & 0o077:
+        raise ConfigurationError(f"The {what} {path} is open to others: run 'chmod 600 {path}'.")
+    return text
+
+
+def read_seal_key(path: Path) -> bytes:
+    """Read the 32 bytes that seal the light of this link; ConfigurationError unless the file holds just these."""
+    text = read_secret_line(path, "light seal")
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != SEAL_KEY_BYTES:
+        raise ConfigurationError(
+            f"The light seal {path} does not hold {SEAL_KEY_BYTES} bytes in hexadecimal; make the link's home anew."
+        )
+    return key

@@ -1,0 +1,81 @@
+"""What a stage needs to know of the block it works on: identity, parameters, conversation, randomness, computing."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from common.errors import RemoteProtocolError
+from common.journal.events import BlockOpened, Event, StageReached
+from common.keys.identifiers import BlockId
+from common.protocol.aborts import AbortReason
+from common.protocol.account import Account
+from common.protocol.conversation import BlockConversation
+from common.protocol.parameters import LinkParameters
+from common.randomness import Choice, ChoiceStream, Randomness
+from common.wire.messages import Message
+
+
+class Compute(Protocol):
+    """Runs a numeric kernel beside the event loop; in tests, right here."""
+
+    def __call__[**P, R](
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[R]:
+        """Run `function` and wait for its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block as one party lives it."""
+
+    id: BlockId
+    parameters: LinkParameters
+    conversation: BlockConversation
+    randomness: Randomness
+    compute: Compute
+    tell: Callable[[Event], None]
+    account: Account
+
+    async def say(self, message: Message) -> None:
+        """Say a message of this block."""
+        await self.conversation.say(message)
+
+    async def expect[M: Message](self, kind: type[M]) -> M:
+        """Wait for the peer's message of this block."""
+        return await self.conversation.expect(kind)
+
+    async def expect_either[M: Message, N: Message](self, one: type[M], other: type[N]) -> M | N:
+        """Wait for the peer's message of either type."""
+        return await self.conversation.expect_either(one, other)
+
+    async def say_checkpoint(self) -> None:
+        """Tag everything said so far."""
+        await self.conversation.say_checkpoint()
+
+    async def expect_checkpoint(self) -> None:
+        """Wait for the peer's tag over everything said so far."""
+        await self.conversation.expect_checkpoint()
+
+    async def abort(self, reason: AbortReason, detail: str) -> NoReturn:
+        """End the block without a key."""
+        await self.conversation.abort(reason, detail)
+
+    def choices(self, purpose: Choice) -> ChoiceStream:
+        """Secret choices for one purpose in this block, drawn now."""
+        return self.randomness.choices(purpose, self.id.number)
+
+    async def read[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a kernel on what the peer sent; its ValueError is the peer's fault."""
+        try:
+            return await self.compute(function, *args, **kwargs)
+        except ValueError as error:
+            raise RemoteProtocolError(f"The peer's message makes no sense: {error}.") from error
+
+    def opened(self, pulses: int) -> None:
+        """Tell that light begins."""
+        self.account.pulses = pulses
+        self.tell(BlockOpened(block_id=str(self.id), number=self.id.number, pulses=pulses))
+
+    def reached(self, stage: str) -> None:
+        """Tell that the block has left a stage."""
+        self.tell(StageReached(block_id=str(self.id), number=self.id.number, stage=stage))

@@ -1,0 +1,197 @@
+"""The one mechanism that enforces order: every message, ours and theirs, is held against the table.
+
+A conversation knows no cryptography (the scheme does), no physics and no socket: it numbers and checks what is said,
+keeps the transcript, and moves from phase to phase. An illegal message changes nothing: ours is a
+LocalProtocolError before a byte is sent, theirs a RemoteProtocolError.
+"""
+
+from dataclasses import dataclass
+from typing import NoReturn, Protocol, cast
+
+from common.authentication.scheme import CheckpointScheme
+from common.authentication.transcript import Transcript
+from common.errors import LocalProtocolError, RemoteProtocolError
+from common.protocol.aborts import Aborted, AbortReason, BlockRefused
+from common.protocol.phases import BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, Phase, Table
+from common.protocol.roles import Role
+from common.wire.framing import Envelope, Received, encode
+from common.wire.messages import Abort, Checkpoint, Message
+
+MOST_CHECKPOINTS = 8
+"""Tags cost key bits, so a block has few: six on its straight course, never more than eight."""
+
+
+class Line(Protocol):
+    """What carries the frames of one conversation, in order, in both directions."""
+
+    async def send(self, frame: bytes) -> None:
+        """Hand a frame over to the peer's side of this conversation."""
+
+    async def receive(self) -> Received:
+        """Wait for the peer's next message of this conversation; RemoteProtocolError if it is malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which conversation this is: the session, and the block or `LINK_BLOCK`."""
+
+    link: str
+    session: str
+    block: int
+
+    @property
+    def heading(self) -> bytes:
+        """What every tag of this conversation is bound to."""
+        return f"qkdlink transcript v1|{self.link}|{self.session}|{self.block}".encode()
+
+
+class Conversation:
+    """One party's end of one conversation."""
+
+    def __init__(self, role: Role, table: Table, first_phase: Phase, place: Place, line: Line) -> None:
+        self.role = role
+        self.phase = first_phase
+        self.place = place
+        self.transcript = Transcript(place.heading)
+        self._table = table
+        self._line = line
+        self._said = {Role.ALICE: 0, Role.BOB: 0}
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may be said."""
+        return self.phase in FINAL_PHASES
+
+    async def say(self, message: Message) -> None:
+        """Send a message, if the table lets us say it now; LocalProtocolError otherwise."""
+        following = self._table.get((self.phase, Move(self.role, type(message))))
+        if following is None:
+            raise LocalProtocolError(
+                f"{self.role.label} may not say {_name(type(message))} in phase {self.phase}."
+            )
+        frame = encode(Envelope(self.place.session, self.place.block, self._said[self.role], message))
+        self._record(self.role, frame, following)
+        await self._line.send(frame)
+
+    async def hear(self) -> Message:
+        """Wait for the peer's next message; RemoteProtocolError, and no change, unless it is legal now."""
+        received = await self._line.receive()
+        following = self._judge(received.envelope)
+        self._record(self.role.peer, received.frame, following)
+        return received.envelope.message
+
+    async def expect[M: Message](self, kind: type[M]) -> M:
+        """Wait for a message of one type; RemoteProtocolError if the peer says anything else, legal or not."""
+        message = await self.hear()
+        if not isinstance(message, kind):
+            raise self._out_of_place(message, kind)
+        return message
+
+    async def expect_either[M: Message, N: Message](self, one: type[M], other: type[N]) -> M | N:
+        """Wait for a message of either type."""
+        message = await self.hear()
+        if not isinstance(message, (one, other)):
+            raise self._out_of_place(message, one)
+        return message
+
+    def _out_of_place(self, message: Message, kind: type[Message]) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            f"{self.role.peer.label} said {_name(type(message))} where {_name(kind)} was due."
+        )
+
+    def _judge(self, envelope: Envelope) -> Phase:
+        speaker = self.role.peer
+        if (envelope.session, envelope.block) != (self.place.session, self.place.block):
+            raise RemoteProtocolError(
+                f"{speaker.label} sent a message of another session or block (block {envelope.block})."
+            )
+        if envelope.sequence != self._said[speaker]:
+            raise RemoteProtocolError(
+                f"{speaker.label} sent message {envelope.sequence} where {self._said[speaker]} was due:"
+                " one was lost, repeated or reordered."
+            )
+        following = self._table.get((self.phase, Move(speaker, type(envelope.message))))
+        if following is None:
+            raise RemoteProtocolError(
+                f"{speaker.label} may not say {_name(type(envelope.message))} in phase {self.phase}."
+            )
+        return following
+
+    def _record(self, speaker: Role, frame: bytes, following: Phase) -> None:
+        self.transcript.append(speaker, frame)
+        self._said[speaker] += 1
+        self.phase = following
+
+
+_PEER_ABORTS = frozenset({BlockPhase.ALICE_ABORTS, BlockPhase.BOB_ABORTS})
+
+
+class BlockConversation(Conversation):
+    """A block's conversation: checkpoints over its transcript, and aborts that both sides settle."""
+
+    def __init__(self, role: Role, place: Place, line: Line, scheme: CheckpointScheme) -> None:
+        super().__init__(role, BLOCK_TABLE, BlockPhase.NEW, place, line)
+        self._scheme = scheme
+        self._checkpoints = 0
+
+    async def hear(self) -> Message:
+        """Wait for the peer's next message; an abort is settled and leaves by BlockRefused."""
+        message = await super().hear()
+        if isinstance(message, Abort) and self.phase in _PEER_ABORTS:
+            await self._agree_to(message)
+        return message
+
+    async def say_checkpoint(self) -> None:
+        """Tag everything said so far and send the tag."""
+        position = self._next_position()
+        tag = self._scheme.tag(self.role, position, self.transcript)
+        await self.say(Checkpoint(position=position, scheme=self._scheme.name, tag=tag))
+        self._checkpoints += 1
+
+    async def expect_checkpoint(self) -> None:
+        """Wait for the peer's tag over everything said so far; RemoteProtocolError unless it is right."""
+        received = await self._line.receive()
+        following = self._judge(received.envelope)
+        checkpoint = received.envelope.message
+        if not isinstance(checkpoint, Checkpoint):
+            raise self._out_of_place(checkpoint, Checkpoint)
+        self._verify(checkpoint)
+        self._record(self.role.peer, received.frame, following)
+        self._checkpoints += 1
+
+    async def abort(self, reason: AbortReason, detail: str) -> NoReturn:
+        """End the block without a key, settle it with the peer, and leave by BlockRefused."""
+        await self.say(Abort(reason=reason, detail=detail))
+        await self.say_checkpoint()
+        await self.expect(Abort)
+        await self.expect_checkpoint()
+        raise BlockRefused(Aborted(reason, detail, by_peer=False))
+
+    async def _agree_to(self, abort: Abort) -> NoReturn:
+        await self.expect_checkpoint()
+        await self.say(Abort(reason=abort.reason, detail=abort.detail))
+        await self.say_checkpoint()
+        raise BlockRefused(Aborted(abort.reason, abort.detail, by_peer=True))
+
+    def _verify(self, checkpoint: Checkpoint) -> None:
+        speaker = self.role.peer
+        if checkpoint.scheme != self._scheme.name:
+            raise RemoteProtocolError(
+                f"{speaker.label} authenticates with {checkpoint.scheme}, this node with {self._scheme.name}."
+            )
+        if checkpoint.position != self._next_position() or not self._scheme.verify(
+            speaker, checkpoint.position, self.transcript, checkpoint.tag
+        ):
+            raise RemoteProtocolError(
+                f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
+                " what arrived here."
+            )
+
+    def _next_position(self) -> int:
+        if self._checkpoints == MOST_CHECKPOINTS:
+            raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
+        return self._checkpoints
+
+
+def _name(kind: type[Message]) -> str:
+    return cast(str, kind.model_fields["type"].default)

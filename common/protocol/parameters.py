@@ -1,0 +1,105 @@
+"""What both nodes have to agree on before light: compared field by field when they greet each other."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import ConfigurationError, RemoteProtocolError
+from common.optics.detector import DetectorSettings
+from common.optics.fibre import Fibre
+from common.optics.source import Source
+
+type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+type Epsilon = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+LARGEST_BLOCK = 2**32
+_CLASSES = {"single-photon": 1, "one-decoy": 2, "two-decoy": 3}
+
+
+class ProtocolName(StrEnum):
+    """The three protocols: how the single photons are told from the rest."""
+
+    ONE_DECOY = "one-decoy"
+    """BB84 with one decoy intensity; Rusca et al., APL 112, 171104 (2018)."""
+    TWO_DECOY = "two-decoy"
+    """BB84 with two decoy intensities; Lim et al., PRA 89, 022307 (2014)."""
+    SINGLE_PHOTON = "single-photon"
+    """BB84 with an ideal single-photon source; Tomamichel et al., Nat. Commun. 3, 634 (2012)."""
+
+
+class LinkParameters(BaseModel):
+    """Everything that must be the same on both sides of a link."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: ProtocolName
+    block_pulses: Annotated[int, Field(ge=1, le=LARGEST_BLOCK)]
+    """Pulses per block, fixed before the first is sent."""
+    intensities: tuple[float, ...]
+    """Mean photon number of each class, strongest first; empty for the single-photon source."""
+    probabilities: tuple[float, ...]
+    """Probability of each class, in multiples of 1/256."""
+    key_basis_probability: Fraction
+    """Probability of the key basis at Alice and at Bob, in multiples of 1/128."""
+    expected_qber: Fraction
+    """Error rate that reconciliation starts from while nothing better is known."""
+    tolerated_qber: Fraction | None = None
+    """Largest test-basis error rate that still makes a key; single-photon protocol only."""
+    eps_sec: Epsilon = 1e-9
+    """Secrecy: distance of the key from an ideal one."""
+    eps_cor: Epsilon = 1e-15
+    """Correctness: probability that the keys differ and nobody notices."""
+    fibre: Fibre
+    detector: DetectorSettings
+    reproducible: bool = False
+    """True in a seeded run, whose keys anybody with the seed can compute."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        expected = _CLASSES[self.protocol]
+        given = len(self.probabilities)
+        if given != expected or (len(self.intensities) or 1) != expected:
+            raise ValueError(f"{self.protocol} needs {expected} intensities with a probability each")
+        if (self.tolerated_qber is None) == (self.protocol is ProtocolName.SINGLE_PHOTON):
+            raise ValueError("tolerated_qber belongs to the single-photon protocol, and to it alone")
+        _ = self.source
+        return self
+
+    @property
+    def source(self) -> Source:
+        """Alice's source under these parameters."""
+        if self.protocol is ProtocolName.SINGLE_PHOTON:
+            return Source.single_photon(self.key_basis_probability)
+        return Source(self.intensities, self.probabilities, self.key_basis_probability)
+
+    @property
+    def class_count(self) -> int:
+        """Number of intensity classes."""
+        return len(self.probabilities)
+
+    def canonical(self) -> str:
+        """One text per set of parameters: JSON with sorted keys."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def differences(ours: LinkParameters, theirs: str) -> list[str]:
+    """Name every field in which the peer's parameters (canonical JSON) differ from ours, with both values."""
+    try:
+        other = LinkParameters.model_validate_json(theirs)
+    except (ValidationError, ConfigurationError) as error:
+        raise RemoteProtocolError("The peer's parameters are not those of a link of this version.") from error
+    mine, yours = _flat(ours.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    return [
+        f"{name} is {mine.get(name)} here and {yours.get(name)} there"
+        for name in sorted(mine | yours)
+        if mine.get(name) != yours.get(name)
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,1 @@
+"""Messages and frames of light as bytes. It knows no socket."""

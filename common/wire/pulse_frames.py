@@ -1,0 +1,123 @@
+"""Frames of light as bytes: a clear header that says where a frame belongs, then the sealed pulses.
+
+    offset  bytes  field
+    0       4      magic "QKDL"
+    4       1      version (1)
+    5       1      length of the link's name, n
+    6       n      the link's name, ASCII
+    6+n     16     session
+    22+n    8      block, big-endian
+    30+n    4      sequence number of the frame in the block, from 0
+    34+n    4      number of frames in the block
+    38+n    8      number of the first pulse
+    46+n    4      number of pulses in the frame
+    50+n           sealed pulses (`common.optics.seal`); the header is their associated data
+
+A receipt is the header's fields from `session` to `sequence`, nothing else.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+_MAGIC = b"QKDL"
+_VERSION = 1
+_PREFIX = struct.Struct(">4sBB")
+_PLACE = struct.Struct(">16sQIIQI")
+_RECEIPT = struct.Struct(">16sQI")
+
+
+class FrameFault(StrEnum):
+    """What can be wrong with a frame of light; none of these is attenuation."""
+
+    LOST = "lost"
+    REPEATED = "repeated"
+    REORDERED = "reordered"
+    TRUNCATED = "truncated"
+    RETAINED = "retained"
+    FOREIGN = "foreign"
+    BROKEN_SEAL = "broken-seal"
+
+
+class FrameRefused(Exception):  # noqa: N818 - it is a verdict on a frame, not on the program
+    """A frame that is not taken, with the fault that it is refused for."""
+
+    def __init__(self, fault: FrameFault, detail: str) -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """Where a frame of light belongs."""
+
+    link: str
+    session: str
+    block: int
+    sequence: int
+    frames: int
+    first_pulse: int
+    pulses: int
+
+    def encode(self) -> bytes:
+        """Write the clear header."""
+        name = self.link.encode("ascii")
+        return (
+            _PREFIX.pack(_MAGIC, _VERSION, len(name))
+            + name
+            + _PLACE.pack(
+                bytes.fromhex(self.session),
+                self.block,
+                self.sequence,
+                self.frames,
+                self.first_pulse,
+                self.pulses,
+            )
+        )
+
+    @property
+    def receipt(self) -> "Receipt":
+        """What the receiver publishes once the frame is through his detectors."""
+        return Receipt(self.session, self.block, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Flow control for one frame; unauthenticated, and nothing is derived from it."""
+
+    session: str
+    block: int
+    sequence: int
+
+    def encode(self) -> bytes:
+        """Write the receipt, 28 bytes."""
+        return _RECEIPT.pack(bytes.fromhex(self.session), self.block, self.sequence)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Receipt | None":
+        """Read a receipt; None if it is not one."""
+        if len(payload) != _RECEIPT.size:
+            return None
+        session, block, sequence = _RECEIPT.unpack(payload)
+        return cls(session.hex(), block, sequence)
+
+
+def split(payload: bytes) -> tuple[FrameHeader, bytes, bytes]:
+    """Split a frame into header, the header's bytes (associated data) and the sealed pulses.
+
+    Raises FrameRefused: foreign if it does not begin as a frame of ours does, truncated if it is cut short.
+    """
+    if payload[: len(_MAGIC)] != _MAGIC[: len(payload)] or not payload:
+        raise FrameRefused(FrameFault.FOREIGN, "it is not a frame of light")
+    if len(payload) < _PREFIX.size:
+        raise FrameRefused(FrameFault.TRUNCATED, "it ends within its header")
+    _, version, name_length = _PREFIX.unpack_from(payload)
+    if version != _VERSION:
+        raise FrameRefused(FrameFault.FOREIGN, f"its format is version {version}, not {_VERSION}")
+    end = _PREFIX.size + name_length + _PLACE.size
+    if len(payload) <= end:
+        raise FrameRefused(FrameFault.TRUNCATED, "it ends within its header")
+    name = payload[_PREFIX.size : _PREFIX.size + name_length].decode("ascii", "replace")
+    session, *place = _PLACE.unpack_from(payload, _PREFIX.size + name_length)
+    return FrameHeader(name, session.hex(), *place), payload[:end], payload[end:]

@@ -1,0 +1,141 @@
+"""A broker for a link on this machine: Mosquitto with an access list, else amqtt without one. For launchers only.
+
+Mosquitto lets each node write its own topics and read what it needs, and nothing else. amqtt is the broker of last
+resort: it listens on loopback, has no access list, and whoever uses it is told so.
+"""
+
+import asyncio
+import base64
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import LinkError
+from common.transport.addresses import Address
+from common.trust.private_files import NewFile, write_new
+
+LOOPBACK = "127.0.0.1"
+_START_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 5.0
+_PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUser:
+    """A node's account: its password, and the topics it may write and read."""
+
+    name: str
+    password: str
+    writes: tuple[str, ...]
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBroker:
+    """A broker that listens."""
+
+    kind: str
+    """"mosquitto" or "amqtt"."""
+    address: Address
+    has_access_list: bool
+
+
+def find_mosquitto() -> str | None:
+    """Return the path of Mosquitto, which some systems install outside of PATH."""
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def run_broker(folder: Path, users: Iterable[BrokerUser]) -> AsyncIterator[RunningBroker]:
+    """Run a broker on a free loopback port while the context is open; LinkError if it does not start."""
+    mosquitto, port = find_mosquitto(), free_port()
+    if mosquitto is not None:
+        kind, command = "mosquitto", [mosquitto, "-c", str(_configure_mosquitto(folder, port, users))]
+    else:
+        kind, command = "amqtt", [sys.executable, "-m", "lab.embedded_broker", str(port)]
+    with (folder / "broker.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        await _wait_for(process, port, kind, folder)
+        yield RunningBroker(kind, Address(LOOPBACK, port), has_access_list=kind == "mosquitto")
+    finally:
+        await stop(process)
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End a process that we started: ask first, then insist."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _wait_for(process: asyncio.subprocess.Process, port: int, kind: str, folder: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_S
+    while process.returncode is None and asyncio.get_running_loop().time() < deadline:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+    raise LinkError(f"The broker ({kind}) did not start; {folder / 'broker.log'} says why.")
+
+
+def _configure_mosquitto(folder: Path, port: int, users: Iterable[BrokerUser]) -> Path:
+    accounts = list(users)
+    passwords = "".join(f"{user.name}:{_hashed(user.password)}\n" for user in accounts)
+    access = "\n".join(line for user in accounts for line in _access(user)) + "\n"
+    configuration = (
+        f"listener {port} {LOOPBACK}\n"
+        "allow_anonymous false\n"
+        f"password_file {folder / 'passwords'}\n"
+        f"acl_file {folder / 'access-list'}\n"
+        "persistence false\n"
+        "max_inflight_messages 0\n"
+        "max_queued_messages 1000\n"
+        "log_dest stderr\n"
+        "log_type error\n"
+        "log_type warning\n"
+    ) + ("user root\n" if os.geteuid() == 0 else "")
+    files = {"passwords": passwords, "access-list": access, "mosquitto.conf": configuration}
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
+    write_new(*(NewFile(folder / name, text.encode(), 0o600) for name, text in files.items()))
+    return folder / "mosquitto.conf"
+
+
+def _access(user: BrokerUser) -> list[str]:
+    return [
+        f"user {user.name}",
+        *(f"topic write {topic}" for topic in user.writes),
+        *(f"topic read {topic}" for topic in user.reads),
+        "",
+    ]
+
+
+def _hashed(password: str) -> str:
+    salt = secrets.token_bytes(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _PBKDF2_ROUNDS)
+    return f"$7${_PBKDF2_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

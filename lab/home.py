@@ -1,0 +1,141 @@
+"""A link's home on one machine: `ca/`, `broker/`, and a node home each for Alice and Bob.
+
+Credentials, the light seal and the broker's passwords are made once and stay. The two `node.toml` are written anew at
+each start, because addresses and parameters belong to the run.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import ConfigurationError
+from common.node.settings import CONFIGURATION_FILE, read_secret_line
+from common.optics.seal import SEAL_KEY_BYTES
+from common.protocol.parameters import LinkParameters
+from common.transport.addresses import Address
+from common.trust.private_files import NewFile, private_folder, write_new
+from common.trust.pki import create_authority, issue
+from common.wire.topics import Topics
+from lab.broker import BrokerUser
+
+ALICE, BOB = "alice", "bob"
+_PARTS = ("ca", "broker", ALICE, BOB)
+_SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
+_LINK = "link-1"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHome:
+    """The folder of one link; `open_home` makes what is missing."""
+
+    folder: Path
+    link: str = _LINK
+
+    def node(self, name: str) -> Path:
+        """Return the home of one node."""
+        return self.folder / name
+
+    def configuration(self, name: str) -> Path:
+        """Return a node's configuration file."""
+        return self.node(name) / CONFIGURATION_FILE
+
+    @property
+    def broker(self) -> Path:
+        """The broker's folder."""
+        return self.folder / "broker"
+
+    def broker_users(self) -> tuple[BrokerUser, ...]:
+        """Return the accounts of this link: each node writes its own topics and reads what it needs."""
+        topics = Topics(self.link)
+        return (
+            BrokerUser(
+                ALICE,
+                self._password(ALICE),
+                writes=(topics.light(ALICE), topics.journal(ALICE)),
+                reads=(topics.receipts(BOB),),
+            ),
+            BrokerUser(
+                BOB,
+                self._password(BOB),
+                writes=(topics.receipts(BOB), topics.journal(BOB)),
+                reads=(topics.light(ALICE),),
+            ),
+        )
+
+    def configure(
+        self, parameters: LinkParameters, broker: Address, classical: Address, *, blocks: int, log_in: bool
+    ) -> None:
+        """Write both nodes' configuration files, whole or not at all."""
+        for name, peer, own in ((ALICE, BOB, {"blocks": blocks}), (BOB, ALICE, {})):
+            account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
+            values = {
+                "link": self.link,
+                "node": name,
+                "peer": peer,
+                **own,
+                "classical": {"address": str(classical)},
+                "broker": {"address": str(broker), **account},
+                "parameters": parameters.model_dump(mode="json", exclude_none=True),
+            }
+            replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{toml(values)}")
+
+    def _password(self, name: str) -> str:
+        return read_secret_line(self.node(name) / _PASSWORD_FILE, "broker password")
+
+
+def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
+    """Open a link's home, making it if the folder is new or empty; ConfigurationError if it is something else."""
+    inside = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is not a folder: name another home.")
+    if must_be_new and inside:
+        raise ConfigurationError(f"A reproducible run needs an empty home, and {folder} is not empty.")
+    if inside and not inside >= set(_PARTS):
+        raise ConfigurationError(f"{folder} is neither empty nor the home of a link: name another home.")
+    home = LinkHome(folder)
+    if not inside:
+        _furnish(home)
+    return home
+
+
+def _furnish(home: LinkHome) -> None:
+    with private_folder(home.folder):
+        create_authority(home.folder / "ca")
+        home.broker.mkdir(0o700)
+        seal = f"{secrets.token_hex(SEAL_KEY_BYTES)}\n".encode()
+        for name in (ALICE, BOB):
+            issue(home.folder / "ca", name, home.node(name))
+            write_new(
+                NewFile(home.node(name) / _SEAL_FILE, seal),
+                NewFile(home.node(name) / _PASSWORD_FILE, f"{secrets.token_hex(16)}\n".encode()),
+            )
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a private file in one step; ConfigurationError, and the old file as it was, if that fails."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def toml(values: Mapping[str, Any], table: str = "") -> str:
+    """Write nested settings as TOML; strings, numbers, booleans and lists are written as JSON writes them."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    parts = ["\n".join(lines)]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            name = f"{table}.{key}" if table else key
+            parts.append(f"\n[{name}]\n{toml(value, name)}")
+    return "\n".join(parts) + ("" if table else "\n")

@@ -1,0 +1,201 @@
+"""Starts a whole link on this machine, as separate processes, and gathers what each tells its launcher alone."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import LinkError
+from common.journal.events import BlockEnded, Entry, EpochBegan
+from common.protocol.parameters import LinkParameters
+from common.transport.addresses import Address
+from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
+from lab.home import ALICE, BOB, LinkHome
+
+_SETTLE_TIMEOUT_S = 15.0
+_PIPE_LIMIT_BYTES = 1 << 20
+
+type Watch = Callable[[Entry], None]
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that we started: its process, and what it told us."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    reports: asyncio.StreamReader
+    fingerprint: str | None = None
+    blocks: list[BlockEnded] = field(default_factory=list)
+    epochs: list[EpochBegan] = field(default_factory=list)
+    settled: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def gather(self, watch: Watch) -> None:
+        """Read the node's reports until it ends."""
+        while line := await self.reports.readline():
+            report: dict[str, Any] = json.loads(line)
+            self.fingerprint = report.get("fingerprint", self.fingerprint)
+            if "entry" in report:
+                entry = Entry.model_validate(report["entry"])
+                self._keep(entry)
+                watch(entry)
+                async with self.settled:
+                    self.settled.notify_all()
+
+    async def last_words(self) -> str:
+        """Wait for the process to end and return the last line it wrote for a person."""
+        assert self.process.stderr is not None
+        text = (await self.process.stderr.read()).decode(errors="replace").strip()
+        await self.process.wait()
+        return text.splitlines()[-1] if text else f"{self.name} ended with status {self.process.returncode}"
+
+    def _keep(self, entry: Entry) -> None:
+        match entry.event:
+            case BlockEnded() as ended:
+                self.blocks.append(ended)
+            case EpochBegan() as began:
+                self.epochs.append(began)
+            case _:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLink:
+    """A link while it runs."""
+
+    broker: RunningBroker
+    alice: Node
+    bob: Node
+
+    async def until_done(self) -> None:
+        """Wait until Alice has made all her blocks and Bob has settled them; LinkError if either fails."""
+        ends = {
+            asyncio.create_task(node.process.wait(), name=node.name): node for node in (self.alice, self.bob)
+        }
+        done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        first = ends[done.pop()]
+        if first is self.bob or first.process.returncode != 0:
+            raise LinkError(await first.last_words())
+        await self._until_settled()
+
+    async def _until_settled(self) -> None:
+        last = max((block.number for block in self.alice.blocks), default=0)
+        try:
+            async with asyncio.timeout(_SETTLE_TIMEOUT_S), self.bob.settled:
+                await self.bob.settled.wait_for(lambda: len(self.bob.blocks) >= len(self.alice.blocks))
+        except TimeoutError as error:
+            raise LinkError(f"bob did not settle block {last} in time") from error
+
+
+@asynccontextmanager
+async def run_link(  # noqa: PLR0913 - a run is described once, by name
+    home: LinkHome,
+    parameters: LinkParameters,
+    *,
+    blocks: int,
+    seed: int | None = None,
+    watch: Watch = lambda _: None,
+    on_broker: Callable[[RunningBroker], None] = lambda _: None,
+) -> AsyncIterator[RunningLink]:
+    """Run broker, Bob and Alice while the context is open; every process started here is ended with it."""
+    async with run_broker(home.broker, home.broker_users()) as broker:
+        on_broker(broker)
+        classical = Address(LOOPBACK, free_port())
+        home.configure(parameters, broker.address, classical, blocks=blocks, log_in=broker.has_access_list)
+        nodes = [await _start(home, name, seed) for name in (BOB, ALICE)]
+        gathering = [asyncio.create_task(node.gather(watch), name=f"reports of {node.name}") for node in nodes]
+        try:
+            yield RunningLink(broker, alice=nodes[1], bob=nodes[0])
+        finally:
+            for node in reversed(nodes):
+                await stop(node.process)
+            await asyncio.gather(*gathering)
+
+
+async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", name, "--config", str(home.configuration(name)), "--report-fd", str(write_end)]
+    if seed is not None:
+        command += ["--seed", str(seed)]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(write_end,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(write_end)
+    reader = asyncio.StreamReader(limit=_PIPE_LIMIT_BYTES)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
+    )
+    return Node(name, process, reader)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkResult:
+    """What a finished run has to show; `as_json` is the contract of `qkdlink demo --json`."""
+
+    link: RunningLink
+    seconds: float
+
+    @property
+    def secret_bits(self) -> int:
+        """Secret bits of all confirmed blocks."""
+        return sum(block.secret_bits for block in self.link.alice.blocks)
+
+    @property
+    def keys_equal(self) -> bool:
+        """Whether there are keys and both processes hold the same ones."""
+        alice, bob = self.link.alice, self.link.bob
+        return self.secret_bits > 0 and alice.fingerprint is not None and alice.fingerprint == bob.fingerprint
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as the object that `--json` prints."""
+        alice, bob = self.link.alice, self.link.bob
+        return {
+            "keys_equal": self.keys_equal,
+            "secret_bits": self.secret_bits,
+            "fingerprint_alice": alice.fingerprint,
+            "fingerprint_bob": bob.fingerprint,
+            "broker": self.link.broker.kind,
+            "processes": {"alice": alice.process.pid, "bob": bob.process.pid},
+            "seconds": round(self.seconds, 3),
+            "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
+            "epochs": [_epoch(epoch) for epoch in alice.epochs],
+        }
+
+
+def _block(block: BlockEnded) -> dict[str, Any]:
+    return block.model_dump(mode="json", exclude={"type", "number", "detail", "exchanges"})
+
+
+def _epoch(epoch: EpochBegan) -> dict[str, Any]:
+    return epoch.model_dump(mode="json", include={"epoch", "authenticated_by", "tls_version", "key_id"})
+
+
+async def run_to_the_end(
+    home: LinkHome,
+    parameters: LinkParameters,
+    *,
+    blocks: int,
+    seed: int | None = None,
+    watch: Watch = lambda _: None,
+    on_broker: Callable[[RunningBroker], None] = lambda _: None,
+) -> LinkResult:
+    """Run a link until all blocks are done."""
+    started = time.monotonic()
+    async with run_link(home, parameters, blocks=blocks, seed=seed, watch=watch, on_broker=on_broker) as link:
+        await link.until_done()
+    return LinkResult(link, time.monotonic() - started)
