@@ -11,11 +11,9 @@ from itertools import permutations, product
 from math import ceil, floor, isfinite, log10, sqrt
 from typing import assert_never
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.stats import binom
 
+from common.distillation.decoy import Tally
 from common.distillation.entropy import entropy_of_bound
 from common.distillation.finite_key import (
     KeyLength,
@@ -37,6 +35,7 @@ from common.optics.source import (
     choosable_probabilities,
 )
 from common.protocol.parameters import LARGEST_BLOCK, LinkParameters, ProtocolName
+from lab.optimiser import cheapest
 
 WEAKEST_INTENSITY = 2e-4
 """The third of three intensities: what a shut modulator lets through. Source: Lim et al. (2014)."""
@@ -187,7 +186,7 @@ def furthest_distance_km(task: Task) -> float | None:
     return float(floor(near))
 
 
-def tolerated_qber(expected_qber: float, expected_test_bits: int) -> float | None:
+def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | None:
     """Return the test error rate that an honest link exceeds less often than `HONEST_ABORT`, to four digits.
 
     Half of that probability is spent on a test that is five standard deviations short. None where so few
@@ -243,12 +242,12 @@ class _Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """What one block is expected to count, rounded to whole events, and the key it is worth."""
+    """What one block is expected to count, and the key it is worth."""
 
     qber: float
-    key_bits: int
-    test_bits: int
-    leaked_bits: int
+    key_bits: float
+    test_bits: float
+    leaked_bits: float
     length: KeyLength
 
     @property
@@ -267,18 +266,13 @@ def _best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
 
 
 def _optimum(task: Task, start_count: int) -> _Settings:
-    """Return the best settings off the grid: Nelder and Mead from the best of a fixed set of starts."""
+    """Return the best settings off the grid."""
 
-    def cost(free: NDArray[np.float64]) -> float:
-        settings = _settings(task, free.tolist())
+    def cost(free: Sequence[float]) -> float:
+        settings = _settings(task, free)
         return -_decoy_outlook(task, settings).balance_bits if settings.are_possible else _IMPOSSIBLE
 
-    starts = sorted((np.array(start) for start in _starts(task)), key=cost)[:start_count]
-    ends = [
-        minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 0.5, "maxfev": 600}).x
-        for start in starts
-    ]
-    return _settings(task, min(ends, key=cost).tolist())
+    return _settings(task, cheapest(cost, _starts(task), climb_from=start_count, tolerance=0.5))
 
 
 def _starts(task: Task) -> Iterator[list[float]]:
@@ -324,8 +318,8 @@ def _single_photon_plan(task: Task, bias: float) -> Plan | None:
     expected = expected_light(
         (1.0,), (1.0,), bias, bias, task.fibre, task.detector, PhotonStatistics.SINGLE_PHOTON
     )
-    key_bits = round(task.block_pulses * sum(expected.sifted_key))
-    test_bits = round(task.block_pulses * sum(expected.sifted_test))
+    key_bits = task.block_pulses * sum(expected.sifted_key)
+    test_bits = task.block_pulses * sum(expected.sifted_test)
     tolerated = tolerated_qber(expected.qber_test, test_bits)
     if tolerated is None:
         return None
@@ -345,9 +339,9 @@ def _planned(task: Task, settings: _Settings, outlook: _Outlook, tolerated: floa
         key_basis_probability=settings.key_basis_probability,
         tolerated_qber=tolerated,
         expected_qber=outlook.qber,
-        expected_sifted_bits=outlook.key_bits,
-        expected_test_bits=outlook.test_bits,
-        expected_leaked_bits=outlook.leaked_bits,
+        expected_sifted_bits=round(outlook.key_bits),
+        expected_test_bits=round(outlook.test_bits),
+        expected_leaked_bits=ceil(outlook.leaked_bits),
         expected_secret_bits=outlook.length.secret_bits,
     )
 
@@ -370,8 +364,8 @@ def _decoy_outlook(task: Task, settings: _Settings) -> _Outlook:
 
 
 def _expected_statistics(task: Task, settings: _Settings, expected: Expectation) -> Statistics:
-    def counts(rates: Sequence[float]) -> tuple[int, ...]:
-        return tuple(round(task.block_pulses * rate) for rate in rates)
+    def counts(rates: Sequence[float]) -> Tally:
+        return tuple(task.block_pulses * rate for rate in rates)
 
     key, test = expected.sifted_key, expected.sifted_test
     return Statistics(
@@ -384,7 +378,7 @@ def _expected_statistics(task: Task, settings: _Settings, expected: Expectation)
     )
 
 
-def _decoy_length(task: Task, statistics: Statistics, leaked_bits: int) -> KeyLength:
+def _decoy_length(task: Task, statistics: Statistics, leaked_bits: float) -> KeyLength:
     match task.protocol:
         case ProtocolName.ONE_DECOY:
             return one_decoy_length(statistics, leaked_bits, task.eps_sec, task.eps_cor)
@@ -396,8 +390,8 @@ def _decoy_length(task: Task, statistics: Statistics, leaked_bits: int) -> KeyLe
             assert_never(never)
 
 
-def _leak(task: Task, key_bits: int, qber: float) -> int:
-    return ceil(task.error_correction_efficiency * key_bits * entropy_of_bound(qber))
+def _leak(task: Task, key_bits: float, qber: float) -> float:
+    return task.error_correction_efficiency * key_bits * entropy_of_bound(qber)
 
 
 def _gives(task: Task, secret_bits: int) -> bool:

@@ -9,11 +9,11 @@ The formulas are evaluated as printed; only what they bound (events, errors) is 
 zero, not the moved counts in between.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, factorial, log, sqrt
 
-from common.distillation.stages import Counts
+type Tally = tuple[float, ...]
+"""One count per intensity class, strongest first, >= 0; expected counts need not be whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class IntensityClasses:
             for intensity, probability in zip(self.intensities, self.probabilities, strict=True)
         )
 
-    def moved(self, counts: Counts, deviation: float) -> tuple[float, ...]:
+    def moved(self, counts: Tally, deviation: float) -> tuple[float, ...]:
         """n_k^+ or n_k^-: each class' count, moved by `deviation` events (+ up, - down), times e^k / p_k."""
         return tuple(
             exp(intensity) / probability * (count + deviation)
@@ -51,12 +51,12 @@ class PhotonEvents:
     single: float
 
 
-def hoeffding_deviation(counts: Sequence[int], failure: float) -> float:
+def hoeffding_deviation(counts: Tally, failure: float) -> float:
     """delta = sqrt(N/2 ln(1/failure)): how far each class may lie off, N being the total over all classes."""
     return sqrt(-sum(counts) / 2 * log(failure))
 
 
-def two_decoy_events(classes: IntensityClasses, detections: Counts, failure: float) -> PhotonEvents:
+def two_decoy_events(classes: IntensityClasses, detections: Tally, failure: float) -> PhotonEvents:
     """Bound the vacuum and single-photon detections of one basis from three intensities.
 
     `failure` is the probability allowed to each use of Hoeffding's inequality. Needs mu1 > mu2 + mu3 and
@@ -76,7 +76,7 @@ def two_decoy_events(classes: IntensityClasses, detections: Counts, failure: flo
 
 
 def one_decoy_events(
-    classes: IntensityClasses, detections: Counts, errors: Counts, failure: float
+    classes: IntensityClasses, detections: Tally, errors: Tally, failure: float
 ) -> PhotonEvents:
     """Bound the vacuum and single-photon detections of one basis from two intensities and their errors.
 
@@ -97,7 +97,7 @@ def one_decoy_events(
     return PhotonEvents(max(0.0, vacuum), max(0.0, single))
 
 
-def single_photon_errors(classes: IntensityClasses, errors: Counts, failure: float) -> float:
+def single_photon_errors(classes: IntensityClasses, errors: Tally, failure: float) -> float:
     """Bound from above the errors that single photons made, from the two weakest intensities; >= 0.
 
     Source: Lim et al. (2014), Eq. (4), with three classes; Rusca et al. (2018), Eq. (A22), with two.

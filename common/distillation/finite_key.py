@@ -12,12 +12,12 @@ from math import floor, inf, log, log2, sqrt
 from common.distillation.decoy import (
     IntensityClasses,
     PhotonEvents,
+    Tally,
     one_decoy_events,
     single_photon_errors,
     two_decoy_events,
 )
 from common.distillation.entropy import entropy_of_bound
-from common.distillation.stages import Counts
 
 TWO_DECOY_TERMS = 21
 """Equal failure probabilities that sum to eps_sec. Source: Lim et al. (2014), appendix B."""
@@ -32,16 +32,17 @@ _NO_KEY_PHASE_ERROR_RATE = 0.5
 class Statistics:
     """What was sent and counted in one block, per intensity class, strongest first.
 
-    `intensities` are mean photon numbers, strictly descending, `probabilities` > 0 with sum 1; counts >= 0.
+    `intensities` are mean photon numbers, strictly descending, `probabilities` > 0 with sum 1. Counts are
+    whole, except where a block is planned.
     `key_errors` are the errors that reconciliation corrected: None before it, or where the method needs none.
     """
 
     intensities: tuple[float, ...]
     probabilities: tuple[float, ...]
-    key_detections: Counts
-    key_errors: Counts | None
-    test_detections: Counts
-    test_errors: Counts
+    key_detections: Tally
+    key_errors: Tally | None
+    test_detections: Tally
+    test_errors: Tally
 
     @property
     def classes(self) -> IntensityClasses:
@@ -63,7 +64,7 @@ class KeyLength:
     """The length before rounding: below zero by what the block could not pay, -inf without single photons."""
 
 
-def two_decoy_length(statistics: Statistics, leaked_bits: int, eps_sec: float, eps_cor: float) -> KeyLength:
+def two_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float) -> KeyLength:
     """Length of the key of a two-decoy BB84 block: three classes with mu1 > mu2 + mu3, mu2 > mu3 >= 0.
 
     `leaked_bits` >= 0 is what reconciliation disclosed; a verification tag of log2(2/eps_cor) bits is paid by
@@ -81,7 +82,7 @@ def two_decoy_length(statistics: Statistics, leaked_bits: int, eps_sec: float, e
     )
 
 
-def one_decoy_length(statistics: Statistics, leaked_bits: int, eps_sec: float, eps_cor: float) -> KeyLength:
+def one_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float) -> KeyLength:
     """Length of the key of a one-decoy BB84 block: two classes with mu1 > mu2 > 0.
 
     Arguments as for `two_decoy_length`; here the errors corrected in the key basis are needed as well,
@@ -103,7 +104,12 @@ def one_decoy_length(statistics: Statistics, leaked_bits: int, eps_sec: float, e
 
 
 def single_photon_length(
-    key_bits: int, test_bits: int, tolerated_qber: float, leaked_bits: int, eps_sec: float, eps_cor: float
+    key_bits: float,
+    test_bits: float,
+    tolerated_qber: float,
+    leaked_bits: float,
+    eps_sec: float,
+    eps_cor: float,
 ) -> KeyLength:
     """Length of the key of a single-photon BB84 block that passed its test.
 
@@ -123,7 +129,7 @@ def single_photon_length(
     return _rounded_down(length, key_bits, float(key_bits), phase_error_rate)
 
 
-def single_photon_deviation(key_bits: int, test_bits: int, eps_sec: float) -> float:
+def single_photon_deviation(key_bits: float, test_bits: float, eps_sec: float) -> float:
     """mu: how far the key basis may err above the test basis; both counts > 0, `eps_sec` in (0, 1).
 
     Source: Tomamichel et al. (2012), from Serfling's inequality.
@@ -154,8 +160,8 @@ def sampling_deviation(failure: float, rate: float, key_events: float, test_even
 class _Price:
     """What is taken off the entropy of a block of `key_bits`, and the term that its failures share."""
 
-    key_bits: int
-    leaked_bits: int
+    key_bits: float
+    leaked_bits: float
     failure: float
     eps_cor: float
 
@@ -184,10 +190,10 @@ def _phase_error_rate(key_events: float, test_events: float, test_errors: float,
 
 
 def _rounded_down(
-    length: float, key_bits: int, single_photon_events: float, phase_error_rate: float
+    length: float, key_bits: float, single_photon_events: float, phase_error_rate: float
 ) -> KeyLength:
     # Counts that contradict the source can push the bounds above the number of bits that exist.
-    secret_bits = min(floor(length), key_bits)
+    secret_bits = floor(min(length, key_bits))
     if secret_bits <= 0:
         return _no_key(single_photon_events, length)
     return KeyLength(secret_bits, single_photon_events, phase_error_rate, length)
