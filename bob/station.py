@@ -7,7 +7,7 @@ from bob.receiver import MqttReceiver
 from bob.settings import BobSettings
 from bob.steps import distil
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LinkError, RemoteProtocolError
+from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.node.link import Link
 from common.node.station import Station, open_station
@@ -51,7 +51,7 @@ class Bob:
         self._receiver = receiver
         self._current: ClassicalChannel | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends only with what no new connection can mend: parameters that differ, a full disk."""
+        """Ends only with what no new connection can mend: parameters that differ, a full disk, a fault of ours."""
 
     async def welcome(self, connection: Connection) -> None:
         """Serve one authenticated connection until it ends."""
@@ -63,11 +63,11 @@ class Bob:
         try:
             async with asyncio.TaskGroup() as group:
                 await _Session(self._station, self._receiver, channel, group).serve(connection)
-        except* ConfigurationError as errors:
-            if not self.failed.done():
-                self.failed.set_exception(errors.exceptions[0])
         except* (LinkError, RemoteProtocolError) as errors:
             self._station.tell(LineLost(reason=str(errors.exceptions[0])))
+        except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node
+            if not self.failed.done():
+                self.failed.set_exception(errors.exceptions[0])
         finally:
             channel.close()
 

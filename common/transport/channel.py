@@ -65,11 +65,12 @@ class ClassicalChannel:
         return self._bytes
 
     def line(self, block: int = LINK_BLOCK) -> StreamLine:
-        """Open the line of one conversation."""
-        line = self._lines[block] = StreamLine(self, block)
-        if self._ended is not None:
-            line.fail(self._ended)
-        return line
+        """Return the line of one conversation, opening it at the first call."""
+        if block not in self._lines:
+            self._lines[block] = StreamLine(self, block)
+            if self._ended is not None:
+                self._lines[block].fail(self._ended)
+        return self._lines[block]
 
     def close_line(self, block: int) -> None:
         """Forget a conversation that has ended."""

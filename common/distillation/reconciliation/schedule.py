@@ -4,7 +4,8 @@ The first pass has 0.8 expected errors per block, the second blocks five times a
 what has survived both, which is a few errors in 1e4 bits whatever the rate. After this head comes a tail of
 passes with four blocks each. Bob stops when twelve tail passes in a row have found nothing: two errors that
 were still there fall into one block of a random permutation with probability at most 1/4, so that such a
-pair escapes with probability at most 4^-12 = 6e-8, however wrong the expected error rate was.
+pair escapes with probability at most 4^-12 = 6e-8, however wrong the expected error rate was. (An error in
+every single bit escapes wherever block sizes are even: what remains is for the verification to find.)
 
 The factors were chosen by measuring leakage and exchanges from 1 to 5 % (`lab.evidence_cascade` repeats
 it). A larger second pass leaks up to one percent less and takes two to three times the exchanges.
