@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from common.errors import ConfigurationError
-from common.optics.presets import DEFAULT_PRESET, PRESETS, preset
+from common.optics.presets import DEFAULT_PRESET, PRESETS, Preset, preset
 from common.optics.source import Source, choosable_probabilities
 
 
@@ -55,3 +57,29 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
     known = "metropolitan, gys-2004, lim-2014, rusca-2018"
     with pytest.raises(ConfigurationError, match=f"no preset is called 'moon'; there are {known}"):
         preset("moon")
+
+
+def row(chosen: Preset) -> str:
+    detector = chosen.detector
+    means = ", ".join("-" if mean is None else f"{mean:g}" for mean in chosen.intensities)
+    cells = (
+        f"`{chosen.name}`",
+        f"{chosen.default_distance_km:g}",
+        f"{chosen.attenuation_db_per_km:g}",
+        f"{detector.efficiency:g}",
+        f"{detector.dark_count_probability:g}",
+        f"{chosen.misalignment:g}",
+        f"{detector.dead_time_ns:g}",
+        f"{detector.afterpulse_probability:g}",
+        f"{detector.clock_hz:g}",
+        chosen.protocol,
+        means,
+        chosen.citation,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_documented_devices_are_the_presets(name: str):
+    documented = (Path(__file__).parents[3] / "docs" / "physics.md").read_text("utf-8").splitlines()
+    assert row(preset(name)) in documented
