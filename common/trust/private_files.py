@@ -34,12 +34,13 @@ def private_folder(folder: Path) -> Iterator[Path]:
 
     A folder that exists already is used as it is. Raises CredentialsError where a folder cannot be made.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with ExitStack() as made:
-        for path in reversed(missing):
+        for path in reversed((folder, *folder.parents)):
             try:
                 path.mkdir(FOLDER_MODE)
             except OSError as error:
+                if path.is_dir():
+                    continue
                 raise CredentialsError(f"cannot make the folder {path}: {error.strerror}") from error
             made.callback(_remove_if_empty, path)
         yield folder

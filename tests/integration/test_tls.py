@@ -5,11 +5,12 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -536,12 +537,37 @@ async def test_a_failing_connection_is_reported_and_the_listener_goes_on(home: P
     assert "connection from 127.0.0.1" in reported[0]
 
 
-async def test_leaving_the_listener_ends_its_connections(home: Path) -> None:
-    async with listening(credentials(home, "bob")) as bob:
-        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob")
+async def test_leaving_the_listener_ends_its_connections_and_waits_for_their_ends(home: Path) -> None:
+    ended: list[str] = []
+
+    async def hold(connection: Connection) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(connection.peer.name)
+
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", hold, pytest.fail) as port:
+        connection = await dial("127.0.0.1", port, credentials(home, "alice"), "bob")
+    assert ended == ["alice"]
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
         await connection.reader.readexactly(1)
     await connection.close()
+
+
+async def test_a_hello_that_arrives_before_the_listener_has_begun_is_not_lost(home: Path) -> None:
+    def begin_late[T](
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **_: object
+    ) -> asyncio.Task[T]:
+        async def late() -> T:
+            await asyncio.sleep(0.1)
+            return await coroutine
+
+        return asyncio.Task(late(), loop=loop)
+
+    asyncio.get_running_loop().set_task_factory(begin_late)
+    async with listening(credentials(home, "bob")) as bob:
+        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob", timeout_s=2)
+        await connection.close()
 
 
 async def test_an_error_in_the_body_of_the_listener_keeps_its_type(home: Path) -> None:
@@ -555,6 +581,16 @@ def test_a_line_is_checked_again_after_the_handshake_even_if_its_context_was_lax
     server = foreign_context(home, "bob", server=True, version=ssl.TLSVersion.TLSv1_2)
     with pytest.raises(CredentialsError, match=r"not a fresh TLS 1\.3 session"):
         check_peer(handshake(client, server), "bob", "alice")
+
+
+def test_the_purpose_asked_for_is_that_of_the_peers_own_end(home: Path) -> None:
+    lax = foreign_context(home, "alice", server=False)
+    for shown in ("client-only", "server-only"):
+        odd_certificate(home, shown)
+    dialler = handshake(lax, foreign_context(home, "server-only", server=True))
+    assert check_peer(dialler, "bob", "alice").name == "bob"
+    with pytest.raises(CredentialsError, match="is not meant for its end"):
+        check_peer(handshake(lax, foreign_context(home, "client-only", server=True)), "bob", "alice")
 
 
 def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLObject:

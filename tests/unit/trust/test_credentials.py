@@ -2,6 +2,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import CredentialsError
 from common.trust import pki
@@ -154,6 +156,18 @@ def test_a_certificate_of_another_node_is_refused_with_both_names(alice: Credent
     bob = CredentialFiles.in_folder(home / "bob")
     refuse(bob, r'certificate\.pem is for "bob", but this node is "alice"')
     refuse(alice, r'is for "alice", "qkd.example.org", but this node is "bob"', name="bob")
+
+
+def test_a_certificate_for_one_end_of_a_line_only_is_refused(
+    alice: CredentialFiles, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(alice.certificate.parent)
+    one_end = SimpleNamespace(
+        CLIENT_AUTH=ExtendedKeyUsageOID.CLIENT_AUTH, SERVER_AUTH=ExtendedKeyUsageOID.CODE_SIGNING
+    )
+    monkeypatch.setattr(pki, "ExtendedKeyUsageOID", one_end)
+    pki.issue(home / "ca", "alice", alice.certificate.parent)
+    refuse(alice, r"certificate\.pem is not for both ends of a TLS line")
 
 
 def test_an_authority_cannot_be_a_node(home: Path) -> None:

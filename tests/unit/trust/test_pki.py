@@ -219,3 +219,9 @@ def test_an_authority_is_not_made_in_a_folder_open_to_others(tmp_path: Path) -> 
     tmp_path.chmod(0o755)
     with pytest.raises(CredentialsError, match="an authority needs mode 0700"):
         pki.create_authority(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CredentialsError, match=rf"cannot make the folder {tmp_path}/file"):
+        pki.create_authority(tmp_path / "file" / "ca")
