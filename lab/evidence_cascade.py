@@ -1,0 +1,178 @@
+"""How often Cascade fails and what it costs, over thousands of frames; every bit is compared here.
+
+Frame i at a rate is a function of (seed, rate, i) alone, so that a run can be cut into chunks, stopped and
+resumed: `run` takes the first frame, `merged` puts the chunks together.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import beta
+
+from common.distillation.reconciliation.cascade import (
+    Answerer,
+    BudgetExhausted,
+    Corrector,
+    parity_budget,
+    schedule,
+)
+from common.distillation.reconciliation.efficiency import efficiency
+
+type Progress = Callable[[float, int], None]
+"""Told after each frame: the error rate, and how many frames at it are done."""
+
+_CONFIDENCE = 0.95
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RateReport(_Report):
+    """What was seen at one error rate."""
+
+    qber: float
+    """The rate at which errors were drawn, and which both parties expected, 0..1."""
+    frames: int
+    failures: int
+    """Frames in which any bit of Bob's key still differed from Alice's, or the budget ran out."""
+    failure_rate_at_most: float
+    """Upper 95 % confidence bound (Clopper and Pearson, one-sided)."""
+    mean_efficiency: float
+    """Disclosed parities over n h(q), q being the errors actually drawn."""
+    max_efficiency: float
+    mean_exchanges: float
+    max_exchanges: int
+    max_budget_share: float
+    """Disclosed parities over what Alice's budget allows."""
+
+
+class CascadeReport(_Report):
+    """What was seen at all error rates."""
+
+    key_length: int
+    """Bits per frame."""
+    seed: int
+    first_frame: int
+    rates: tuple[RateReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    failed: bool
+    efficiency: float
+    exchanges: int
+    budget_share: float
+
+
+def run(
+    frames: int,
+    rates: Sequence[float],
+    *,
+    seed: int,
+    key_length: int = 100_000,
+    first_frame: int = 0,
+    progress: Progress = lambda _qber, _done: None,
+) -> CascadeReport:
+    """Reconcile `frames` frames from `first_frame` on at each rate, and compare the keys bit by bit."""
+    reports = []
+    for qber in rates:
+        played = []
+        for index in range(first_frame, first_frame + frames):
+            played.append(_play(key_length, qber, seed, index))
+            progress(qber, len(played))
+        reports.append(_summary(qber, played))
+    return CascadeReport(key_length=key_length, seed=seed, first_frame=first_frame, rates=tuple(reports))
+
+
+def merged(chunks: Sequence[CascadeReport]) -> CascadeReport:
+    """Put consecutive chunks of one run together; ValueError if they do not follow each other."""
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole = _joined(whole, chunk)
+    return whole
+
+
+def failure_rate_at_most(failures: int, frames: int) -> float:
+    """Return the upper 95 % confidence bound on a failure rate (Clopper and Pearson 1934, one-sided)."""
+    return 1.0 if failures == frames else float(beta.ppf(_CONFIDENCE, failures + 1, frames - failures))
+
+
+def _play(key_length: int, qber: float, seed: int, index: int) -> _Frame:
+    drawn = hashlib.sha256(f"cascade evidence|{seed}|{qber!r}|{index}".encode()).digest()
+    rng = np.random.Generator(np.random.PCG64DXSM(int.from_bytes(drawn)))
+    alice = rng.integers(0, 2, key_length, dtype=np.uint8)
+    errors = (rng.random(key_length) < qber).astype(np.uint8)
+    plan, budget_bits, shuffle_seed = (
+        schedule(key_length, qber),
+        parity_budget(key_length, qber),
+        rng.bytes(32),
+    )
+    answerer = Answerer(alice, plan, shuffle_seed, budget_bits)
+    corrector = Corrector(alice ^ errors, plan, shuffle_seed)
+    exchanges = _exchange(answerer, corrector)
+    return _Frame(
+        failed=corrector.questions() is not None or not np.array_equal(corrector.bits, alice),
+        efficiency=efficiency(answerer.disclosed_bits, key_length, float(errors.mean())) or 0.0,
+        exchanges=exchanges,
+        budget_share=answerer.disclosed_bits / budget_bits,
+    )
+
+
+def _exchange(answerer: Answerer, corrector: Corrector) -> int:
+    exchanges = 0
+    with suppress(BudgetExhausted):
+        while (questions := corrector.questions()) is not None:
+            corrector.receive(answerer.answer(questions))
+            exchanges += 1
+    return exchanges
+
+
+def _summary(qber: float, played: Sequence[_Frame]) -> RateReport:
+    failures = sum(frame.failed for frame in played)
+    return RateReport(
+        qber=qber,
+        frames=len(played),
+        failures=failures,
+        failure_rate_at_most=failure_rate_at_most(failures, len(played)),
+        mean_efficiency=sum(frame.efficiency for frame in played) / len(played),
+        max_efficiency=max(frame.efficiency for frame in played),
+        mean_exchanges=sum(frame.exchanges for frame in played) / len(played),
+        max_exchanges=max(frame.exchanges for frame in played),
+        max_budget_share=max(frame.budget_share for frame in played),
+    )
+
+
+def _joined(first: CascadeReport, second: CascadeReport) -> CascadeReport:
+    if (first.key_length, first.seed) != (second.key_length, second.seed):
+        raise ValueError("chunks of different runs cannot be put together")
+    return first.model_copy(
+        update={
+            "rates": tuple(
+                _joined_rate(*pair, gap=second.first_frame - first.first_frame)
+                for pair in zip(first.rates, second.rates, strict=True)
+            )
+        }
+    )
+
+
+def _joined_rate(first: RateReport, second: RateReport, gap: int) -> RateReport:
+    if first.qber != second.qber or first.frames != gap:
+        raise ValueError("chunks of a run are put together rate by rate, in order and without a gap")
+    frames, failures = first.frames + second.frames, first.failures + second.failures
+    share = second.frames / frames
+    return RateReport(
+        qber=first.qber,
+        frames=frames,
+        failures=failures,
+        failure_rate_at_most=failure_rate_at_most(failures, frames),
+        mean_efficiency=first.mean_efficiency + share * (second.mean_efficiency - first.mean_efficiency),
+        max_efficiency=max(first.max_efficiency, second.max_efficiency),
+        mean_exchanges=first.mean_exchanges + share * (second.mean_exchanges - first.mean_exchanges),
+        max_exchanges=max(first.max_exchanges, second.max_exchanges),
+        max_budget_share=max(first.max_budget_share, second.max_budget_share),
+    )
