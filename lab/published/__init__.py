@@ -1,0 +1,1 @@
+"""Published experiments and simulations, each computed again from its paper's own model."""

@@ -1,0 +1,125 @@
+"""The `qkdlink` command: what a person types, and the one line they read when something is wrong."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.errors import ConfigurationError, QkdlinkError
+from common.node.station import sentence
+from qkdlink import ca
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="A networked two-node QKD emulator. It emulates: never protect data with its keys.",
+)
+app.add_typer(ca.app, name="ca")
+
+Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
+Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
+Protocol = Annotated[
+    str | None, typer.Option(help="one-decoy, two-decoy or single-photon; else the preset's own.")
+]
+BlockPulses = Annotated[int | None, typer.Option(min=1, max=2**32, help="Pulses per block.")]
+Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
+
+
+@app.command()
+def demo(  # noqa: PLR0913 - one parameter per option of the command
+    *,
+    blocks: Annotated[int, typer.Option(min=1, max=100_000, help="Blocks to attempt.")] = 3,
+    preset: Preset = "metropolitan",
+    distance: Distance = None,
+    protocol: Protocol = None,
+    block_pulses: BlockPulses = None,
+    seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
+    del verbose  # read from the command line by `main`, which prints the errors
+    from qkdlink import demo as command
+
+    parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None)
+    raise typer.Exit(command.demo(parameters, blocks=blocks, seed=seed, folder=home, as_json=as_json))
+
+
+@app.command()
+def up(
+    *,
+    preset: Preset = "metropolitan",
+    distance: Distance = None,
+    protocol: Protocol = None,
+    block_pulses: BlockPulses = None,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Run a whole link until Ctrl-C."""
+    del verbose
+    from qkdlink import demo as command
+
+    parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
+    command.up(parameters, folder=home)
+
+
+@app.command()
+def keyrate(
+    *,
+    file: Annotated[Path, typer.Option("--input", metavar="FILE", help="JSON description of a block; - for stdin.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compute the finite-key length of a block from its counts."""
+    del verbose
+    from qkdlink.keyrate import keyrate as compute
+
+    result = compute(_text_of(file))
+    if as_json:
+        typer.echo(result.model_dump_json())
+    else:
+        typer.echo(f"secret bits             {result.secret_bits}")
+        typer.echo(f"single-photon events    {result.single_photon_events:.1f} (lower bound, key basis)")
+        typer.echo(f"phase error rate        {result.phase_error_rate:.4%} (upper bound)")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error is one line on stderr and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verbose = "--verbose" in arguments
+    try:
+        status: Any = app(args=arguments, standalone_mode=False)
+    except* QkdlinkError as errors:
+        if verbose:
+            raise
+        _fail(sentence(errors))
+    except* KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except* Exception as errors:
+        usage = errors.exceptions[0]
+        if verbose or not hasattr(usage, "format_message"):
+            raise
+        _fail(f"{usage.format_message()} (see `qkdlink --help`)")
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int = 2) -> None:
+    sys.stderr.write(f"qkdlink: {' '.join(message.split())}\n")
+    sys.stderr.flush()
+    sys.exit(status)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(f"The input {file} cannot be read: {reason}.") from error
+
+

@@ -1,0 +1,102 @@
+"""`qkdlink demo` and `qkdlink up`: plan a link, launch it, and show what happens on it."""
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from common.errors import ConfigurationError
+from common.optics.presets import preset as preset_named
+from common.protocol.parameters import LinkParameters, ProtocolName
+from lab.home import LinkHome, open_home
+from lab.launcher import run_link, run_to_the_end
+from lab.planning import plan, smallest_block, task_for
+from qkdlink.live_view import LiveView
+
+_COMFORTABLE_SECRET_BITS = 20_000
+_LARGEST_DEFAULT_BLOCK = 500_000_000
+"""A block that takes longer than a minute or so is made only for those who ask for it by its size."""
+
+
+def planned(
+    preset: str, distance_km: float | None, protocol: str | None, block_pulses: int | None, *, reproducible: bool
+) -> LinkParameters:
+    """Choose intensities and bias for what was asked; ConfigurationError, saying what would do, if no key is possible."""
+    task = task_for(preset_named(preset), block_pulses or 1, _protocol(protocol), distance_km)
+    if block_pulses is None:
+        block_pulses = smallest_block(task, _COMFORTABLE_SECRET_BITS)
+        if block_pulses is not None and block_pulses > _LARGEST_DEFAULT_BLOCK:
+            raise ConfigurationError(
+                f"{task.fibre.length_km:g} km need blocks of {block_pulses:.1e} pulses: ask for them with"
+                f" --block-pulses {block_pulses}, or for a shorter distance."
+            )
+        task = replace(task, block_pulses=block_pulses or _LARGEST_DEFAULT_BLOCK)
+    return plan(task).link_parameters(reproducible=reproducible)
+
+
+def demo(
+    parameters: LinkParameters, *, blocks: int, seed: int | None, folder: Path | None, as_json: bool
+) -> int:
+    """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none."""
+    console = Console(stderr=as_json)
+    with _home(folder, must_be_new=seed is not None) as home:
+        with LiveView(console, parameters, blocks) as view:
+            result = asyncio.run(
+                run_to_the_end(
+                    home, parameters, blocks=blocks, seed=seed, watch=view.watch, on_broker=view.broker
+                )
+            )
+        view.summary(result)
+    if as_json:
+        sys.stdout.write(json.dumps(result.as_json()) + "\n")
+    return 0 if result.keys_equal else 1
+
+
+def up(parameters: LinkParameters, *, folder: Path | None) -> None:
+    """Run a link until Ctrl-C."""
+    with _home(folder, must_be_new=False) as home, LiveView(Console(), parameters, blocks=None) as view:
+        asyncio.run(_up(home, parameters, view))
+
+
+async def _up(home: LinkHome, parameters: LinkParameters, view: LiveView) -> None:
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    async with run_link(home, parameters, blocks=0, watch=view.watch, on_broker=view.broker) as link:
+        ended = asyncio.create_task(link.until_done())
+        stopped = asyncio.create_task(told_to_stop.wait())
+        done, _ = await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if ended in done:
+            await ended
+        ended.cancel()
+
+
+@contextmanager
+def _home(folder: Path | None, *, must_be_new: bool) -> Iterator[LinkHome]:
+    """Open the home that was named, or a temporary one that leaves nothing behind."""
+    if folder is not None:
+        yield open_home(folder.resolve(), must_be_new=must_be_new)
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="qkdlink-"))
+    try:
+        yield open_home(temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _protocol(name: str | None) -> ProtocolName | None:
+    try:
+        return None if name is None else ProtocolName(name)
+    except ValueError:
+        known = ", ".join(ProtocolName)
+        raise ConfigurationError(f"There is no protocol '{name}'; there are {known}.") from None
+

@@ -1,0 +1,174 @@
+"""What the demo shows: progress of light and stages, and a table with a row per block."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from common.journal.events import (
+    BlockEnded,
+    BlockOpened,
+    Entry,
+    EpochBegan,
+    LightFault,
+    LightProgress,
+    LineLost,
+    PeerRefused,
+    StageReached,
+)
+from common.protocol.parameters import LinkParameters
+from lab.broker import RunningBroker
+from lab.launcher import LinkResult
+
+STAGES = ("transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm")
+_TOLD_BY = "alice"
+_SHOWN_BLOCKS = 20
+
+
+class LiveView:
+    """Follows the journals of both nodes; on a terminal it redraws, elsewhere it prints a line per block."""
+
+    def __init__(self, console: Console, parameters: LinkParameters, blocks: int | None) -> None:
+        self._console = console
+        self._parameters = parameters
+        self._blocks = blocks
+        self._progress = Progress(
+            TextColumn("block {task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[stage]}"),
+            console=console,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._ended: list[BlockEnded] = []
+        self._line = "no line yet"
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._console.print(_description(self._parameters))
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+            if self._ended:
+                self._console.print(self._table())
+
+    def broker(self, broker: RunningBroker) -> None:
+        """Show which broker stands in for the quantum channel."""
+        if broker.has_access_list:
+            self._console.print(f"broker   {broker.kind} at {broker.address}, with an access list")
+        else:
+            self._console.print(
+                f"broker   {broker.kind} at {broker.address}, embedded: it has no access list, anybody on this"
+                " machine can write to it (install mosquitto for one that has)"
+            )
+
+    def watch(self, entry: Entry) -> None:
+        """Take an event; Alice tells of the blocks, both tell of trouble."""
+        match entry.event:
+            case LightFault(fault=fault, detail=detail, frames=frames):
+                self._console.print(f"light    {frames} frame(s) {fault}: {detail}")
+            case LineLost(reason=reason) | PeerRefused(reason=reason):
+                self._console.print(f"{entry.node:8} {reason}")
+            case _ if entry.node == _TOLD_BY:
+                self._follow(entry)
+            case _:
+                return
+
+    def summary(self, result: LinkResult) -> None:
+        """Say what came out of the run."""
+        alice, bob = result.link.alice, result.link.bob
+        if result.secret_bits == 0:
+            self._console.print("No key: no block was confirmed.")
+            return
+        self._console.print(f"Alice    {result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
+        self._console.print(f"Bob      {result.secret_bits} secret bits, SHA-256 {bob.fingerprint}")
+        verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
+        self._console.print(f"{verdict} {len(alice.blocks)} blocks in {result.seconds:.1f} s.")
+
+    def _follow(self, entry: Entry) -> None:
+        match entry.event:
+            case EpochBegan(authenticated_by=how, tls_version=version, peer=peer):
+                self._line = how
+                self._console.print(f"line     {version} to {peer}, authenticated by {how}")
+            case BlockOpened(number=number, pulses=pulses):
+                self._tasks[number] = self._progress.add_task(
+                    str(number), total=pulses + len(STAGES) - 1, stage="light"
+                )
+            case LightProgress(number=number, pulses=pulses):
+                self._progress.update(self._tasks[number], completed=pulses)
+            case StageReached(number=number, stage=stage):
+                self._progress.update(self._tasks[number], advance=1, stage=_next_stage(stage))
+            case BlockEnded() as ended:
+                self._end(ended)
+            case _:
+                return
+
+    def _end(self, ended: BlockEnded) -> None:
+        self._ended.append(ended)
+        if (task := self._tasks.pop(ended.number, None)) is not None:
+            self._progress.remove_task(task)
+        if not self._console.is_terminal:
+            self._console.print(f"block {ended.number:<3}{_line(ended)}, {self._line}")
+
+    def _render(self) -> Group:
+        return Group(self._table(), self._progress)
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("block", "pulses", "detections", "QBER key", "QBER test", "leaked", "secret bits", "line"):
+            table.add_column(heading, justify="left" if heading == "line" else "right")
+        for ended in self._ended[-_SHOWN_BLOCKS:]:
+            table.add_row(
+                str(ended.number),
+                f"{ended.pulses}",
+                f"{ended.detections}",
+                _percent(ended.qber_key),
+                _percent(ended.qber_test),
+                f"{ended.leaked_bits}",
+                f"{ended.secret_bits}" if ended.aborted is None else f"none: {ended.aborted}",
+                self._line,
+            )
+        return table
+
+
+def _description(parameters: LinkParameters) -> str:
+    light = (
+        "single photons"
+        if not parameters.intensities
+        else "intensities "
+        + ", ".join(
+            f"{intensity:g} ({probability:.0%})"
+            for intensity, probability in zip(parameters.intensities, parameters.probabilities, strict=True)
+        )
+    )
+    return (
+        f"link     {parameters.protocol} BB84 over {parameters.fibre.length_km:g} km,"
+        f" {parameters.block_pulses} pulses a block, {light},"
+        f" key basis {parameters.key_basis_probability:.0%}"
+    )
+
+
+def _next_stage(stage: str) -> str:
+    position = STAGES.index(stage) + 1
+    return STAGES[position] if position < len(STAGES) else "done"
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.2%}"
+
+
+def _line(ended: BlockEnded) -> str:
+    if ended.aborted is not None:
+        return f"no key: {ended.aborted} ({ended.detail})"
+    return (
+        f"{ended.pulses} pulses, {ended.detections} detections, QBER {_percent(ended.qber_key)} key"
+        f" {_percent(ended.qber_test)} test, {ended.leaked_bits} bits leaked, {ended.secret_bits} secret bits"
+    )
