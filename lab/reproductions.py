@@ -1,7 +1,7 @@
 """Published figures beside ours: `python -m lab.reproductions` prints `docs/reproductions.md`.
 
 Each claim is computed again from its paper's own model by the very functions that give this project's keys
-their length, and gets a verdict: reproduced, bracketed (two readings of the paper lie on either side), differs.
+their length, and a verdict: reproduced, bracketed (two readings of the paper lie on either side) or differs.
 """
 
 import sys
