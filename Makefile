@@ -32,7 +32,7 @@ bench: $(READY)
 	@$(RUN)/python -m benchmarks
 
 evidence: $(READY)
-	@$(RUN)/python -m lab.evidence
+	@$(RUN)/python -m lab.evidence $(EVIDENCE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

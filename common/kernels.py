@@ -6,6 +6,7 @@ compiled anew in each process, which costs seconds and nothing else: numba itsel
 
 import logging
 from collections.abc import Callable
+from typing import cast
 
 import numba
 
@@ -16,10 +17,9 @@ _told: list[str] = []
 def kernel[F: Callable[..., object]](function: F) -> F:
     """Compile `function` in nopython mode, without the interpreter lock, cached where a cache can be written."""
     try:
-        compiled: F = numba.njit(cache=True, nogil=True)(function)
+        return cast("F", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # numba: "no locator available", on a read-only root without NUMBA_CACHE_DIR
         if not _told:
             _told.append(function.__name__)
             _log.warning("no folder to cache compiled kernels in: compiling them anew (set NUMBA_CACHE_DIR)")
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
+        return cast("F", numba.njit(nogil=True)(function))

@@ -71,7 +71,9 @@ def up(
 @app.command()
 def keyrate(
     *,
-    file: Annotated[Path, typer.Option("--input", metavar="FILE", help="JSON description of a block; - for stdin.")],
+    file: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help="JSON description of a block; - for stdin.")
+    ],
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -121,5 +123,3 @@ def _text_of(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"The input {file} cannot be read: {reason}.") from error
-
-

@@ -27,7 +27,12 @@ _LARGEST_DEFAULT_BLOCK = 500_000_000
 
 
 def planned(
-    preset: str, distance_km: float | None, protocol: str | None, block_pulses: int | None, *, reproducible: bool
+    preset: str,
+    distance_km: float | None,
+    protocol: str | None,
+    block_pulses: int | None,
+    *,
+    reproducible: bool,
 ) -> LinkParameters:
     """Choose intensities and bias for what was asked; ConfigurationError, saying what would do, if no key is possible."""
     task = task_for(preset_named(preset), block_pulses or 1, _protocol(protocol), distance_km)
@@ -46,7 +51,8 @@ def demo(
     parameters: LinkParameters, *, blocks: int, seed: int | None, folder: Path | None, as_json: bool
 ) -> int:
     """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none."""
-    console = Console(stderr=as_json)
+    # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
+    console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
     with _home(folder, must_be_new=seed is not None) as home:
         with LiveView(console, parameters, blocks) as view:
             result = asyncio.run(
@@ -62,7 +68,10 @@ def demo(
 
 def up(parameters: LinkParameters, *, folder: Path | None) -> None:
     """Run a link until Ctrl-C."""
-    with _home(folder, must_be_new=False) as home, LiveView(Console(), parameters, blocks=None) as view:
+    with (
+        _home(folder, must_be_new=False) as home,
+        LiveView(Console(highlight=False), parameters, blocks=None) as view,
+    ):
         asyncio.run(_up(home, parameters, view))
 
 
@@ -99,4 +108,3 @@ def _protocol(name: str | None) -> ProtocolName | None:
     except ValueError:
         known = ", ".join(ProtocolName)
         raise ConfigurationError(f"There is no protocol '{name}'; there are {known}.") from None
-

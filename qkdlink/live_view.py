@@ -47,7 +47,7 @@ class LiveView:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        self._console.print(_description(self._parameters))
+        self._say(_description(self._parameters))
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -58,14 +58,14 @@ class LiveView:
         if self._console.is_terminal:
             self._live.stop()
             if self._ended:
-                self._console.print(self._table())
+                self._say(self._table())
 
     def broker(self, broker: RunningBroker) -> None:
         """Show which broker stands in for the quantum channel."""
         if broker.has_access_list:
-            self._console.print(f"broker   {broker.kind} at {broker.address}, with an access list")
+            self._say(f"broker   {broker.kind} at {broker.address}, with an access list")
         else:
-            self._console.print(
+            self._say(
                 f"broker   {broker.kind} at {broker.address}, embedded: it has no access list, anybody on this"
                 " machine can write to it (install mosquitto for one that has)"
             )
@@ -74,9 +74,9 @@ class LiveView:
         """Take an event; Alice tells of the blocks, both tell of trouble."""
         match entry.event:
             case LightFault(fault=fault, detail=detail, frames=frames):
-                self._console.print(f"light    {frames} frame(s) {fault}: {detail}")
+                self._say(f"light    {frames} frame(s) {fault}: {detail}")
             case LineLost(reason=reason) | PeerRefused(reason=reason):
-                self._console.print(f"{entry.node:8} {reason}")
+                self._say(f"{entry.node:8} {reason}")
             case _ if entry.node == _TOLD_BY:
                 self._follow(entry)
             case _:
@@ -86,18 +86,21 @@ class LiveView:
         """Say what came out of the run."""
         alice, bob = result.link.alice, result.link.bob
         if result.secret_bits == 0:
-            self._console.print("No key: no block was confirmed.")
+            self._say("No key: no block was confirmed.")
             return
-        self._console.print(f"Alice    {result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
-        self._console.print(f"Bob      {result.secret_bits} secret bits, SHA-256 {bob.fingerprint}")
+        self._say(f"Alice    {result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
+        self._say(f"Bob      {result.secret_bits} secret bits, SHA-256 {bob.fingerprint}")
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
-        self._console.print(f"{verdict} {len(alice.blocks)} blocks in {result.seconds:.1f} s.")
+        self._say(f"{verdict} {len(alice.blocks)} blocks in {result.seconds:.1f} s.")
+
+    def _say(self, what: str | Table) -> None:
+        self._console.print(what, soft_wrap=not self._console.is_terminal)
 
     def _follow(self, entry: Entry) -> None:
         match entry.event:
             case EpochBegan(authenticated_by=how, tls_version=version, peer=peer):
                 self._line = how
-                self._console.print(f"line     {version} to {peer}, authenticated by {how}")
+                self._say(f"line     {version} to {peer}, authenticated by {how}")
             case BlockOpened(number=number, pulses=pulses):
                 self._tasks[number] = self._progress.add_task(
                     str(number), total=pulses + len(STAGES) - 1, stage="light"
@@ -116,14 +119,23 @@ class LiveView:
         if (task := self._tasks.pop(ended.number, None)) is not None:
             self._progress.remove_task(task)
         if not self._console.is_terminal:
-            self._console.print(f"block {ended.number:<3}{_line(ended)}, {self._line}")
+            self._say(f"block {ended.number:<3}{_line(ended)}, {self._line}")
 
     def _render(self) -> Group:
         return Group(self._table(), self._progress)
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for heading in ("block", "pulses", "detections", "QBER key", "QBER test", "leaked", "secret bits", "line"):
+        for heading in (
+            "block",
+            "pulses",
+            "detections",
+            "QBER key",
+            "QBER test",
+            "leaked",
+            "secret bits",
+            "line",
+        ):
             table.add_column(heading, justify="left" if heading == "line" else "right")
         for ended in self._ended[-_SHOWN_BLOCKS:]:
             table.add_row(

@@ -1,0 +1,189 @@
+"""`python -m lab.evidence`: the long runs behind the claims; resumable, at most an hour, each with its count.
+
+An experiment is cut into parts that depend on nothing but the seed and their number. Finished parts are kept under
+`build/evidence/`, named after the state of the code they were run with, so that a run that was stopped goes on where
+it was and a changed program begins anew. Reports are written to `docs/evidence/` once all parts are done. With
+`--slice`, a small fixed number of parts of each is run and nothing is written: that is what CI does.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lab import evidence_cascade, evidence_light, evidence_link
+
+_ROOT = Path(__file__).parent.parent
+_PARTS_FOLDER = _ROOT / "build" / "evidence"
+_REPORTS_FOLDER = _ROOT / "docs" / "evidence"
+_CODE = ("alice", "bob", "common", "lab", "qkdlink", "requirements.lock")
+_LIMIT_S = 3600.0
+SEED = 20260
+_FRAMES_PER_PART, _ERROR_RATES, _MOST_EFFICIENCY = 50, (0.01, 0.02, 0.03, 0.04, 0.05), 1.15
+
+type Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A claim that takes long to show."""
+
+    name: str
+    claim: str
+    parts: int
+    in_slice: int
+    """Parts that CI runs."""
+    processes: int
+    run: Callable[[int, int], Report]
+    """Run one part: (seed, number of the part) -> its findings. A function of a module, so that it can be sent."""
+    conclude: Callable[[list[Report]], Report]
+    """All findings -> the report, whose `passed` says whether the claim holds."""
+
+
+def _reconcile(seed: int, part: int) -> Report:
+    first = part * _FRAMES_PER_PART
+    return evidence_cascade.run(_FRAMES_PER_PART, _ERROR_RATES, seed=seed, first_frame=first).model_dump(
+        mode="json"
+    )
+
+
+def _conclude_reconciliation(findings: list[Report]) -> Report:
+    chunks = [evidence_cascade.CascadeReport.model_validate_json(json.dumps(each)) for each in findings]
+    merged = evidence_cascade.merged(chunks)
+    passed = all(rate.failures == 0 and rate.mean_efficiency <= _MOST_EFFICIENCY for rate in merged.rates)
+    return {"passed": passed, **merged.model_dump(mode="json", exclude={"seed"})}
+
+
+EXPERIMENTS = (
+    Experiment(
+        "reconciliation",
+        "Cascade: no failure, and efficiency at most 1.15, over 3,000 frames of 1e5 bits per error rate of 1 to 5 %",
+        parts=60,
+        in_slice=1,
+        processes=2,
+        run=_reconcile,
+        conclude=_conclude_reconciliation,
+    ),
+    Experiment(
+        "light",
+        "gains and error rates of every preset and protocol within 5 standard deviations of the emulated model",
+        parts=evidence_light.PARTS,
+        in_slice=2,
+        processes=2,
+        run=evidence_light.run_part,
+        conclude=evidence_light.conclude,
+    ),
+    Experiment(
+        "link",
+        "ten runs of the real processes per protocol: equal keys each time",
+        parts=evidence_link.PARTS,
+        in_slice=3,
+        processes=1,
+        run=evidence_link.run_part,
+        conclude=evidence_link.conclude,
+    ),
+)
+
+
+def main() -> int:
+    """Run what is missing and report; returns 0 if every finished experiment passed, 3 if time ran out first."""
+    options = _options()
+    chosen = [each for each in EXPERIMENTS if not options.names or each.name in options.names]
+    console, deadline = Console(highlight=False, soft_wrap=True), time.monotonic() + _LIMIT_S
+    passed = True
+    for experiment in chosen:
+        parts = experiment.in_slice if options.slice else experiment.parts
+        findings = _findings(experiment, parts, console, deadline, keep=not options.slice)
+        if len(findings) < parts:
+            console.print(
+                f"{experiment.name}: {len(findings)} of {parts} parts within the hour; run again to go on."
+            )
+            return 3
+        report = experiment.conclude(findings)
+        passed &= bool(report["passed"])
+        console.print(f"{experiment.name}: {'passed' if report['passed'] else 'FAILED'}. {experiment.claim}.")
+        console.print_json(json.dumps(report))
+        if not options.slice:
+            _write(experiment, report)
+    return 0 if passed else 1
+
+
+def _findings(
+    experiment: Experiment, parts: int, console: Console, deadline: float, *, keep: bool
+) -> list[Report]:
+    """Return the findings of parts 0, 1, ...: the kept ones first, then new ones while there is time."""
+    file = _PARTS_FOLDER / f"{experiment.name}-{_state_of_the_code()}.jsonl"
+    found = [json.loads(line) for line in file.read_text().splitlines()] if keep and file.exists() else []
+    if keep:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for finding in _run(experiment, range(len(found), parts), deadline):
+        found.append(finding)
+        console.print(f"{experiment.name}: part {len(found)} of {parts}")
+        if keep:
+            with file.open("a") as stream:
+                stream.write(json.dumps(finding) + "\n")
+    return found
+
+
+def _run(experiment: Experiment, parts: range, deadline: float) -> Iterator[Report]:
+    if experiment.processes == 1:
+        for part in parts:
+            if time.monotonic() > deadline:
+                return
+            yield experiment.run(SEED, part)
+        return
+    with ProcessPoolExecutor(experiment.processes, mp_context=get_context("spawn")) as pool:
+        for start in range(parts.start, parts.stop, experiment.processes):
+            if time.monotonic() > deadline:
+                return
+            batch = range(start, min(start + experiment.processes, parts.stop))
+            yield from pool.map(experiment.run, [SEED] * len(batch), batch)
+
+
+def _write(experiment: Experiment, report: Report) -> None:
+    _REPORTS_FOLDER.mkdir(parents=True, exist_ok=True)
+    commit = _git("rev-parse", "HEAD")
+    described = {
+        "experiment": experiment.name,
+        "claim": experiment.claim,
+        "commit": commit,
+        "seed": SEED,
+        **report,
+    }
+    (_REPORTS_FOLDER / f"{experiment.name}.json").write_text(json.dumps(described, indent=2) + "\n")
+
+
+def _state_of_the_code() -> str:
+    """Name the code as it is, committed or not: parts found by another program do not count."""
+    committed = _git("ls-tree", "HEAD", *_CODE)
+    changed = _git("diff", "HEAD", "--", *_CODE)
+    return hashlib.sha256(f"{committed}\n{changed}".encode()).hexdigest()[:16]
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()  # noqa: S607 - whichever git the user has
+
+
+def _options() -> Any:
+    parser = ArgumentParser(prog="make evidence", description="Run the long experiments.")
+    parser.add_argument(
+        "names", nargs="*", choices=[each.name for each in EXPERIMENTS] + [[]], metavar="NAME"
+    )
+    parser.add_argument("--slice", action="store_true", help="a small fixed part of each; writes nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
