@@ -43,7 +43,7 @@ class _Reception:
 class MqttReceiver:
     """Takes sealed frames from the broker and measures them; `listen` runs as a task."""
 
-    def __init__(  # noqa: PLR0913 - an apparatus is wired up once, by name
+    def __init__(
         self,
         *,
         bus: Bus,

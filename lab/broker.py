@@ -50,7 +50,9 @@ class RunningBroker:
 
 def find_mosquitto() -> str | None:
     """Return the path of Mosquitto, which some systems install outside of PATH."""
-    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    return shutil.which(
+        "mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    )
 
 
 def free_port() -> int:

@@ -8,10 +8,11 @@ it was and a changed program begins anew. Reports are written to `docs/evidence/
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -171,12 +172,13 @@ def _state_of_the_code() -> str:
 
 
 def _git(*arguments: str) -> str:
+    git = shutil.which("git") or "git"
     return subprocess.run(
-        ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()  # noqa: S607 - whichever git the user has
+        [git, *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
-def _options() -> Any:
+def _options() -> Namespace:
     parser = ArgumentParser(prog="make evidence", description="Run the long experiments.")
     parser.add_argument(
         "names", nargs="*", choices=[each.name for each in EXPERIMENTS] + [[]], metavar="NAME"

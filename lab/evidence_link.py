@@ -1,4 +1,4 @@
-"""Whole links, as a user runs them: separate processes, a real broker, real TLS; the keys have to be equal each time."""
+"""Whole links, as a user runs them: processes, broker and TLS are real; the keys have to be equal each time."""
 
 import asyncio
 import tempfile

@@ -17,8 +17,8 @@ from common.node.settings import CONFIGURATION_FILE, read_secret_line
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
-from common.trust.private_files import NewFile, private_folder, write_new
 from common.trust.pki import create_authority, issue
+from common.trust.private_files import NewFile, private_folder, write_new
 from common.wire.topics import Topics
 from lab.broker import BrokerUser
 
@@ -81,7 +81,9 @@ class LinkHome:
                 "broker": {"address": str(broker), **account},
                 "parameters": parameters.model_dump(mode="json", exclude_none=True),
             }
-            replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{toml(values)}")
+            replace_file(
+                self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{toml(values)}"
+            )
 
     def _password(self, name: str) -> str:
         return read_secret_line(self.node(name) / _PASSWORD_FILE, "broker password")
@@ -132,7 +134,9 @@ def replace_file(path: Path, text: str) -> None:
 
 def toml(values: Mapping[str, Any], table: str = "") -> str:
     """Write nested settings as TOML; strings, numbers, booleans and lists are written as JSON writes them."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    lines = [
+        f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)
+    ]
     parts = ["\n".join(lines)]
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -50,10 +50,15 @@ class Node:
 
     async def last_words(self) -> str:
         """Wait for the process to end and return the last line it wrote for a person."""
-        assert self.process.stderr is not None
-        text = (await self.process.stderr.read()).decode(errors="replace").strip()
+        text = (await self._stderr.read()).decode(errors="replace").strip()
         await self.process.wait()
         return text.splitlines()[-1] if text else f"{self.name} ended with status {self.process.returncode}"
+
+    @property
+    def _stderr(self) -> asyncio.StreamReader:
+        if self.process.stderr is None:
+            raise LinkError(f"{self.name} was started without a pipe for its errors")
+        return self.process.stderr
 
     def _keep(self, entry: Entry) -> None:
         match entry.event:
@@ -96,7 +101,7 @@ class RunningLink:
 
 
 @asynccontextmanager
-async def run_link(  # noqa: PLR0913 - a run is described once, by name
+async def run_link(
     home: LinkHome,
     parameters: LinkParameters,
     *,
@@ -111,7 +116,9 @@ async def run_link(  # noqa: PLR0913 - a run is described once, by name
         classical = Address(LOOPBACK, free_port())
         home.configure(parameters, broker.address, classical, blocks=blocks, log_in=broker.has_access_list)
         nodes = [await _start(home, name, seed) for name in (BOB, ALICE)]
-        gathering = [asyncio.create_task(node.gather(watch), name=f"reports of {node.name}") for node in nodes]
+        gathering = [
+            asyncio.create_task(node.gather(watch), name=f"reports of {node.name}") for node in nodes
+        ]
         try:
             yield RunningLink(broker, alice=nodes[1], bob=nodes[0])
         finally:
@@ -122,7 +129,15 @@ async def run_link(  # noqa: PLR0913 - a run is described once, by name
 
 async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", name, "--config", str(home.configuration(name)), "--report-fd", str(write_end)]
+    command = [
+        sys.executable,
+        "-m",
+        name,
+        "--config",
+        str(home.configuration(name)),
+        "--report-fd",
+        str(write_end),
+    ]
     if seed is not None:
         command += ["--seed", str(seed)]
     try:

@@ -30,7 +30,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of a
 
 
 @app.command()
-def demo(  # noqa: PLR0913 - one parameter per option of the command
+def demo(
     *,
     blocks: Annotated[int, typer.Option(min=1, max=100_000, help="Blocks to attempt.")] = 3,
     preset: Preset = "metropolitan",

@@ -34,7 +34,7 @@ def planned(
     *,
     reproducible: bool,
 ) -> LinkParameters:
-    """Choose intensities and bias for what was asked; ConfigurationError, saying what would do, if no key is possible."""
+    """Choose intensities and bias; ConfigurationError, saying what would do, if no key is possible."""
     task = task_for(preset_named(preset), block_pulses or 1, _protocol(protocol), distance_km)
     if block_pulses is None:
         block_pulses = smallest_block(task, _COMFORTABLE_SECRET_BITS)

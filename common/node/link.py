@@ -84,9 +84,9 @@ class Link:
             self._settle(block, outcome, time.monotonic() - started)
 
     def _settle(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
-        key = outcome if isinstance(outcome, SecretKey) else None
-        result = key.secret_bits if key else outcome
-        assert not isinstance(result, SecretKey)
+        key, result = (
+            (outcome, outcome.secret_bits) if isinstance(outcome, SecretKey) else (None, outcome)
+        )
         self.party.settle(block.id.number, key)
         self.party.tell(block.account.close(block.id, result, self._scheme.name, seconds))
 

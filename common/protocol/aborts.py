@@ -10,7 +10,7 @@ class AbortReason(StrEnum):
     LIGHT_LOST = "light-lost"
     TOO_FEW_DETECTIONS = "too-few-detections"
     QBER_ABOVE_TOLERATED = "qber-above-tolerated"
-    NO_SECRET_BITS = "no-secret-bits"
+    NO_SECRET_BITS = "no-secret-bits"  # noqa: S105 - a reason, not a secret
     PARITY_BUDGET_EXHAUSTED = "parity-budget-exhausted"
     VERIFICATION_FAILED = "verification-failed"
     LENGTHS_DISAGREE = "lengths-disagree"

@@ -194,4 +194,4 @@ class BlockConversation(Conversation):
 
 
 def _name(kind: type[Message]) -> str:
-    return cast(str, kind.model_fields["type"].default)
+    return cast("str", kind.model_fields["type"].default)

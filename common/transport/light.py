@@ -68,10 +68,9 @@ class LightOutlet:
 
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         while not ready():
-            before = len(self._outstanding)
             try:
                 async with asyncio.timeout(self._patience_s), self._room:
-                    await self._room.wait_for(lambda: ready() or len(self._outstanding) < before)
+                    await self._room.wait()  # any receipt renews the patience
             except TimeoutError as error:
                 header = next(iter(self._outstanding.values()))
                 raise LightLost(

@@ -15,6 +15,8 @@ from lab.planning import (
     HONEST_ABORT,
     Plan,
     Task,
+    _decoy_outlook,
+    _Settings,
     furthest_distance_km,
     plan,
     smallest_block,
@@ -96,6 +98,18 @@ def _expected_bits(task: Task, probabilities: tuple[float, ...], bias: float) ->
     h = -e * np.log2(e) - (1 - e) * np.log2(1 - e)
     statistics = Statistics(mu, probabilities, key, key_errors, test, test_errors)
     return one_decoy_length(statistics, round(1.16 * sum(key) * h), 1e-9, 1e-15).secret_bits
+
+
+@pytest.mark.parametrize("protocol", [ProtocolName.ONE_DECOY, ProtocolName.TWO_DECOY])
+@pytest.mark.parametrize("block_pulses", [400_000, 1_000_000, 50_000_000])
+def test_no_neighbour_on_the_grid_beats_the_plan(protocol: ProtocolName, block_pulses: int):
+    task = metropolitan(block_pulses, protocol)
+    found = plan(task)
+    settings = _Settings(found.intensities, found.probabilities, found.key_basis_probability)
+    neighbours = [candidate for candidate in settings.neighbours() if candidate.are_possible]
+    assert len(neighbours) >= 3
+    for candidate in neighbours:
+        assert _decoy_outlook(task, candidate).length.secret_bits <= found.expected_secret_bits
 
 
 def test_published_intensities_hold_for_the_protocol_they_were_published_for():
