@@ -59,12 +59,13 @@ _FREE_INTENSITIES: dict[ProtocolName, tuple[float | None, ...]] = {
     ProtocolName.SINGLE_PHOTON: (),
 }
 
-_START_INTENSITIES = ((0.5, 0.7), (0.1, 0.2), (0.001,))
+_START_INTENSITIES = ((0.4, 0.65), (0.05, 0.12, 0.22), (0.001,))
 _START_PROBABILITIES = {
-    2: ((0.25, 0.75), (0.5, 0.5), (0.8, 0.2)),
-    3: ((0.25, 0.6, 0.15), (0.45, 0.35, 0.2), (0.75, 0.15, 0.1)),
+    2: ((0.08, 0.92), (0.25, 0.75), (0.5, 0.5), (0.8, 0.2)),
+    3: ((0.03, 0.47, 0.5), (0.1, 0.5, 0.4), (0.25, 0.6, 0.15), (0.45, 0.35, 0.2), (0.75, 0.15, 0.1)),
 }
-_START_BIASES = (0.6, 0.75, 0.9)
+_START_BIASES = (0.55, 0.65, 0.75, 0.9)
+"""Small blocks want few strong pulses and many tests: a start too far from that sees no single photons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +396,11 @@ def _leak(task: Task, key_bits: float, qber: float) -> float:
 
 
 def _gives(task: Task, secret_bits: int) -> bool:
+    """Tell whether a block is expected to give this much; a start that does spares the search."""
+    if task.protocol is not ProtocolName.SINGLE_PHOTON:
+        starts = (_settings(task, start).on_grid() for start in _starts(task))
+        if any(_decoy_outlook(task, start).length.secret_bits >= secret_bits for start in starts):
+            return True
     found = _best_plan(task, starts=1)
     return found is not None and found.expected_secret_bits >= secret_bits
 

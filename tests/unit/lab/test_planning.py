@@ -187,3 +187,17 @@ def test_an_honest_link_keeps_within_its_tolerated_error_rate():
 def test_nothing_is_tolerated_of_a_test_without_bits():
     assert tolerated_qber(0.01, 0) is None
     assert tolerated_qber(0.01, 20) is None
+
+
+@pytest.mark.parametrize("protocol", [ProtocolName.ONE_DECOY, ProtocolName.TWO_DECOY])
+@pytest.mark.parametrize("name", ["metropolitan", "rusca-2018"])
+def test_above_the_smallest_block_every_block_has_a_plan(name: str, protocol: ProtocolName):
+    """Small blocks want unusual settings; an optimiser that loses its way leaves holes here."""
+    task = task_for(preset(name), 1, protocol)
+    smallest = smallest_block(task)
+    assert smallest is not None
+    keys = [
+        plan(replace(task, block_pulses=round(smallest * factor))).expected_secret_bits
+        for factor in (1.0, 1.2, 3.0)
+    ]
+    assert keys == sorted(keys)
