@@ -158,12 +158,10 @@ class Corrector:
         leaves = Leaves(self._bits, self._shuffle_seed, index, self._plan.block_bits(index))
         self._passes = [*self._passes[:KEPT_PASSES], leaves]
         starts, ends = leaves.blocks()
-        told = (
-            slice(None) if index == 0 else slice(-1)
-        )  # the last block follows from the whole, known since pass 0
-        if len(starts[told]):
+        count = len(starts) - (index > 0)  # the last block follows from the whole key, known since pass 0
+        if count:
             self._opening = True
-            self._asked = Questions(index, starts[told], ends[told])
+            self._asked = Questions(index, starts[:count], ends[:count])
         else:
             self._clean_passes += 1
 
