@@ -45,14 +45,19 @@ def as_object(stages: Sequence[Stage]) -> str:
 
 def as_table(stages: Sequence[Stage]) -> Table:
     """Lay the rows out for a person."""
-    table = Table(box=None, pad_edge=False, caption="both parties' work; benchmarks/README.md says how")
-    for heading in ("stage", "rate", "spread", "baseline", "rate", "ratio"):
+    table = Table(
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        caption="both parties' work; benchmarks/README.md says how",
+    )
+    for heading in ("stage", "per second", "spread", "baseline", "theirs", "ratio"):
         justify: JustifyMethod = "left" if heading in {"stage", "baseline"} else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for stage in stages:
         table.add_row(
             stage.name,
-            f"{_in_prefixes(stage.value)}{stage.unit}",
+            f"{_in_prefixes(stage.value)}{stage.unit.removesuffix('/s')}",
             f"{stage.spread:.0%}",
             stage.baseline,
             _in_prefixes(stage.value / stage.ratio),
