@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,11 @@ def small_parameters(
 def without_mosquitto(patch: pytest.MonkeyPatch) -> None:
     """Let launchers find no Mosquitto, wherever it is installed."""
     patch.setattr(lab_broker, "find_mosquitto", lambda: None)
+
+
+def full_disk(limit: int) -> None:
+    """Let this process and its children write no file beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 async def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
@@ -138,16 +146,22 @@ class SpawnedNode:
     """A node that runs as a process of its own; stderr goes to a file."""
 
     process: subprocess.Popen[bytes]
-    stderr: Path
+    words: list[str] = field(default_factory=list)
+    """Lines that it has written for a person."""
 
-    @property
-    def words(self) -> list[str]:
-        """Lines that it has written for a person."""
-        return self.stderr.read_text().splitlines()
+    def __post_init__(self) -> None:
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            self.words.extend(line.decode().rstrip() for line in lines)
 
     async def ended(self, timeout_s: float = 30.0) -> int:
         """Wait for its end and return its status."""
         await until(lambda: self.process.poll() is not None, "the end of the node", timeout_s)
+        self._listening.join()
         return self.process.returncode
 
 
@@ -190,19 +204,17 @@ class Bench:
         with _pipe_to(reports) as report_file:
             await run(kind(**values), self.home.node(name), seed, report_file)
 
-    def spawn(self, name: str, *options: str, **environment: str) -> SpawnedNode:
-        """Start a node as a process, with further options and environment variables."""
-        stderr = self.home.folder / f"{name}-{len(self.spawned)}.stderr"
-        with stderr.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", name, "--config", str(self.home.configuration(name)), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                env=os.environ | environment,
-                start_new_session=True,
-            )
-        node = SpawnedNode(process, stderr)
+    def spawn(self, name: str, *options: str, file_limit: int | None = None) -> SpawnedNode:
+        """Start a node as a process, with further options and a limit to the size of its files."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", name, "--config", str(self.home.configuration(name)), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=file_limit and partial(full_disk, file_limit),  # noqa: PLW1509 - before any thread
+        )
+        node = SpawnedNode(process)
         self.spawned.append(node)
         return node
 
@@ -214,7 +226,7 @@ class Bench:
         for spawned in self.spawned:
             if spawned.process.poll() is None:
                 spawned.process.kill()
-            spawned.process.wait()
+            await spawned.ended()
 
 
 class _pipe_to:  # noqa: N801 - it reads as a verb
