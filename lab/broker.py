@@ -123,6 +123,7 @@ def _configure_mosquitto(folder: Path, port: int, users: Iterable[BrokerUser]) -
         f"password_file {folder / 'passwords'}\n"
         f"acl_file {folder / 'access-list'}\n"
         "persistence false\n"
+        "set_tcp_nodelay true\n"
         "max_inflight_messages 0\n"
         "max_queued_messages 1000\n"
         "log_dest stderr\n"
