@@ -10,7 +10,7 @@ from common.distillation.stages import SecretKey
 from common.errors import CredentialsError, LinkError, RemoteProtocolError
 from common.journal.events import LineLost, PeerRefused
 from common.node.link import Link
-from common.node.station import Station, open_station
+from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.roles import Role
@@ -57,7 +57,7 @@ class Alice:
                 before = self._next_number
                 await self._use(connection)
             except* (LinkError, RemoteProtocolError) as errors:
-                self._station.tell(LineLost(reason=str(errors.exceptions[0])))
+                self._station.tell(LineLost(reason=sentence(errors)))
             pause = _FIRST_PAUSE_S if self._next_number > before + 1 else min(2 * pause, _LONGEST_PAUSE_S)
             if not self._done:
                 await asyncio.sleep(pause)
@@ -90,7 +90,11 @@ class Alice:
         reading = asyncio.create_task(channel.read(_no_new_block), name="classical channel")
         try:
             link = await self._station.greet(connection, channel)
-            await self._make_blocks(link)
+            async with asyncio.TaskGroup() as group:
+                # light alone would not notice that nobody is left to hear what becomes of it
+                watching = group.create_task(channel.lost(), name="line")
+                await self._make_blocks(link)
+                watching.cancel()
             await link.say_goodbye("all blocks are done")
         finally:
             channel.close()

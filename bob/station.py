@@ -10,7 +10,7 @@ from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.node.link import Link
-from common.node.station import Station, open_station
+from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.roles import Role
@@ -64,7 +64,7 @@ class Bob:
             async with asyncio.TaskGroup() as group:
                 await _Session(self._station, self._receiver, channel, group).serve(connection)
         except* (LinkError, RemoteProtocolError) as errors:
-            self._station.tell(LineLost(reason=str(errors.exceptions[0])))
+            self._station.tell(LineLost(reason=sentence(errors)))
         except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node
             if not self.failed.done():
                 self.failed.set_exception(errors.exceptions[0])
