@@ -26,7 +26,7 @@ class Case:
     """What is wrong with a node, and what it has to say of it."""
 
     node: str
-    spoil: Callable[[Bench], None]
+    spoil: Callable[[Bench], object]
     sentence: str
     options: tuple[str, ...] = ()
     file_limit: int | None = None

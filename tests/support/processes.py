@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -55,6 +56,24 @@ def small_parameters(
 def without_mosquitto(patch: pytest.MonkeyPatch) -> None:
     """Let launchers find no Mosquitto, wherever it is installed."""
     patch.setattr(lab_broker, "find_mosquitto", lambda: None)
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """A process that runs now, as the system lists it."""
+
+    pid: int
+    command: list[str]
+
+    @classmethod
+    def all_now(cls) -> list[Self]:
+        """All processes whose command can be read; zombies have none."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                found.append(cls(int(folder.name), command))
+        return found
 
 
 def full_disk(limit: int) -> None:
@@ -173,6 +192,7 @@ class Bench:
     broker: RunningBroker
     spawned: list[SpawnedNode] = field(default_factory=list)
     local: list[LocalNode] = field(default_factory=list)
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def journal(self, name: str) -> Journal:
         """A node's journal."""
@@ -212,14 +232,31 @@ class Bench:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=file_limit and partial(full_disk, file_limit),  # noqa: PLW1509 - before any thread
+            preexec_fn=partial(full_disk, file_limit) if file_limit else None,  # noqa: PLW1509 - before any thread
         )
         node = SpawnedNode(process)
         self.spawned.append(node)
         return node
 
+    def kill_broker(self) -> list[str]:
+        """Kill the broker, not its guard; return the command that starts it again."""
+        told = {str(self.home.broker / "mosquitto.conf"), str(self.broker.address.port)}
+        running = RunningProcess.all_now()
+        broker = next(
+            p for p in running if p.command and p.command[-1] in told and "lab.guard" not in p.command
+        )
+        os.kill(broker.pid, signal.SIGKILL)
+        return broker.command
+
+    def start(self, command: list[str]) -> None:
+        """Start another process, which ends with the test."""
+        self.others.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True))
+
     async def close(self) -> None:
-        """End every node."""
+        """End every process and task of the test."""
+        for process in self.others:
+            process.kill()
+            process.wait()
         for node in self.local:
             with suppress(Exception):
                 await node.stop()
