@@ -9,7 +9,7 @@ from alice.transmitter import MqttTransmitter
 from common.distillation.stages import SecretKey
 from common.errors import CredentialsError, LinkError, RemoteProtocolError
 from common.journal.events import LineLost, PeerRefused
-from common.node.link import Link
+from common.node.link import Link, greet_first
 from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
@@ -89,7 +89,7 @@ class Alice:
         channel = self._station.channel(connection)
         reading = asyncio.create_task(channel.read(_no_new_block), name="classical channel")
         try:
-            link = await self._station.greet(connection, channel)
+            link = await self._station.greet(connection, channel, greet_first)
             async with asyncio.TaskGroup() as group:
                 # light alone would not notice that nobody is left to hear what becomes of it
                 watching = group.create_task(channel.lost(), name="line")

@@ -9,7 +9,7 @@ from bob.steps import distil
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
-from common.node.link import Link
+from common.node.link import Link, greet_back
 from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
@@ -93,7 +93,7 @@ class _Session:
     async def serve(self, connection: Connection) -> None:
         reading = self._group.create_task(self._channel.read(self._on_new_block), name="classical channel")
         try:
-            self._link = await self._station.greet(connection, self._channel)
+            self._link = await self._station.greet(connection, self._channel, greet_back)
             await self._link.hear_goodbye()
         finally:
             reading.cancel()

@@ -25,6 +25,7 @@ from common.wire.messages import PROTOCOL_VERSION, Goodbye, Hello
 
 type Distil = Callable[[Block], Awaitable[SecretKey | Aborted]]
 type Begin = Callable[[BlockId], None]
+type Greeting = Callable[["Party", ClassicalChannel, CheckpointScheme], Awaitable["Link"]]
 type Settle = Callable[[BlockId, SecretKey | None], None]
 
 
@@ -113,35 +114,41 @@ def _lost_with(error: LinkError | RemoteProtocolError) -> Aborted:
     return Aborted(reason, str(error), by_peer=False)
 
 
-async def greet(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:
-    """Exchange greetings; ConfigurationError, told to both sides, unless every parameter is the same."""
+async def greet_first(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:
+    """Say who we are, then hear who they are, as who dials; ConfigurationError unless every parameter is the same."""
+    conversation, ours = _introduction(party, channel)
+    await conversation.say(ours)
+    theirs = await conversation.expect_either(Hello, Goodbye)
+    if isinstance(theirs, Goodbye):
+        raise ConfigurationError(f"{party.peer} turned this node away: {theirs.reason}")
+    _agree(party, theirs)
+    return Link(party, channel, conversation, session_id(party.link, ours.nonce, theirs.nonce), scheme)
+
+
+async def greet_back(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:
+    """Hear who they are, then say who we are, as who listens; ConfigurationError, told to the dialler, as above."""
+    conversation, ours = _introduction(party, channel)
+    theirs = await conversation.expect(Hello)
+    try:
+        _agree(party, theirs)
+    except ConfigurationError as error:
+        await conversation.say(Goodbye(reason=str(error)[:500]))
+        raise
+    await conversation.say(ours)
+    return Link(party, channel, conversation, session_id(party.link, theirs.nonce, ours.nonce), scheme)
+
+
+def _introduction(party: Party, channel: ClassicalChannel) -> tuple[Conversation, Hello]:
     place = Place(party.link, FIRST_SESSION, LINK_BLOCK)
     conversation = Conversation(party.role, LINK_TABLE, LinkPhase.CONNECTED, place, channel.line())
-    nonce = secrets.token_hex(16)
     ours = Hello(
         protocol=PROTOCOL_VERSION,
         link=party.link,
         node=party.node,
-        nonce=nonce,
+        nonce=secrets.token_hex(16),
         parameters=party.parameters.canonical(),
     )
-    if party.role is Role.ALICE:
-        await conversation.say(ours)
-        theirs = await conversation.expect_either(Hello, Goodbye)
-        if isinstance(theirs, Goodbye):
-            raise ConfigurationError(f"{party.peer} turned this node away: {theirs.reason}")
-        _agree(party, theirs)
-        session = session_id(party.link, nonce, theirs.nonce)
-    else:
-        theirs = await conversation.expect(Hello)
-        try:
-            _agree(party, theirs)
-        except ConfigurationError as error:
-            await conversation.say(Goodbye(reason=str(error)[:500]))
-            raise
-        await conversation.say(ours)
-        session = session_id(party.link, theirs.nonce, nonce)
-    return Link(party, channel, conversation, session, scheme)
+    return conversation, ours
 
 
 def _agree(party: Party, theirs: Hello) -> None:

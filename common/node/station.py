@@ -19,7 +19,7 @@ from common.journal.events import EpochBegan, Event, NodeStarted, NodeStopped, P
 from common.node.journal import Journal, JournalFile
 from common.node.keyring import Keyring
 from common.node.launcher_pipe import LauncherPipe
-from common.node.link import Link, Party, greet
+from common.node.link import Greeting, Link, Party
 from common.node.settings import NodeSettings, load_settings, read_seal_key, read_secret_line
 from common.optics.seal import LightSeal
 from common.protocol.roles import Role
@@ -87,9 +87,9 @@ class Station[S: NodeSettings]:
             connection.reader, connection.writer, limit, self.settings.classical.patience_s
         )
 
-    async def greet(self, connection: Connection, channel: ClassicalChannel) -> Link:
+    async def greet(self, connection: Connection, channel: ClassicalChannel, greeting: Greeting) -> Link:
         """Greet an authenticated peer; an epoch begins when both agree."""
-        link = await greet(self.party, channel, self._signatures(connection))
+        link = await greeting(self.party, channel, self._signatures(connection))
         self.epochs += 1
         self.tell(
             EpochBegan(
@@ -106,13 +106,15 @@ class Station[S: NodeSettings]:
 
     def _signatures(self, connection: Connection) -> CertificateSignature:
         """Checkpoints of bootstrap blocks are signed by the certificates that authenticate this connection."""
-        own = bytes.fromhex(fingerprint(self.credentials.certificate_der))
-        theirs = bytes.fromhex(connection.peer.fingerprint)
+        fingerprints = {
+            self.role: bytes.fromhex(fingerprint(self.credentials.certificate_der)),
+            self.role.peer: bytes.fromhex(connection.peer.fingerprint),
+        }
         certificate = connection.peer.certificate_der
         return CertificateSignature(
             sign=self.credentials.sign,
             verify_peer=lambda data, signature: verify_signature(certificate, data, signature),
-            fingerprints=(own, theirs) if self.role is Role.ALICE else (theirs, own),
+            fingerprints=(fingerprints[Role.ALICE], fingerprints[Role.BOB]),
         )
 
 
