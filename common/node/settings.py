@@ -12,8 +12,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from common.errors import ConfigurationError
@@ -32,7 +34,7 @@ class _Section(BaseModel):
 class ClassicalSettings(_Section):
     """The classical channel: Alice dials, Bob listens."""
 
-    address: Address
+    address: Annotated[Address, NoDecode]
     """Where Bob listens: what he binds, and what Alice dials."""
     patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     """How long a silent peer is waited for."""
@@ -41,7 +43,7 @@ class ClassicalSettings(_Section):
 class BrokerSettings(_Section):
     """The broker that stands in for the quantum channel."""
 
-    address: Address
+    address: Annotated[Address, NoDecode]
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
     password_file: Path | None = None
@@ -101,6 +103,8 @@ def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
         return kind(**values)
     except ValidationError as error:
         raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
+    except SettingsError as error:
+        raise ConfigurationError(f"An environment variable QKDLINK_... makes no sense: {error}.") from error
 
 
 def first_fault(error: ValidationError) -> str:
