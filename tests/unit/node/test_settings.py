@@ -46,7 +46,7 @@ def test_an_environment_variable_that_makes_no_sense_is_an_error_of_one_sentence
     home: LinkHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QKDLINK_PARAMETERS", "{not json")
-    with pytest.raises(ConfigurationError, match="An environment variable .*parameters.*"):
+    with pytest.raises(ConfigurationError, match=r"An environment variable .*parameters"):
         load_settings(AliceSettings, home.configuration(ALICE))
 
 
