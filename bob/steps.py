@@ -201,7 +201,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
 
 async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKey:
     """Store, then confirm; the key is available once Alice's confirmation is verified."""
-    await deposit.hold(block.id, secret)
+    await deposit.hold(block.id, secret, block.account.leaked_bits)
     await block.say(Confirmation(secret_bits=secret.secret_bits))
     await block.say_checkpoint()
     confirmed = await block.expect(Confirmation)
