@@ -7,8 +7,8 @@ from alice.settings import AliceSettings
 from alice.steps import distil
 from alice.transmitter import MqttTransmitter
 from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
-from common.journal.events import LineLost
+from common.errors import CredentialsError, LinkError, RemoteProtocolError
+from common.journal.events import LineLost, PeerRefused
 from common.node.link import Link
 from common.node.station import Station, open_station
 from common.protocol.aborts import Aborted
@@ -63,7 +63,11 @@ class Alice:
                 await asyncio.sleep(pause)
 
     async def _dial(self) -> Connection:
-        """Dial Bob; one who does not answer is waited for, at the first contact only for so long."""
+        """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
+
+        Credentials that do not fit at the first contact are an operator's mistake and end the node. After that they
+        are somebody in between, or a Bob who is just going down: refused, told, and dialled again.
+        """
         settings, station = self._station.settings, self._station
         address, first_contact = settings.classical.address, station.epochs == 0
         deadline = asyncio.get_running_loop().time() + settings.classical.patience_s
@@ -74,6 +78,10 @@ class Alice:
             except LinkError:
                 if first_contact and asyncio.get_running_loop().time() > deadline:
                     raise
+            except CredentialsError as refusal:
+                if first_contact:
+                    raise
+                station.tell(PeerRefused(reason=str(refusal)))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -95,6 +103,7 @@ class Alice:
         async with asyncio.TaskGroup() as group:
             while not self._done:
                 await room.acquire()
+                await self._station.bus.ready()  # without its broker a block would be lost before it begins
                 number, self._next_number = self._next_number, self._next_number + 1
                 task = group.create_task(link.run_block(number, self._distil), name=f"block {number}")
                 task.add_done_callback(lambda _: room.release())

@@ -14,7 +14,7 @@ from common.errors import LinkError
 from common.journal.events import Event, LightFault, LightProgress
 from common.optics.detector import Receiver
 from common.optics.records import DetectionRecord
-from common.optics.seal import LightSeal, SealBroken
+from common.optics.seal import LightSeal, SealBroken, sealed_bytes
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
@@ -131,12 +131,14 @@ class MqttReceiver:
     ) -> None:
         """Open the seal and let the light fall on the detectors; only a frame of ours can void the block."""
         block = reception.block
+        if len(sealed) < sealed_bytes(header.pulses):
+            raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} ends within its light")
         try:
             train = await block.compute(self._seal.unseal, sealed, associated)
         except SealBroken as broken:
             raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
         if len(train) != header.pulses or train.first_pulse != header.first_pulse:
-            raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} holds {len(train)} pulses")
+            raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} holds {len(train)} other pulses")
         if header.sequence > reception.next_frame:
             self._miss(reception, header.sequence)
         if reception.first_missing is None:

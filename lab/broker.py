@@ -23,6 +23,7 @@ from common.transport.addresses import Address
 from common.trust.private_files import NewFile, write_new
 
 LOOPBACK = "127.0.0.1"
+_PYTHON = (sys.executable, "-P")
 _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
@@ -69,10 +70,17 @@ async def run_broker(folder: Path, users: Iterable[BrokerUser]) -> AsyncIterator
     if mosquitto is not None:
         kind, command = "mosquitto", [mosquitto, "-c", str(_configure_mosquitto(folder, port, users))]
     else:
-        kind, command = "amqtt", [sys.executable, "-m", "lab.embedded_broker", str(port)]
+        kind, command = "amqtt", [*_PYTHON, "-m", "lab.embedded_broker", str(port)]
     with (folder / "broker.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            *_PYTHON,
+            "-m",
+            "lab.guard",
+            *command,
+            stdin=subprocess.PIPE,  # closed by our end, whatever that is
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         await _wait_for(process, port, kind, folder)

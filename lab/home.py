@@ -7,7 +7,9 @@ each start, because addresses and parameters belong to the run.
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +107,7 @@ def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
 
 
 def _furnish(home: LinkHome) -> None:
-    with private_folder(home.folder):
+    with private_folder(home.folder), _all_or_nothing(home):
         create_authority(home.folder / "ca")
         home.broker.mkdir(0o700)
         seal = f"{secrets.token_hex(SEAL_KEY_BYTES)}\n".encode()
@@ -115,6 +117,16 @@ def _furnish(home: LinkHome) -> None:
                 NewFile(home.node(name) / _SEAL_FILE, seal),
                 NewFile(home.node(name) / _PASSWORD_FILE, f"{secrets.token_hex(16)}\n".encode()),
             )
+
+
+@contextmanager
+def _all_or_nothing(home: LinkHome) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for part in _PARTS:
+            shutil.rmtree(home.folder / part, ignore_errors=True)
+        raise
 
 
 def replace_file(path: Path, text: str) -> None:

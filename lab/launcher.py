@@ -9,10 +9,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from common.errors import LinkError
-from common.journal.events import BlockEnded, Entry, EpochBegan
+from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
@@ -31,7 +31,10 @@ class Node:
     name: str
     process: asyncio.subprocess.Process
     reports: asyncio.StreamReader
+    words: asyncio.StreamReader
+    last_line: str = ""
     fingerprint: str | None = None
+    opened: set[str] = field(default_factory=set)
     blocks: list[BlockEnded] = field(default_factory=list)
     epochs: list[EpochBegan] = field(default_factory=list)
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -48,20 +51,24 @@ class Node:
                 async with self.settled:
                     self.settled.notify_all()
 
-    async def last_words(self) -> str:
-        """Wait for the process to end and return the last line it wrote for a person."""
-        text = (await self._stderr.read()).decode(errors="replace").strip()
-        await self.process.wait()
-        return text.splitlines()[-1] if text else f"{self.name} ended with status {self.process.returncode}"
+    async def listen(self) -> None:
+        """Read what the node writes for a person, until it ends: a pipe that nobody reads would stop the node."""
+        async for line in self.words:
+            self.last_line = line.decode(errors="replace").strip() or self.last_line
 
     @property
-    def _stderr(self) -> asyncio.StreamReader:
-        if self.process.stderr is None:
-            raise LinkError(f"{self.name} was started without a pipe for its errors")
-        return self.process.stderr
+    def last_words(self) -> str:
+        """Why the node ended, once it has."""
+        return self.last_line or f"{self.name} ended with status {self.process.returncode}"
+
+    def has_settled(self, with_key: set[str]) -> bool:
+        """Whether every block that was opened here, and each of `with_key`, has come to its end here."""
+        return self.opened | with_key <= {block.block_id for block in self.blocks}
 
     def _keep(self, entry: Entry) -> None:
         match entry.event:
+            case BlockOpened(block_id=block):
+                self.opened.add(block)
             case BlockEnded() as ended:
                 self.blocks.append(ended)
             case EpochBegan() as began:
@@ -77,27 +84,24 @@ class RunningLink:
     broker: RunningBroker
     alice: Node
     bob: Node
+    lives: dict[str, asyncio.Task[None]]
+    """By name: done once the process has ended and everything that it told was read."""
 
     async def until_done(self) -> None:
         """Wait until Alice has made all her blocks and Bob has settled them; LinkError if either fails."""
-        ends = {
-            asyncio.create_task(node.process.wait(), name=node.name): node for node in (self.alice, self.bob)
-        }
-        done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        first = ends[done.pop()]
+        done, _ = await asyncio.wait(self.lives.values(), return_when=asyncio.FIRST_COMPLETED)
+        first = self.bob if self.lives[BOB] in done else self.alice
         if first is self.bob or first.process.returncode != 0:
-            raise LinkError(await first.last_words())
+            raise LinkError(first.last_words)
         await self._until_settled()
 
     async def _until_settled(self) -> None:
-        last = max((block.number for block in self.alice.blocks), default=0)
+        with_key = {block.block_id for block in self.alice.blocks if block.secret_bits}
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S), self.bob.settled:
-                await self.bob.settled.wait_for(lambda: len(self.bob.blocks) >= len(self.alice.blocks))
+                await self.bob.settled.wait_for(lambda: self.bob.has_settled(with_key))
         except TimeoutError as error:
-            raise LinkError(f"bob did not settle block {last} in time") from error
+            raise LinkError("bob did not settle his blocks in time") from error
 
 
 @asynccontextmanager
@@ -115,22 +119,37 @@ async def run_link(
         on_broker(broker)
         classical = Address(LOOPBACK, free_port())
         home.configure(parameters, broker.address, classical, blocks=blocks, log_in=broker.has_access_list)
-        nodes = [await _start(home, name, seed) for name in (BOB, ALICE)]
-        gathering = [
-            asyncio.create_task(node.gather(watch), name=f"reports of {node.name}") for node in nodes
-        ]
-        try:
-            yield RunningLink(broker, alice=nodes[1], bob=nodes[0])
-        finally:
-            for node in reversed(nodes):
-                await stop(node.process)
-            await asyncio.gather(*gathering)
+        async with _running(home, BOB, seed) as bob, _running(home, ALICE, seed) as alice:
+            lives = {
+                node.name: asyncio.create_task(_live(node, watch), name=node.name) for node in (alice, bob)
+            }
+            try:
+                yield RunningLink(broker, alice, bob, lives)
+            finally:
+                for node in (alice, bob):
+                    await stop(node.process)
+                await asyncio.gather(*lives.values())
+
+
+async def _live(node: Node, watch: Watch) -> None:
+    await asyncio.gather(node.gather(watch), node.listen())
+    await node.process.wait()
+
+
+@asynccontextmanager
+async def _running(home: LinkHome, name: str, seed: int | None) -> AsyncIterator[Node]:
+    node = await _start(home, name, seed)
+    try:
+        yield node
+    finally:
+        await stop(node.process)
 
 
 async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
     read_end, write_end = os.pipe()
     command = [
         sys.executable,
+        "-P",  # a folder called like a package of ours, where we happen to be, is not that package
         "-m",
         name,
         "--config",
@@ -147,6 +166,7 @@ async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(write_end,),
+            limit=_PIPE_LIMIT_BYTES,
             start_new_session=True,
         )
     finally:
@@ -155,7 +175,7 @@ async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
     )
-    return Node(name, process, reader)
+    return Node(name, process, reports=reader, words=cast("asyncio.StreamReader", process.stderr))
 
 
 @dataclass(frozen=True, slots=True)

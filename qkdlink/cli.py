@@ -1,5 +1,6 @@
 """The `qkdlink` command: what a person types, and the one line they read when something is wrong."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,28 +94,33 @@ def keyrate(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on stderr and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _end_in_order()
     verbose = "--verbose" in arguments
+    status, message = 0, ""
     try:
-        status: Any = app(args=arguments, standalone_mode=False)
+        answer: Any = app(args=arguments, standalone_mode=False)
+        status = answer if isinstance(answer, int) else 0
     except* QkdlinkError as errors:
         if verbose:
             raise
-        _fail(sentence(errors))
+        status, message = 2, sentence(errors)
     except* KeyboardInterrupt:
-        _fail("Stopped.", 130)
+        status, message = 130, "Stopped."
     except* Exception as errors:
         usage = errors.exceptions[0]
         if verbose or not hasattr(usage, "format_message"):
             raise
-        _fail(f"{usage.format_message()} (see `qkdlink --help`)")
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _fail(message: str, status: int = 2) -> None:
-    sys.stderr.write(f"qkdlink: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+        status, message = 2, f"{usage.format_message()} (see `qkdlink --help`)"
+    if message:
+        sys.stderr.write(f"qkdlink: {' '.join(message.split())}\n")
     sys.exit(status)
+
+
+def _end_in_order() -> None:
+    """Let whoever asks for an end get the orderly one of Ctrl-C; what we were told to ignore stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _text_of(file: Path) -> str:

@@ -1,7 +1,8 @@
 """What a node tells its launcher alone, over an inherited pipe: events, and a fingerprint of its keys.
 
-The fingerprint is a running SHA-256 over the keys of confirmed blocks in the order of their numbers. It never
-crosses a wire, a broker or a log; a node that was not started by a launcher has none.
+The fingerprint is a running SHA-256 over the keys of confirmed blocks in the order in which the blocks were opened,
+which is the same on both sides. It never crosses a wire, a broker or a log; a node that was not started by a launcher
+has none.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 
 from common.distillation.stages import SecretKey
 from common.journal.events import Entry
+from common.keys.identifiers import BlockId
 
 
 class Fingerprint:
@@ -19,15 +21,18 @@ class Fingerprint:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._next = 1
-        self._waiting: dict[int, bytes] = {}
+        self._open: dict[BlockId, bytes | None] = {}
 
-    def settle(self, number: int, key: SecretKey | None) -> None:
+    def begin(self, block: BlockId) -> None:
+        """Enter a block that was opened: later ones wait for its outcome."""
+        self._open[block] = None
+
+    def settle(self, block: BlockId, key: SecretKey | None) -> None:
         """Enter the outcome of a block: its key, or None if it has none."""
-        self._waiting[number] = key.material if key else b""
-        while self._next in self._waiting:
-            self._hash.update(self._waiting.pop(self._next))
-            self._next += 1
+        self._open[block] = key.material if key else b""
+        while self._open and (material := self._open[first := next(iter(self._open))]) is not None:
+            self._hash.update(material)
+            del self._open[first]
 
     def hexdigest(self) -> str:
         """Return the fingerprint so far."""
@@ -45,10 +50,15 @@ class LauncherPipe:
         """Pass on an event of the journal."""
         self._write({"entry": entry.model_dump(mode="json")})
 
-    def settle(self, number: int, key: SecretKey | None) -> None:
+    def begin(self, block: BlockId) -> None:
+        """Enter a block that was opened."""
+        if self.file is not None:
+            self._fingerprint.begin(block)
+
+    def settle(self, block: BlockId, key: SecretKey | None) -> None:
         """Enter the outcome of a block and tell the fingerprint so far."""
         if self.file is not None:
-            self._fingerprint.settle(number, key)
+            self._fingerprint.settle(block, key)
             self._write({"fingerprint": self._fingerprint.hexdigest()})
 
     def _write(self, report: dict[str, Any]) -> None:
@@ -56,4 +66,4 @@ class LauncherPipe:
             try:
                 os.write(self.file, json.dumps(report).encode() + b"\n")
             except BrokenPipeError:
-                self.file = None  # the launcher is gone; its end is told by a signal
+                self.file = None  # the launcher is gone, which ends this node (`common.node.station`)

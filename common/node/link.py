@@ -24,7 +24,8 @@ from common.wire.framing import LINK_BLOCK
 from common.wire.messages import PROTOCOL_VERSION, Goodbye, Hello
 
 type Distil = Callable[[Block], Awaitable[SecretKey | Aborted]]
-type Settle = Callable[[int, SecretKey | None], None]
+type Begin = Callable[[BlockId], None]
+type Settle = Callable[[BlockId, SecretKey | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Party:
     parameters: LinkParameters
     randomness: Randomness
     tell: Callable[[Event], None]
+    begin: Begin
     settle: Settle
 
 
@@ -70,24 +72,25 @@ class Link:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
         started = time.monotonic()
         block = self._block(number)
+        self.party.begin(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:
             outcome = await distil(block)
-        except LinkError as error:
-            outcome = Aborted(AbortReason.CONNECTION_LOST, str(error), by_peer=False)
+        except (LinkError, RemoteProtocolError) as error:
+            self._channel.end(error)
+            outcome = _lost_with(error)
             raise
-        except RemoteProtocolError as error:
-            outcome = Aborted(AbortReason.PROTOCOL_BROKEN, str(error), by_peer=False)
+        except asyncio.CancelledError:
+            if self._channel.ended is not None:  # another block has met the reason first
+                outcome = _lost_with(self._channel.ended)
             raise
         finally:
             self._channel.close_line(number)
             self._settle(block, outcome, time.monotonic() - started)
 
     def _settle(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
-        key, result = (
-            (outcome, outcome.secret_bits) if isinstance(outcome, SecretKey) else (None, outcome)
-        )
-        self.party.settle(block.id.number, key)
+        key, result = (outcome, outcome.secret_bits) if isinstance(outcome, SecretKey) else (None, outcome)
+        self.party.settle(block.id, key)
         self.party.tell(block.account.close(block.id, result, self._scheme.name, seconds))
 
     def _block(self, number: int) -> Block:
@@ -102,6 +105,12 @@ class Link:
             tell=party.tell,
             account=Account(),
         )
+
+
+def _lost_with(error: LinkError | RemoteProtocolError) -> Aborted:
+    broken = isinstance(error, RemoteProtocolError)
+    reason = AbortReason.PROTOCOL_BROKEN if broken else AbortReason.CONNECTION_LOST
+    return Aborted(reason, str(error), by_peer=False)
 
 
 async def greet(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:

@@ -7,7 +7,7 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ class Station[S: NodeSettings]:
             parameters=self.settings.parameters,
             randomness=self.randomness,
             tell=self.tell,
+            begin=self.pipe.begin,
             settle=self.pipe.settle,
         )
 
@@ -123,24 +124,27 @@ async def open_station[S: NodeSettings](
     credentials = _credentials(settings, folder)
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
-    file = JournalFile(folder / settings.journal)
-    journal = Journal(settings.node, file, pipe.event)
     access = _broker_access(settings, folder)
-    async with connect(access) as bus, journal.published(bus, Topics(settings.link).journal(settings.node)):
-        journal.tell(
-            NodeStarted(
-                role=role.label.lower(),
-                link=settings.link,
-                broker=str(bus.address),
-                reproducible=settings.parameters.reproducible,
-            )
-        )
-        randomness = Randomness(settings.node, seed)
-        try:
-            yield Station(role, settings, credentials, seal, bus, journal, pipe, randomness)
-        finally:
-            journal.tell(NodeStopped(reason="ended"))
-    file.close()
+    async with connect(access) as bus:
+        with closing(JournalFile(folder / settings.journal)) as file:
+            journal = Journal(settings.node, file, pipe.event)
+            randomness = Randomness(settings.node, seed)
+            station = Station(role, settings, credentials, seal, bus, journal, pipe, randomness)
+            async with journal.published(bus, station.topics.journal(settings.node)):
+                station.tell(_started(station))
+                try:
+                    yield station
+                finally:
+                    station.tell(NodeStopped(reason="ended"))
+
+
+def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
+    return NodeStarted(
+        role=station.role.label.lower(),
+        link=station.settings.link,
+        broker=str(station.bus.address),
+        reproducible=station.settings.parameters.reproducible,
+    )
 
 
 def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
@@ -167,7 +171,8 @@ def main[S: NodeSettings](program: str, kind: type[S], run: Run[S]) -> None:
     try:
         settings = load_settings(kind, options.config)
         _check_seed(settings, options)
-        asyncio.run(_until_told(run(settings, options.config.parent, options.seed, options.report_fd)))
+        life = run(settings, options.config.parent, options.seed, options.report_fd)
+        asyncio.run(_until_told(life, options.report_fd))
     except* QkdlinkError as errors:
         if options.verbose:
             raise
@@ -192,17 +197,25 @@ def _check_seed(settings: NodeSettings, options: Namespace) -> None:
         raise ConfigurationError("A seed is for reproducible runs started by a launcher, never for a node.")
 
 
-async def _until_told(run: Coroutine[Any, Any, None]) -> None:
-    """Run until it ends by itself or a signal asks for an end."""
+async def _until_told(run: Coroutine[Any, Any, None], report_file: int | None) -> None:
+    """Run until it ends by itself, a signal asks for an end, or the launcher that it reports to is gone."""
     task = asyncio.ensure_future(run)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    if report_file is not None:
+        # a pipe that nobody reads any more is in error, which wakes who waits for input on its write end
+        loop.add_reader(report_file, _launcher_gone, report_file, task)
     try:
         await task
     except asyncio.CancelledError:
         if not task.cancelled():
             raise
+
+
+def _launcher_gone(report_file: int, task: asyncio.Future[None]) -> None:
+    asyncio.get_running_loop().remove_reader(report_file)
+    task.cancel()
 
 
 def _options(program: str) -> Namespace:

@@ -40,6 +40,11 @@ _opened: dict[bytes, int] = {}
 """Highest counter that this process has opened, per sender and boot id: light is handed out once."""
 
 
+def sealed_bytes(pulses: int) -> int:
+    """Length of a sealed frame of so many pulses: whatever is shorter was cut short on its way."""
+    return _ENVELOPE.size + _PREAMBLE.size + pulses + _TAG_BYTES
+
+
 class SealBroken(RemoteProtocolError):  # noqa: N818 - what happened, as the journal names it
     """This is not a frame of light that belongs here: it is foreign, damaged or truncated."""
 

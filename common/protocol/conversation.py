@@ -64,40 +64,38 @@ class Conversation:
 
     async def say(self, message: Message) -> None:
         """Send a message, if the table lets us say it now; LocalProtocolError otherwise."""
-        following = self._table.get((self.phase, Move(self.role, type(message))))
-        if following is None:
-            raise LocalProtocolError(
-                f"{self.role.label} may not say {_name(type(message))} in phase {self.phase}."
-            )
+        following = self._after_saying(type(message))
         frame = encode(Envelope(self.place.session, self.place.block, self._said[self.role], message))
         self._record(self.role, frame, following)
         await self._line.send(frame)
 
-    async def hear(self) -> Message:
-        """Wait for the peer's next message; RemoteProtocolError, and no change, unless it is legal now."""
+    async def hear(self, *kinds: type[Message]) -> Message:
+        """Wait for the peer's next message; RemoteProtocolError, and no change, unless it is one of these and legal."""
         received = await self._line.receive()
+        message = received.envelope.message
         following = self._judge(received.envelope)
+        if not isinstance(message, kinds):
+            due = " or ".join(_name(kind) for kind in kinds)
+            raise RemoteProtocolError(
+                f"{self.role.peer.label} said {_name(type(message))} where {due} was due."
+            )
+        self._verify(message)
         self._record(self.role.peer, received.frame, following)
-        return received.envelope.message
+        return message
 
     async def expect[M: Message](self, kind: type[M]) -> M:
         """Wait for a message of one type; RemoteProtocolError if the peer says anything else, legal or not."""
-        message = await self.hear()
-        if not isinstance(message, kind):
-            raise self._out_of_place(message, kind)
-        return message
+        return cast("M", await self.hear(kind))
 
     async def expect_either[M: Message, N: Message](self, one: type[M], other: type[N]) -> M | N:
         """Wait for a message of either type."""
-        message = await self.hear()
-        if not isinstance(message, (one, other)):
-            raise self._out_of_place(message, one)
-        return message
+        return cast("M | N", await self.hear(one, other))
 
-    def _out_of_place(self, message: Message, kind: type[Message]) -> RemoteProtocolError:
-        return RemoteProtocolError(
-            f"{self.role.peer.label} said {_name(type(message))} where {_name(kind)} was due."
-        )
+    def _after_saying(self, kind: type[Message]) -> Phase:
+        following = self._table.get((self.phase, Move(self.role, kind)))
+        if following is None:
+            raise LocalProtocolError(f"{self.role.label} may not say {_name(kind)} in phase {self.phase}.")
+        return following
 
     def _judge(self, envelope: Envelope) -> Phase:
         speaker = self.role.peer
@@ -117,6 +115,9 @@ class Conversation:
             )
         return following
 
+    def _verify(self, message: Message) -> None:
+        """Check what only this kind of conversation can check; RemoteProtocolError, and no change, if it is wrong."""
+
     def _record(self, speaker: Role, frame: bytes, following: Phase) -> None:
         self.transcript.append(speaker, frame)
         self._said[speaker] += 1
@@ -124,6 +125,7 @@ class Conversation:
 
 
 _PEER_ABORTS = frozenset({BlockPhase.ALICE_ABORTS, BlockPhase.BOB_ABORTS})
+_LONGEST_DETAIL = 500
 
 
 class BlockConversation(Conversation):
@@ -134,33 +136,30 @@ class BlockConversation(Conversation):
         self._scheme = scheme
         self._checkpoints = 0
 
-    async def hear(self) -> Message:
-        """Wait for the peer's next message; an abort is settled and leaves by BlockRefused."""
-        message = await super().hear()
+    async def hear(self, *kinds: type[Message]) -> Message:
+        """Wait for the peer's next message; where an abort is legal it is settled, and leaves by BlockRefused."""
+        message = await super().hear(*kinds, Abort)
+        self._checkpoints += isinstance(message, Checkpoint)
         if isinstance(message, Abort) and self.phase in _PEER_ABORTS:
             await self._agree_to(message)
         return message
 
     async def say_checkpoint(self) -> None:
-        """Tag everything said so far and send the tag."""
-        position = self._next_position()
-        tag = self._scheme.tag(self.role, position, self.transcript)
-        await self.say(Checkpoint(position=position, scheme=self._scheme.name, tag=tag))
+        """Tag everything said so far and send the tag; nothing is tagged unless a checkpoint is legal now."""
+        self._after_saying(Checkpoint)
+        if self._checkpoints == MOST_CHECKPOINTS:
+            raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
+        tag = self._scheme.tag(self.role, self._checkpoints, self.transcript)
+        await self.say(Checkpoint(position=self._checkpoints, scheme=self._scheme.name, tag=tag))
         self._checkpoints += 1
 
     async def expect_checkpoint(self) -> None:
         """Wait for the peer's tag over everything said so far; RemoteProtocolError unless it is right."""
-        received = await self._line.receive()
-        following = self._judge(received.envelope)
-        checkpoint = received.envelope.message
-        if not isinstance(checkpoint, Checkpoint):
-            raise self._out_of_place(checkpoint, Checkpoint)
-        self._verify(checkpoint)
-        self._record(self.role.peer, received.frame, following)
-        self._checkpoints += 1
+        await self.expect(Checkpoint)
 
     async def abort(self, reason: AbortReason, detail: str) -> NoReturn:
         """End the block without a key, settle it with the peer, and leave by BlockRefused."""
+        detail = detail[:_LONGEST_DETAIL]
         await self.say(Abort(reason=reason, detail=detail))
         await self.say_checkpoint()
         await self.expect(Abort)
@@ -173,24 +172,22 @@ class BlockConversation(Conversation):
         await self.say_checkpoint()
         raise BlockRefused(Aborted(abort.reason, abort.detail, by_peer=True))
 
-    def _verify(self, checkpoint: Checkpoint) -> None:
+    def _verify(self, message: Message) -> None:
+        """Check the peer's tag wherever one arrives: no step can forget to."""
+        if not isinstance(message, Checkpoint):
+            return
         speaker = self.role.peer
-        if checkpoint.scheme != self._scheme.name:
+        if message.scheme != self._scheme.name:
             raise RemoteProtocolError(
-                f"{speaker.label} authenticates with {checkpoint.scheme}, this node with {self._scheme.name}."
+                f"{speaker.label} authenticates with {message.scheme}, this node with {self._scheme.name}."
             )
-        if checkpoint.position != self._next_position() or not self._scheme.verify(
-            speaker, checkpoint.position, self.transcript, checkpoint.tag
+        if message.position != self._checkpoints or not self._scheme.verify(
+            speaker, message.position, self.transcript, message.tag
         ):
             raise RemoteProtocolError(
                 f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
                 " what arrived here."
             )
-
-    def _next_position(self) -> int:
-        if self._checkpoints == MOST_CHECKPOINTS:
-            raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
-        return self._checkpoints
 
 
 def _name(kind: type[Message]) -> str:

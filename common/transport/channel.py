@@ -60,6 +60,11 @@ class ClassicalChannel:
         self._bytes = 0
 
     @property
+    def ended(self) -> LinkError | RemoteProtocolError | None:
+        """What ended the connection; None while it lives."""
+        return self._ended
+
+    @property
     def bytes_exchanged(self) -> int:
         """Bytes of frames in both directions so far."""
         return self._bytes
@@ -81,14 +86,18 @@ class ClassicalChannel:
         self._last_sign_of_life = asyncio.get_running_loop().time()
 
     async def write(self, frame: bytes) -> None:
-        """Send a frame; LinkError if the connection is gone."""
+        """Send a frame; LinkError if the connection is gone, or if the peer does not take it in time."""
         if self._ended is not None:
             raise self._ended
         try:
-            self._writer.write(frame)
-            await self._writer.drain()
+            async with asyncio.timeout(self._patience_s):
+                self._writer.write(frame)
+                await self._writer.drain()
+        except TimeoutError as error:
+            sentence = f"The peer has not taken a message within {self._patience_s:g} s."
+            raise self.end(LinkError(sentence)) from error
         except OSError as error:
-            raise self._end(LinkError(f"The peer's connection was lost: {_text(error)}.")) from error
+            raise self.end(LinkError(f"The peer's connection was lost: {_text(error)}.")) from error
         self._bytes += len(frame)
 
     async def read(self, on_new_block: Callable[[Received], StreamLine | None]) -> None:
@@ -104,11 +113,11 @@ class ClassicalChannel:
                     )
                 line.put(received)
         except asyncio.IncompleteReadError:
-            self._end(LinkError("The peer closed the connection."))
+            self.end(LinkError("The peer closed the connection."))
         except OSError as error:
-            self._end(LinkError(f"The peer's connection was lost: {_text(error)}."))
+            self.end(LinkError(f"The peer's connection was lost: {_text(error)}."))
         except RemoteProtocolError as error:
-            self._end(error)
+            self.end(error)
 
     async def within_patience(
         self, inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError]
@@ -119,7 +128,7 @@ class ClassicalChannel:
         while True:
             deadline = max(since, self._last_sign_of_life) + self._patience_s
             if loop.time() >= deadline:
-                return self._end(LinkError(f"The peer has been silent for {self._patience_s:g} s."))
+                return self.end(LinkError(f"The peer has been silent for {self._patience_s:g} s."))
             try:
                 async with asyncio.timeout_at(deadline):
                     return await inbox.get()
@@ -128,10 +137,11 @@ class ClassicalChannel:
 
     def close(self) -> None:
         """Close the connection at once."""
-        self._end(LinkError("This node closed the connection."))
+        self.end(LinkError("This node closed the connection."))
         self._writer.close()
 
-    def _end[E: (LinkError, RemoteProtocolError)](self, error: E) -> E:
+    def end[E: LinkError | RemoteProtocolError](self, error: E) -> E:
+        """Give the connection up: every conversation on it, and whoever asks later, is told this reason."""
         if self._ended is None:
             self._ended = error
             for line in self._lines.values():

@@ -67,11 +67,16 @@ class Bus:
         self._access = access
         self._subscriptions: dict[str, Subscription] = {}
         self._client: aiomqtt.Client | None = None
+        self._served = asyncio.Event()
 
     @property
     def address(self) -> Address:
         """Where the broker listens."""
         return self._access.address
+
+    async def ready(self) -> None:
+        """Wait until the broker is there and has all our subscriptions."""
+        await self._served.wait()
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand a message to the broker (QoS 1: returns when the broker has it); LinkError if it is not there."""
@@ -83,10 +88,15 @@ class Bus:
             raise LinkError(f"The broker at {self.address} did not take a message: {error}.") from error
 
     async def subscribe(self, topic: str) -> Subscription:
-        """Receive a topic from now on; one subscription per topic."""
+        """Receive a topic from now on; one subscription per topic. LinkError if the broker does not answer."""
         subscription = self._subscriptions[topic] = Subscription(topic)
         if self._client is not None:
-            await self._client.subscribe(topic, qos=1)
+            try:
+                await self._client.subscribe(topic, qos=1)
+            except aiomqtt.MqttError as error:
+                raise LinkError(
+                    f"The broker at {self.address} did not take a subscription: {error}."
+                ) from error
         return subscription
 
     async def serve(self, client: aiomqtt.Client) -> None:
@@ -95,11 +105,13 @@ class Bus:
         try:
             for topic in self._subscriptions:
                 await client.subscribe(topic, qos=1)
+            self._served.set()
             async for message in client.messages:
                 subscription = self._subscriptions.get(message.topic.value)
                 if subscription is not None and isinstance(message.payload, bytes):
                     subscription.put(Delivery(message.payload, bool(message.retain)))
         finally:
+            self._served.clear()
             self._client = None
 
     def client(self) -> aiomqtt.Client:

@@ -80,7 +80,9 @@ def class_planes(class_count: int) -> int:
 
 def encode_classes(classes: NDArray[np.uint8], class_count: int) -> bytes:
     """Write `uint8[n]` class numbers as `class_planes` packed bit planes, lowest first."""
-    return b"".join(pack((classes >> np.uint8(plane)) & np.uint8(1)) for plane in range(class_planes(class_count)))
+    return b"".join(
+        pack((classes >> np.uint8(plane)) & np.uint8(1)) for plane in range(class_planes(class_count))
+    )
 
 
 def decode_classes(data: bytes, count: int, class_count: int) -> NDArray[np.uint8]:

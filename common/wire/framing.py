@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import RemoteProtocolError
 from common.keys.identifiers import SessionId
-from common.wire.messages import MESSAGE, Count, Message
+from common.wire.messages import MESSAGE_TYPES, Count, Message
 
 LENGTHS = struct.Struct(">II")
 LONGEST_HEADER = 64 * 1024
 LINK_BLOCK = 0
 """The block number of messages that belong to the link; blocks count from 1."""
+
+_LONGEST_FAULT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +91,37 @@ def decode(frame: bytes) -> Received:
         message = _message(header, memoryview(frame)[end:])
         return Received(Envelope(header.session, header.block, header.sequence, message), frame)
     except (ValueError, ValidationError, struct.error, RecursionError) as error:
-        raise RemoteProtocolError(f"The peer sent a malformed message: {_first_line(error)}.") from error
+        raise RemoteProtocolError(f"The peer sent a malformed message: {_first_fault(error)}.") from error
 
 
 def _message(header: _Header, attached: memoryview) -> Message:
     if sum(header.attachments) != len(attached):
         raise ValueError("its attachments do not add up")
-    kind = header.message.get("type")
-    names = _ATTACHMENTS.get(kind) if isinstance(kind, str) else None
-    if names is None:
+    name = header.message.get("type")
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
         raise ValueError("its type is unknown")
-    if len(names) != len(header.attachments) or not header.message.keys().isdisjoint(names):
+    if len(kind.attachments) != len(header.attachments) or not header.message.keys().isdisjoint(
+        kind.attachments
+    ):
         raise ValueError("its attachments are not those of its type")
     fields = {
         key: tuple(value) if isinstance(value, list) else value for key, value in header.message.items()
     }
-    for name, length in zip(names, header.attachments, strict=True):
-        fields[name], attached = bytes(attached[:length]), attached[length:]
-    return MESSAGE.validate_python(fields)
+    for attachment, length in zip(kind.attachments, header.attachments, strict=True):
+        fields[attachment], attached = bytes(attached[:length]), attached[length:]
+    return kind.model_validate(fields)
 
 
-def _first_line(error: Exception) -> str:
+def _first_fault(error: Exception) -> str:
+    """Say what is wrong in one short line: parts of it are the peer's own words, which a terminal must survive."""
+    text = str(error) or type(error).__name__
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        text = f"{'.'.join(str(part) for part in first['loc']) or 'its header'}: {first['msg']}"
+    return "".join(
+        character if character.isprintable() else "?" for character in text[:_LONGEST_FAULT]
+    ).rstrip(".")
 
 
-_ATTACHMENTS = {kind.model_fields["type"].default: kind.attachments for kind in Message.__subclasses__()}
+_KINDS: dict[str, type[Message]] = {kind.model_fields["type"].default: kind for kind in MESSAGE_TYPES}

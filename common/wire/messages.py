@@ -6,7 +6,7 @@ order of a block's messages stands in `common.protocol.phases`.
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.keys.identifiers import Name
 
@@ -233,26 +233,5 @@ class Abort(Message):
     detail: Sentence
 
 
-type LinkMessage = Hello | Holdings | Goodbye
-type BlockMessage = (
-    OpenBlock
-    | BlockAccepted
-    | LightEnded
-    | DetectionAnnouncement
-    | BasisAnnouncement
-    | TestBits
-    | ReconciliationOpened
-    | ParityQuestions
-    | ParityAnswers
-    | ReconciliationEnded
-    | VerificationHash
-    | Verified
-    | AmplificationSeed
-    | Confirmation
-    | Checkpoint
-    | Abort
-)
-type AnyMessage = Annotated[LinkMessage | BlockMessage, Field(discriminator="type")]
-
-MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)
 MESSAGE_TYPES: tuple[type[Message], ...] = tuple(Message.__subclasses__())
+"""Every kind of message; the field `type` tells them apart."""
