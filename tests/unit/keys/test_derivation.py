@@ -169,7 +169,7 @@ def test_whatever_a_stranger_writes_either_is_an_identity_of_ours_or_names_no_ke
     assert found is None or psk_identity("link-1", found) == identity
 
 
-@given(st.from_regex(r"qkd1:[a-z0-9-]{1,8}:(alice|bob):[0-9a-f]{32}/[0-9]{1,4}", fullmatch=True))
+@given(st.from_regex(r"qkd1:[a-z0-9]{1,8}:(alice|bob):[0-9a-f]{32}/[0-9]{1,4}", fullmatch=True))
 def test_one_key_has_one_identity(identity: str) -> None:
     link = identity.split(":")[1]
     found = parse_identity(identity, link)
