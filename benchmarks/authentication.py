@@ -1,0 +1,112 @@
+"""`authenticate`: a block's checkpoints, signed with the keys of the certificates, over a transcript that grows.
+
+Ours hashes a transcript once, as it grows, and signs the digest; the baseline signs all that was said so far, anew at
+each checkpoint. Signing and verifying itself is the same on both sides of the comparison.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.alternation import Contender, Stage, alternate
+from common.authentication.certificate_signature import CertificateSignature
+from common.authentication.transcript import Transcript
+from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from common.trust.pki import create_authority, issue
+
+CHECKPOINTS = 6
+"""Of a block on its straight course."""
+_FRAME_BYTES = 4096
+_HEADING = b"qkdlink benchmark"
+
+type Phases = Sequence[Sequence[bytes]]
+"""The frames of the line before each checkpoint."""
+
+
+class Parties(NamedTuple):
+    """Both nodes' credentials."""
+
+    alice: NodeCredentials
+    bob: NodeCredentials
+
+
+def issued_parties() -> Parties:
+    """Make an authority and both nodes' credentials, and forget the files."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        create_authority(root / "ca")
+        return Parties(*(_issued(root, name) for name in Parties._fields))
+
+
+def conversation(size: int) -> Phases:
+    """Draw a block's conversation of about `size` bytes, in as many equal parts as there are checkpoints."""
+    frames = max(1, size // (CHECKPOINTS * _FRAME_BYTES))
+    return [[secrets.token_bytes(_FRAME_BYTES) for _ in range(frames)] for _ in range(CHECKPOINTS)]
+
+
+def authenticate(parties: Parties, phases: Phases) -> int:
+    """Tag and verify at each checkpoint, in turns; return how many tags were good."""
+    schemes = [_scheme(parties, own) for own in range(2)]
+    transcripts = [Transcript(_HEADING) for _ in parties]
+    good = 0
+    for position, frames in enumerate(phases):
+        speaker, listener = position % 2, 1 - position % 2
+        for transcript in transcripts:
+            for frame in frames:
+                transcript.append(speaker, frame)
+        tag = schemes[speaker].tag(speaker, position, transcripts[speaker])
+        good += schemes[listener].verify(speaker, position, transcripts[listener], tag)
+    return good
+
+
+def authenticate_anew(parties: Parties, phases: Phases) -> int:
+    """Sign and verify the whole conversation so far at each checkpoint; return how many signatures were good."""
+    transcripts = [bytearray(_HEADING) for _ in parties]
+    good = 0
+    for position, frames in enumerate(phases):
+        speaker, listener = position % 2, 1 - position % 2
+        for transcript in transcripts:
+            transcript.extend(b"".join(frames))
+        signature = parties[speaker].sign(bytes(transcripts[speaker]))
+        certificate = parties[speaker].certificate_der
+        good += verify_signature(certificate, bytes(transcripts[listener]), signature)
+    return good
+
+
+def measure(size: int, blocks: int, pairs: int) -> Stage:
+    """Time the checkpoints of `blocks` conversations of about `size` bytes, by both parties."""
+    parties, phases = issued_parties(), conversation(size)
+    said = blocks * sum(len(frame) for frames in phases for frame in frames)
+
+    def ours() -> None:
+        for _ in range(blocks):
+            authenticate(parties, phases)
+
+    def anew() -> None:
+        for _ in range(blocks):
+            authenticate_anew(parties, phases)
+
+    return alternate(
+        "authenticate",
+        "byte/s",
+        Contender("common.authentication", said, ours),
+        Contender("signing it all anew", said, anew),
+        pairs,
+    )
+
+
+def _issued(root: Path, name: str) -> NodeCredentials:
+    issue(root / "ca", name, root / name)
+    return NodeCredentials.load(CredentialFiles.in_folder(root / name), name, datetime.now(UTC))
+
+
+def _scheme(parties: Parties, own: int) -> CertificateSignature:
+    certificate = parties[1 - own].certificate_der
+    return CertificateSignature(
+        sign=parties[own].sign,
+        verify_peer=lambda data, signature: verify_signature(certificate, data, signature),
+        fingerprints=(bytes.fromhex(parties.alice.fingerprint), bytes.fromhex(parties.bob.fingerprint)),
+    )

@@ -1,0 +1,60 @@
+"""`reconcile`: Cascade from two keys with errors to one, both parties in one thread, no line between them."""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.alternation import Contender, Stage, alternate
+from common.bits import Bits
+from common.distillation.reconciliation import reference
+from common.distillation.reconciliation.cascade import Answerer, Corrector, parity_budget, schedule
+from common.distillation.reconciliation.schedule import Schedule
+from common.distillation.reconciliation.shuffle import SHUFFLE_SEED_BYTES
+
+QBER = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """Alice's bits, Bob's with independent errors in them, and what both know beforehand."""
+
+    alice_bits: Bits
+    bob_bits: Bits
+    plan: Schedule
+
+    @classmethod
+    def drawn(cls, length: int) -> "Frame":
+        """Draw a frame of `length` bits at `QBER`, which both parties expect."""
+        rng = np.random.default_rng()
+        alice_bits = rng.integers(0, 2, length, np.uint8)
+        errors = (rng.random(length) < QBER).astype(np.uint8)
+        return cls(alice_bits, alice_bits ^ errors, schedule(length, QBER))
+
+
+def reconcile(frame: Frame) -> Bits:
+    """Let Bob ask and Alice answer until he is done; return his key."""
+    seed, plan = secrets.token_bytes(SHUFFLE_SEED_BYTES), frame.plan
+    answerer = Answerer(frame.alice_bits, plan, seed, parity_budget(plan.key_length, QBER))
+    corrector = Corrector(frame.bob_bits, plan, seed)
+    while (questions := corrector.questions()) is not None:
+        corrector.receive(answerer.answer(questions))
+    return corrector.bits
+
+
+def reconcile_slowly(frame: Frame) -> list[int]:
+    """Run the plain reference over a frame; return Bob's key."""
+    seed = secrets.token_bytes(SHUFFLE_SEED_BYTES)
+    return reference.reconcile(frame.alice_bits, frame.bob_bits, frame.plan, seed).bits
+
+
+def measure(length: int, reference_length: int, pairs: int) -> Stage:
+    """Time frames of `length` bits against the reference on frames of `reference_length`."""
+    frame, short = Frame.drawn(length), Frame.drawn(reference_length)
+    return alternate(
+        "reconcile",
+        "bit/s",
+        Contender("common.distillation", length, lambda: reconcile(frame)),
+        Contender(f"reference, {reference_length} bits", reference_length, lambda: reconcile_slowly(short)),
+        pairs,
+    )

@@ -1,0 +1,149 @@
+"""`transport`: sealed frames of light through Mosquitto and back come the receipts; the detectors stay dark.
+
+Alice and Bob share one process and one event loop here, as do the two clients of the baseline, which sends payloads
+of the same size through the same broker with the same quality of service, and neither seals nor receipts.
+"""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiomqtt
+import numpy as np
+
+from benchmarks.alternation import Contender, Stage, alternate_async
+from benchmarks.light import FIBRE
+from common.optics.pulses import PulseTrain
+from common.optics.seal import SEAL_KEY_BYTES, LightSeal
+from common.optics.states import States
+from common.transport.addresses import Address
+from common.transport.light import LightOutlet
+from common.transport.mqtt import BrokerAccess, Bus, Subscription, connect
+from common.wire.pulse_frames import FrameHeader, split
+from common.wire.topics import Topics
+from lab.broker import BrokerUser, run_broker
+
+FRAMES_IN_FLIGHT = 8
+"""What Alice's settings have by default."""
+_PATIENCE_S = 30.0
+_ALICE, _BOB = "alice", "bob"
+_SEALED, _PLAIN = Topics("sealed"), Topics("plain")
+
+
+class SealedLight:
+    """A link's two ends as the nodes have them: outlet and window at Alice's, seal and receipts at Bob's."""
+
+    def __init__(self, alice: Bus, bob: Bus, light: Subscription, receipts: Subscription) -> None:
+        key = secrets.token_bytes(SEAL_KEY_BYTES)
+        self._alice_seal, self._bob_seal = LightSeal(key, _ALICE), LightSeal(key, _BOB)
+        self._bob, self._light = bob, light
+        self.outlet = LightOutlet(alice, _SEALED.light(_ALICE), receipts, FRAMES_IN_FLIGHT, _PATIENCE_S)
+
+    async def carry(self, states: States, frames: int) -> None:
+        """Send a block of `frames` times the same pulses, and wait until all of it has been receipted."""
+        session = secrets.token_hex(16)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive(frames), name="bob")
+            for sequence in range(frames):
+                first = sequence * len(states)
+                header = FrameHeader(_SEALED.link, session, 1, sequence, frames, first, len(states))
+                await self._send(header, states)
+            await self.outlet.drain()
+
+    async def _send(self, header: FrameHeader, states: States) -> None:
+        train = PulseTrain(states, FIBRE, header.first_pulse)
+        await self.outlet.send(header, await asyncio.to_thread(self._alice_seal.seal, train, header.encode()))
+
+    async def _receive(self, frames: int) -> None:
+        for _ in range(frames):
+            delivery = await self._light.get()
+            header, associated, sealed = split(delivery.payload)
+            await asyncio.to_thread(self._bob_seal.unseal, sealed, associated)
+            await self._bob.publish(_SEALED.receipts(_BOB), header.receipt.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class PlainClients:
+    """Two aiomqtt clients with nothing between them and the broker."""
+
+    sender: aiomqtt.Client
+    receiver: aiomqtt.Client
+
+    async def carry(self, payload: bytes, frames: int) -> None:
+        """Publish a payload `frames` times and wait until it has come as often."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive(frames), name="receiver")
+            for _ in range(frames):
+                await self.sender.publish(_PLAIN.light(_ALICE), payload, qos=1)
+
+    async def _receive(self, frames: int) -> None:
+        messages = aiter(self.receiver.messages)
+        for _ in range(frames):
+            await anext(messages)
+
+
+async def measure(frame_pulses: int, frames: int, pairs: int) -> Stage:
+    """Time blocks of `frames` frames through a broker of our own; LinkError if it does not start."""
+    states = np.random.default_rng().integers(0, 256, frame_pulses, np.uint8)
+    async with _broker() as address, _sealed(address) as sealed, _plain(address) as plain:
+        payload = secrets.token_bytes(_frame_bytes(states))
+        return await alternate_async(
+            "transport",
+            "pulse/s",
+            Contender("common.transport", frames * frame_pulses, lambda: sealed.carry(states, frames)),
+            Contender("aiomqtt, unsealed", frames * frame_pulses, lambda: plain.carry(payload, frames)),
+            pairs,
+        )
+
+
+def _frame_bytes(states: States) -> int:
+    header = FrameHeader(_SEALED.link, secrets.token_hex(16), 1, 0, 1, 0, len(states)).encode()
+    seal = LightSeal(secrets.token_bytes(SEAL_KEY_BYTES), _ALICE)
+    return len(header) + len(seal.seal(PulseTrain(states, FIBRE, 0), header))
+
+
+@asynccontextmanager
+async def _broker() -> AsyncIterator[Address]:
+    links = (_SEALED, _PLAIN)
+    light = tuple(link.light(_ALICE) for link in links)
+    receipts = tuple(link.receipts(_BOB) for link in links)
+    users = (
+        BrokerUser(_ALICE, _ALICE, writes=light, reads=receipts),
+        BrokerUser(_BOB, _BOB, writes=receipts, reads=light),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        async with run_broker(Path(folder), users) as broker:
+            yield broker.address
+
+
+@asynccontextmanager
+async def _sealed(address: Address) -> AsyncIterator[SealedLight]:
+    async with AsyncExitStack() as stack:
+        alice, bob = [
+            await stack.enter_async_context(connect(BrokerAccess(address, f"sealed-{name}", name, name)))
+            for name in (_ALICE, _BOB)
+        ]
+        light = await bob.subscribe(_SEALED.light(_ALICE))
+        receipts = await alice.subscribe(_SEALED.receipts(_BOB))
+        link = SealedLight(alice, bob, light, receipts)
+        await stack.enter_async_context(link.outlet.listening())
+        yield link
+
+
+@asynccontextmanager
+async def _plain(address: Address) -> AsyncIterator[PlainClients]:
+    async with AsyncExitStack() as stack:
+        sender, receiver = [
+            await stack.enter_async_context(
+                aiomqtt.Client(
+                    address.host, address.port, identifier=f"plain-{name}", username=name, password=name
+                )
+            )
+            for name in (_ALICE, _BOB)
+        ]
+        await receiver.subscribe(_PLAIN.light(_ALICE), qos=1)
+        yield PlainClients(sender, receiver)

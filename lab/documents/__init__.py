@@ -1,0 +1,1 @@
+"""Tables, pictures and worked examples in the documents, written from the code so that they cannot drift."""

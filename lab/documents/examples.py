@@ -1,0 +1,156 @@
+"""Worked examples, byte by byte: what a second implementation can compare itself with.
+
+Everything here is a function of the values written here; nothing is drawn.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from common.authentication.certificate_signature import CertificateSignature
+from common.authentication.transcript import Transcript
+from common.bits import Bits, pack, unpack
+from common.distillation.reconciliation.efficiency import parity_budget
+from common.distillation.reconciliation.schedule import schedule
+from common.distillation.reconciliation.shuffle import Permutation, permutation
+from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
+from common.distillation.verification import verification_seed_bytes, verification_tag, verification_tag_bits
+from common.keys.identifiers import session_id
+from common.protocol.conversation import Place
+from common.protocol.roles import Role
+from common.trust.credentials import SIGNATURE_CONTEXT
+from common.wire.attachments import encode_classes, encode_gates
+from common.wire.framing import Envelope, encode
+from common.wire.messages import BlockAccepted, DetectionAnnouncement, OpenBlock
+from common.wire.pulse_frames import FrameHeader
+
+_LINK = "link-1"
+_NONCES = ("00" * 16, "ff" * 16)
+_SESSION = session_id(_LINK, *_NONCES)
+_BLOCK = 1
+_GATES = np.array([3, 4, 200, 16700], np.uint32)
+_BASES = np.array([0, 1, 0, 0], np.uint8)
+_CLASSES = np.array([0, 2, 1, 0, 1], np.uint8)
+_KEY = unpack(bytes.fromhex("b1e7"), 16)
+_SEED = bytes(range(64))
+
+
+def message_frame() -> str:
+    """One message with two attachments, as it is on the line."""
+    message = DetectionAnnouncement(detections=len(_GATES), gaps=encode_gates(_GATES), bases=pack(_BASES))
+    return _dump(encode(Envelope(_SESSION, _BLOCK, 1, message)))
+
+
+def attachments() -> str:
+    """Each encoding of an attachment."""
+    return _values(
+        {
+            "gates 3, 4, 200, 16700": encode_gates(_GATES).hex(" "),
+            "bits 0, 1, 0, 0": pack(_BASES).hex(" "),
+            "classes 0, 2, 1, 0, 1 of three": encode_classes(_CLASSES, 3).hex(" "),
+            "integers 1, 2, 70000": np.array([1, 2, 70000], "<u4").tobytes().hex(" "),
+        }
+    )
+
+
+def light_header() -> str:
+    """The clear header of a frame of light."""
+    return _dump(_header().encode())
+
+
+def receipt() -> str:
+    """The receipt of that frame."""
+    return _dump(_header().receipt.encode())
+
+
+def checkpoint() -> str:
+    """What a signature covers, from the nonces of a session on."""
+    frames = (
+        (Role.ALICE, encode(Envelope(_SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1)))),
+        (Role.BOB, encode(Envelope(_SESSION, _BLOCK, 0, BlockAccepted()))),
+    )
+    transcript = Transcript(Place(_LINK, _SESSION, _BLOCK).heading)
+    for speaker, frame in frames:
+        transcript.append(speaker, frame)
+    return _values(
+        {
+            "nonce of Alice": _NONCES[0],
+            "nonce of Bob": _NONCES[1],
+            "session": _SESSION,
+            "heading": Place(_LINK, _SESSION, _BLOCK).heading.decode(),
+            "frame of Alice": frames[0][1].hex(),
+            "frame of Bob": frames[1][1].hex(),
+            "SHA-256 of the transcript": transcript.sha256().hex(),
+            "fingerprint of Alice": hashlib.sha256(b"alice").hexdigest(),
+            "fingerprint of Bob": hashlib.sha256(b"bob").hexdigest(),
+            "signed by Bob at position 0": _signed(transcript).hex(),
+        }
+    )
+
+
+def distillation() -> str:
+    """Small inputs and outputs of reconciliation, verification and amplification."""
+    tag_bits = verification_tag_bits(len(_KEY), 1e-15)
+    seed = _SEED[: verification_seed_bytes(len(_KEY), 1e-15)]
+    plan = schedule(100_000, 0.01)
+    toeplitz_seed = np.unpackbits(np.frombuffer(_SEED[::-1], np.uint8))[: toeplitz_seed_bits(len(_KEY), 5)]
+    return _values(
+        {
+            "block sizes for 100000 bits at 0.01": ", ".join(map(str, (*plan.head, plan.tail_block_bits))),
+            "parity budget for 100000 bits at 0.01": str(parity_budget(100_000, 0.01)),
+            "shuffle seed": _SEED[:32].hex(),
+            "permutation of 8 bits, pass 0": _listed(permutation(_SEED[:32], 0, 8)),
+            "permutation of 8 bits, pass 1": _listed(permutation(_SEED[:32], 1, 8)),
+            "key": _digits(_KEY),
+            "tag bits for eps_cor 1e-15": str(tag_bits),
+            "verification seed": seed.hex(),
+            "verification tag": verification_tag(_KEY, seed, 1e-15).hex(),
+            "Toeplitz seed": _digits(toeplitz_seed),
+            "Toeplitz hash of 5 bits": _digits(toeplitz(_KEY, toeplitz_seed, 5)),
+        }
+    )
+
+
+def _header() -> FrameHeader:
+    return FrameHeader(
+        link=_LINK, session=_SESSION, block=_BLOCK, sequence=2, frames=8, first_pulse=524288, pulses=262144
+    )
+
+
+def _signed(transcript: Transcript) -> bytes:
+    """Let the scheme show what it would have signed."""
+    scheme = CertificateSignature(
+        sign=lambda statement: SIGNATURE_CONTEXT + statement,
+        verify_peer=lambda _statement, _signature: False,
+        fingerprints=(hashlib.sha256(b"alice").digest(), hashlib.sha256(b"bob").digest()),
+    )
+    return scheme.tag(Role.BOB, 0, transcript)
+
+
+def _dump(data: bytes) -> str:
+    """Show bytes sixteen a line, with their offset and, where they are printable, as text."""
+    lines = []
+    for offset in range(0, len(data), 16):
+        row = data[offset : offset + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{offset:04x}  {row.hex(' '):<47}  {text}".rstrip())
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _values(values: dict[str, str]) -> str:
+    return "\n".join(["```text", *_lines(values), "```"])
+
+
+def _lines(values: dict[str, str]) -> Iterator[str]:
+    width = max(map(len, values))
+    for name, value in values.items():
+        yield f"{name:<{width}} = {value}"
+
+
+def _listed(values: Permutation) -> str:
+    return ", ".join(map(str, values.tolist()))
+
+
+def _digits(bits: Bits) -> str:
+    return "".join(map(str, bits.tolist()))

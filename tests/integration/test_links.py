@@ -1,0 +1,211 @@
+"""Whole links over a real broker and real TLS, the nodes as tasks of this process: seeds, secrets, disagreements."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from common.distillation.stages import SecretKey
+from common.errors import LinkError
+from common.journal.events import LightFault
+from common.keys.identifiers import BlockId
+from common.node.keyring import Keyring
+from common.protocol.aborts import AbortReason
+from common.protocol.parameters import ProtocolName
+from common.transport.mqtt import BrokerAccess, Subscription, connect
+from common.wire.topics import Topics
+from lab.broker import find_mosquitto
+from lab.home import ALICE, BOB
+from tests.support.eavesdropper import Eavesdropper, eavesdropping
+from tests.support.processes import Bench, bench, small_parameters, until, without_mosquitto
+
+needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
+SMALLER = small_parameters(pulses=100_000)
+
+
+async def _both_done(link: Bench, *, seed: int | None = None, **changes: object) -> tuple[str, str]:
+    """Run both nodes until Alice has made her blocks and Bob has settled them; return their fingerprints."""
+    bob = link.start_here(BOB, seed=seed)
+    alice = link.start_here(ALICE, seed=seed, **changes)
+    await alice.task
+    await until(lambda: len(link.journal(BOB).blocks) == len(link.journal(ALICE).blocks), "Bob's last block")
+    await bob.stop()
+    assert alice.fingerprint is not None
+    assert bob.fingerprint is not None
+    return alice.fingerprint, bob.fingerprint
+
+
+@pytest.mark.parametrize("protocol", ProtocolName)
+async def test_both_sides_hold_the_same_key_of_every_block_in_each_protocol(
+    tmp_path: Path, protocol: ProtocolName
+) -> None:
+    pulses = 200_000 if protocol is ProtocolName.SINGLE_PHOTON else 1_500_000
+    async with bench(tmp_path / "home", small_parameters(pulses=pulses, protocol=protocol), blocks=3) as link:
+        alice, bob = await _both_done(link)
+        assert alice == bob
+        assert len(link.journal(ALICE).keys) == 3
+        assert link.journal(ALICE).keys == link.journal(BOB).keys
+
+
+async def _seeded(folder: Path, seed: int, **changes: object) -> tuple[str, str]:
+    parameters = small_parameters(pulses=100_000, reproducible=True)
+    async with bench(folder, parameters, blocks=2) as link:
+        return await _both_done(link, seed=seed, **changes)
+
+
+async def test_a_seed_decides_the_keys_whatever_frame_size_order_and_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await _seeded(tmp_path / "first", 7)
+    assert first[0] == first[1]
+    assert await _seeded(tmp_path / "frames", 7, frame_pulses=7_777, frames_in_flight=2) == first
+    without_mosquitto(monkeypatch)
+    assert await _seeded(tmp_path / "amqtt", 7, blocks_in_flight=1) == first
+    assert (await _seeded(tmp_path / "other", 8))[0] not in first
+
+
+async def test_parameters_of_a_seeded_run_refuse_a_peer_without_the_stamp(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", small_parameters(reproducible=True)) as link:
+        link.change(BOB, {"parameters": {"reproducible": False}})
+        bob = link.start_here(BOB)
+        alice = link.start_here(ALICE, seed=1)
+        for node in (alice, bob):
+            assert "reproducible is" in await node.last_words()
+
+
+@needs_mosquitto
+async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[bytes] = []
+    hold = Keyring.hold
+
+    async def remembering(keyring: Keyring, block: BlockId, key: SecretKey) -> None:
+        keys.append(key.material)
+        await hold(keyring, block, key)
+
+    monkeypatch.setattr(Keyring, "hold", remembering)
+    async with bench(tmp_path / "home", SMALLER, blocks=2) as link, eavesdropping(link.broker) as eve:
+        fingerprints = await _both_done(link)
+        await until(
+            lambda: len(_endings(eve, link)) == 4, "the end of both blocks in both journals on the broker"
+        )
+        told = b"".join(topic.encode() + payload for topic, payload in eve.heard)
+        files = [*link.home.folder.glob("*/*.jsonl"), link.home.broker / "broker.log"]
+        told += b"".join(path.read_bytes() for path in files)
+        secret_files = [
+            link.home.node(n) / f for n in (ALICE, BOB) for f in ("light-seal.key", "broker-password")
+        ]
+        known = [
+            *(form for text in fingerprints for form in (text.encode(), bytes.fromhex(text))),
+            *(form for key in keys for form in (key[:16], key[:16].hex().encode(), key[-16:])),
+            *(hashlib.sha256(key).hexdigest().encode() for key in keys),
+            *(path.read_bytes().strip() for path in secret_files),
+            *(bytes.fromhex(path.read_text().strip()) for path in secret_files),
+        ]
+    assert len(keys) == 4, "two blocks on each side"
+    assert eve.topics() == {
+        Topics("link-1").light(ALICE),
+        Topics("link-1").receipts(BOB),
+        Topics("link-1").journal(ALICE),
+        Topics("link-1").journal(BOB),
+    }
+    assert len(b"".join(eve.on(Topics("link-1").light(ALICE)))) > 2 * SMALLER.block_pulses, (
+        "she heard the light"
+    )
+    assert not [secret for secret in known if secret in told]
+
+
+def _endings(eve: Eavesdropper, link: Bench) -> list[bytes]:
+    journals = [payload for name in (ALICE, BOB) for payload in eve.on(Topics(link.home.link).journal(name))]
+    return [payload for payload in journals if b'"block-ended"' in payload]
+
+
+@needs_mosquitto
+async def test_the_access_list_lets_each_node_write_its_own_topics_and_read_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link, eavesdropping(link.broker) as everything:
+        topics = Topics(link.home.link)
+        attempts = [
+            topics.light(ALICE),
+            topics.receipts(BOB),
+            topics.journal(ALICE),
+            topics.journal(BOB),
+            "other",
+        ]
+        heard: dict[str, set[str]] = {}
+        for name in (ALICE, BOB):
+            account = next(user for user in link.home.broker_users() if user.name == name)
+            access = BrokerAccess(link.broker.address, f"imposter-{name}", name, account.password)
+            async with connect(access) as bus:
+                subscriptions = [await bus.subscribe(topic) for topic in attempts]
+                for topic in attempts:
+                    await bus.publish(topic, name.encode())
+                for topic in attempts:
+                    await everything.client.publish(topic, f"to {name}".encode(), qos=1)
+                heard[name] = {each.topic for each in subscriptions if await _heard_anything(each)}
+        assert heard == {ALICE: {topics.receipts(BOB)}, BOB: {topics.light(ALICE)}}
+        written = {
+            name: {topic for topic in attempts if name.encode() in everything.on(topic)} for name in heard
+        }
+        assert written == {
+            ALICE: {topics.light(ALICE), topics.journal(ALICE)},
+            BOB: {topics.receipts(BOB), topics.journal(BOB)},
+        }
+
+
+async def _heard_anything(subscription: Subscription) -> bool:
+    try:
+        async with asyncio.timeout(0.1):
+            await subscription.get()
+    except TimeoutError:
+        return False
+    return True
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("account", [(None, None), (ALICE, "a guess"), ("eve", "anything")])
+async def test_a_stranger_cannot_connect_to_mosquitto(tmp_path: Path, account: tuple[str, str]) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        with pytest.raises(LinkError, match=r"There is no MQTT broker at .*not authori"):
+            async with connect(BrokerAccess(link.broker.address, "stranger", *account)):
+                pass
+
+
+async def test_both_nodes_name_the_parameter_that_differs_and_both_end(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        link.change(BOB, {"parameters": {"fibre": {"length_km": 11.0}}})
+        bob, alice = link.start_here(BOB), link.start_here(ALICE)
+        said = [await node.last_words() for node in (bob, alice)]
+        assert "fibre.length_km is 11.0 here and 10.0 there" in said[0]
+        assert said[0] in said[1].replace("Bob turned this node away: ", "")
+        assert not link.journal(ALICE).blocks
+
+
+async def test_a_seal_key_that_differs_is_named_and_voids_every_block(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", SMALLER, blocks=1, light_patience_s=0.5) as link:
+        (link.home.node(BOB) / "light-seal.key").write_text("ab" * 32 + "\n")
+        link.start_here(BOB)
+        await link.start_here(ALICE).task
+        await until(lambda: len(link.journal(BOB).blocks) == 1, "Bob's end of the block")
+        assert {fault.fault for fault in link.journal(BOB).of(LightFault)} == {"broken-seal"}
+        for name in (ALICE, BOB):
+            (ended,) = link.journal(name).blocks.values()
+            assert (ended.aborted, ended.secret_bits, ended.detections) == (AbortReason.LIGHT_LOST, 0, 0)
+
+
+async def test_alice_waits_for_a_bob_who_is_late(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        alice = link.start_here(ALICE)
+        await asyncio.sleep(0.6)
+        link.start_here(BOB)
+        await alice.task
+        assert len(link.journal(ALICE).keys) == 1
+
+
+async def test_alice_gives_up_a_bob_who_never_comes(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        alice = link.start_here(ALICE, classical={"patience_s": 0.5})
+        assert await alice.last_words() == f"Bob at {link.classical}: nobody listens there."

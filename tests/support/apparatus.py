@@ -1,0 +1,96 @@
+"""Sources, detectors and stores without a broker or a disk."""
+
+from collections.abc import Callable
+
+from common.distillation.stages import SecretKey
+from common.keys.identifiers import BlockId
+from common.optics.detector import Receiver
+from common.optics.pulses import PulseTrain
+from common.optics.records import DetectionRecord, PreparationRecord
+from common.optics.source import PulseSource
+from common.protocol.aborts import LightLost
+from common.protocol.block import Block
+from common.randomness import Choice, Nature
+
+
+class MemoryDeposit:
+    """Keys of one party: pending, then available; a block has one key, and it is released once."""
+
+    def __init__(self) -> None:
+        self.pending: dict[BlockId, bytes] = {}
+        self.available: dict[BlockId, bytes] = {}
+
+    async def hold(self, block: BlockId, key: SecretKey) -> None:
+        """Keep a key as pending."""
+        assert block not in self.pending | self.available
+        self.pending[block] = key.material
+
+    async def release(self, block: BlockId) -> None:
+        """Make a pending key available."""
+        self.available[block] = self.pending.pop(block)
+
+
+class MemoryTransmitter:
+    """Alice's source, whose frames of light go to `launch`."""
+
+    def __init__(self, launch: Callable[[PulseTrain], None], frame_pulses: int, *, blocked: bool) -> None:
+        self._launch = launch
+        self._frame_pulses = frame_pulses
+        self._blocked = blocked
+
+    def frames(self, pulses: int) -> int:
+        """How many frames carry so many pulses."""
+        return -(-pulses // self._frame_pulses)
+
+    async def transmit(self, block: Block) -> PreparationRecord:
+        """Send the light of a block."""
+        parameters = block.parameters
+        source = PulseSource(
+            parameters.source,
+            block.choices(Choice.PULSES),
+            block.randomness.nature(Nature.SOURCE, block.id.number),
+        )
+        record = PreparationRecord(parameters.block_pulses, parameters.class_count)
+        for first in range(0, parameters.block_pulses, self._frame_pulses):
+            if self._blocked:
+                raise LightLost("frame 0 was not receipted within 1 s")
+            count = min(self._frame_pulses, parameters.block_pulses - first)
+            prepared, train = source.emit(first, count, parameters.fibre)
+            record.append(prepared)
+            self._launch(train)
+        return record
+
+
+class MemoryReceiver:
+    """Bob's detectors; a lost frame voids the block."""
+
+    def __init__(self, *, dark: bool, loses_light: bool) -> None:
+        self._dark = dark
+        self._loses_light = loses_light
+        self._detectors: Receiver | None = None
+        self._records: list[DetectionRecord] = []
+
+    async def open(self, block: Block, frames: int) -> None:
+        """Turn the detectors on."""
+        del frames
+        self._detectors = Receiver(
+            block.parameters.detector,
+            block.parameters.key_basis_probability,
+            block.choices(Choice.MEASUREMENTS),
+            block.randomness.nature(Nature.DETECTORS, block.id.number),
+        )
+
+    def take(self, train: PulseTrain) -> None:
+        """Measure a frame."""
+        assert self._detectors is not None
+        record = self._detectors.detect(train)
+        if self._dark:
+            record = DetectionRecord(record.gates[:0], record.bases[:0], record.bits[:0], 0)
+        self._records.append(record)
+
+    async def finish(self, block: Block) -> DetectionRecord:
+        """Return what was detected."""
+        del block
+        if self._loses_light:
+            raise LightLost("frame 0 of 1 was lost")
+        return DetectionRecord.joined(self._records)
