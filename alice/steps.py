@@ -184,9 +184,9 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     if confirmed.secret_bits != secret.secret_bits:
         raise RemoteProtocolError("Bob confirmed a key of another length.")
     await deposit.hold(block.id, secret, block.account.leaked_bits)
+    await deposit.release(block.id)
     await block.say(Confirmation(secret_bits=secret.secret_bits))
     await block.say_checkpoint()
-    await deposit.release(block.id)
     block.reached("confirm")
     return secret
 

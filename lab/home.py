@@ -31,6 +31,15 @@ _LINK = "link-1"
 
 
 @dataclass(frozen=True, slots=True)
+class LinkAddresses:
+    """Where the broker is, and where Bob listens: with link PSKs, and with certificates until the latch closes."""
+
+    broker: Address
+    classical: Address
+    bootstrap: Address
+
+
+@dataclass(frozen=True, slots=True)
 class LinkHome:
     """The folder of one link; `open_home` makes what is missing."""
 
@@ -69,18 +78,26 @@ class LinkHome:
         )
 
     def configure(
-        self, parameters: LinkParameters, broker: Address, classical: Address, *, blocks: int, log_in: bool
+        self,
+        parameters: LinkParameters,
+        addresses: LinkAddresses,
+        alice: Mapping[str, Any],
+        *,
+        log_in: bool,
     ) -> None:
-        """Write both nodes' configuration files, whole or not at all."""
-        for name, peer, own in ((ALICE, BOB, {"blocks": blocks}), (BOB, ALICE, {})):
+        """Write both nodes' configuration files, whole or not at all; `alice` are settings of hers alone."""
+        for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
             values = {
                 "link": self.link,
                 "node": name,
                 "peer": peer,
                 **own,
-                "classical": {"address": str(classical)},
-                "broker": {"address": str(broker), **account},
+                "classical": {
+                    "address": str(addresses.classical),
+                    "bootstrap_address": str(addresses.bootstrap),
+                },
+                "broker": {"address": str(addresses.broker), **account},
                 "parameters": parameters.model_dump(mode="json", exclude_none=True),
             }
             replace_file(

@@ -7,9 +7,9 @@ operating system.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,7 +33,9 @@ class ClassicalSettings(_Section):
     """The classical channel: Alice dials, Bob listens."""
 
     address: Address
-    """Where Bob listens: what he binds, and what Alice dials."""
+    """Where Bob listens with link PSKs: what he binds, and what Alice dials."""
+    bootstrap_address: Address
+    """Where he listens with certificates, until the latch closes; nobody listens there afterwards."""
     patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     """How long a silent peer is waited for."""
 
@@ -45,6 +47,19 @@ class BrokerSettings(_Section):
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
     password_file: Path | None = None
+    authority: Path | None = None
+    """Who vouches for the broker; with it the line is TLS. Never the authority that vouches for nodes."""
+    certificate: Path | None = None
+    """Who this node's apparatus is to a broker that asks for certificates; `private_key` goes with it."""
+    private_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+        if self.certificate is not None and self.authority is None:
+            raise ValueError("a certificate is shown to a broker over TLS only: name its authority, too")
+        return self
 
 
 class CredentialSettings(_Section):

@@ -1,12 +1,13 @@
 """The key store as the node uses it: waits for the disk off the event loop, and tells what was settled."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from common.distillation.stages import SecretKey
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
+from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.resumption import (
     MOST_PENDING,
     Claim,
@@ -21,7 +22,14 @@ from common.protocol.roles import Role
 from common.store.key_store import Epoch, KeyStore, State
 from common.wire.messages import Holdings
 
-type OnSettled = Callable[[BlockId, SecretKey | None], None]
+
+
+class OnSettled(Protocol):
+    """Hears what became of each block."""
+
+    def __call__(self, block: BlockId, key: SecretKey | None, /, *, available: bool, late: bool) -> None:
+        """A block is settled: with its key if this process made it; late if its conversation had ended before."""
+
 
 
 @dataclass(slots=True)
@@ -50,13 +58,23 @@ class Vault:
     async def release(self, block: BlockId) -> None:
         """Make a pending key available: the peer has confirmed it, or proven that it holds it."""
         if await asyncio.to_thread(self.store.release, block):
-            self.on_settled(block, self._held.pop(block, None))
+            key = self._held.pop(block, None)
+            self.on_settled(block, key, available=True, late=block not in self._live)
 
-    def close(self, block: BlockId) -> None:
-        """End the work on a block; what is pending stays pending until the next contact."""
+    def close(self, block: BlockId) -> int | Aborted | None:
+        """End the work on a block and say what is stored of it: its secret bits, that it is pending, or None.
+
+        What is pending stays pending until the next contact.
+        """
         self._live.discard(block)
-        if block not in self._held and self.store.state(block) is not State.AVAILABLE:
-            self.on_settled(block, None)
+        match self.store.state(block):
+            case State.AVAILABLE:
+                return self.store.secret_bits(block)
+            case State.PENDING:
+                return Aborted(AbortReason.PENDING, "stored; to be settled with the peer", by_peer=False)
+            case _:
+                self.on_settled(block, None, available=False, late=False)
+                return None
 
     # --- pending blocks at the next contact ----------------------------------------------------------------------
 
@@ -86,7 +104,7 @@ class Vault:
             if self._is_open_question(block):
                 await asyncio.to_thread(self.store.discard, block)
                 self._held.pop(block, None)
-                self.on_settled(block, None)
+                self.on_settled(block, None, available=False, late=True)
 
     def _is_open_question(self, block: BlockId) -> bool:
         return block not in self._live and self.store.state(block) is State.PENDING

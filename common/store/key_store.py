@@ -206,6 +206,12 @@ class KeyStore:
             row = self._row(block)
         return None if row is None else State(row["state"])
 
+    def secret_bits(self, block: BlockId) -> int:
+        """Return the length of a block's key; 0 if it is not here."""
+        with self._lock:
+            row = self._row(block)
+        return 0 if row is None else int(row["secret_bits"])
+
     def pending(self) -> list[BlockId]:
         """Return every pending block, oldest first."""
         with self._lock:

@@ -101,16 +101,16 @@ async def listen(
     peer_name: str,
     on_connection: OnConnection,
     on_refused: OnRefused,
-) -> AsyncIterator[int]:
+) -> AsyncIterator[Door]:
     """Accept the node called `peer_name` by its certificate, and nobody else, for as long as the context lasts.
 
-    Yields the port; `admit` says what becomes of connections. Raises CredentialsError if our own credentials
+    Yields the door; `admit` says what becomes of connections. Raises CredentialsError if our own credentials
     cannot be used, LinkError if the address cannot be listened at.
     """
     _refuse_namesake(credentials, peer_name)
     handshake = _by_certificate(listener_context(credentials), peer_name, credentials)
-    async with admit(host, port, lambda: handshake, on_connection, on_refused) as listening_port:
-        yield listening_port
+    async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
+        yield door
 
 
 async def connect[P: Peer](
@@ -153,10 +153,10 @@ async def admit[P: Peer](
     begin: Callable[[], Handshake[P]],
     on_connection: OnConnection[P],
     on_refused: OnRefused,
-) -> AsyncIterator[int]:
+) -> AsyncIterator[Door]:
     """Listen for as long as the context lasts, and admit whom the handshake that `begin` makes lets in.
 
-    Yields the port, which matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
+    Yields the door, whose port matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
     its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
     the event loop's exception handler. Each refused one is told to `on_refused` in a sentence. Leaving the
     context cancels all. Raises LinkError if the address cannot be listened at.
@@ -167,12 +167,28 @@ async def admit[P: Peer](
     except OSError as error:
         raise _cannot_listen(_address(host, port), error) from error
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield Door(server)
     finally:
         server.close()
         await entrance.close()
         server.abort_clients()
         await server.wait_closed()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a node listens; it can be closed for good while those who came through it go on."""
+
+    _server: asyncio.Server
+
+    @property
+    def port(self) -> int:
+        """The TCP port, which matters if any free one was asked for."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Let nobody in any more: the port is closed, open connections stay."""
+        self._server.close()
 
 
 class _Entrance[P: Peer]:

@@ -22,6 +22,7 @@ from common.keys.derivation import KEY_BYTES, LONGEST_IDENTITY_BYTES, parse_iden
 from common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
+    Door,
     Handshake,
     OnConnection,
     OnRefused,
@@ -132,17 +133,17 @@ async def dial_psk(
 @asynccontextmanager
 async def listen_psk(
     host: str, port: int, keys: LinkKeys, on_connection: OnConnection[KeyedPeer], on_refused: OnRefused
-) -> AsyncIterator[int]:
+) -> AsyncIterator[Door]:
     """Accept whoever proves one of `keys`, and nobody else, for as long as the context lasts.
 
-    Yields the port; `common.transport.connections.admit` says what becomes of connections. A key that `keys` no
+    Yields the door; `common.transport.connections.admit` says what becomes of connections. A key that `keys` no
     longer gives opens nothing from then on; connections that it has opened go on. Raises LinkError if the address
     cannot be listened at.
     """
     async with admit(
         host, port, lambda: _Offer(keys).handshake(), on_connection, on_refused
-    ) as listening_port:
-        yield listening_port
+    ) as door:
+        yield door
 
 
 class _Offer:

@@ -1,0 +1,117 @@
+"""One connection to Bob, while blocks live on it."""
+
+import asyncio
+from typing import Self
+
+from alice.settings import AliceSettings
+from common.errors import LinkError, RemoteProtocolError
+from common.keys.identifiers import BlockId
+from common.node.link import Distil, Link
+from common.node.station import Station
+from common.transport.channel import ClassicalChannel
+from common.transport.connections import Connection, Peer
+
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+
+
+class OpenLine:
+    """A line that was met on: its link, its age, and how many blocks it has carried."""
+
+    def __init__(
+        self,
+        link: Link,
+        connection: Connection[Peer],
+        channel: ClassicalChannel,
+        reading: asyncio.Task[None],
+        key: BlockId | None,
+    ) -> None:
+        self.link = link
+        self.blocks = 0
+        self.confirmed_any = False
+        self.lost: LinkError | RemoteProtocolError | None = None
+        self._connection = connection
+        self._channel = channel
+        self._reading = reading
+        self._key = key
+        self._living = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
+        self._delay_s = _FIRST_DELAY_S
+        self._postponed = False
+
+    @classmethod
+    async def open(
+        cls, station: Station[AliceSettings], connection: Connection[Peer], key: BlockId | None
+    ) -> Self:
+        """Meet the peer on a fresh connection; whatever goes wrong closes it."""
+        channel = station.channel(connection)
+        reading = asyncio.create_task(channel.read(_no_new_block), name="classical channel")
+        try:
+            link = await station.meet(connection, channel, key)
+        except BaseException:
+            await _close(connection, channel, reading)
+            raise
+        return cls(link, connection, channel, reading, key)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the line was opened."""
+        return asyncio.get_running_loop().time() - self._opened_at
+
+    @property
+    def key_number(self) -> int:
+        """Number of the block whose link PSK authenticates the line; 0 for certificates."""
+        return 0 if self._key is None else self._key.number
+
+    @property
+    def next_attempt_in_s(self) -> float:
+        """How long to wait before the next epoch may be tried again."""
+        return self._attempt_at - asyncio.get_running_loop().time()
+
+    async def live(self, number: int, distil: Distil) -> None:
+        """Live one block here; what ends the line is kept, and told to whoever wants to use it next."""
+        self.blocks += 1
+        self._living += 1
+        self._quiet.clear()
+        try:
+            await self.link.run_block(number, distil)
+            self.confirmed_any = True
+        except (LinkError, RemoteProtocolError) as error:
+            self.lose(error)
+        finally:
+            self._living -= 1
+            if self._living == 0:
+                self._quiet.set()
+
+    def lose(self, error: LinkError | RemoteProtocolError) -> None:
+        """Note that the line is of no more use."""
+        self.lost = self.lost or error
+
+    def postpone(self) -> bool:
+        """Put the next epoch off; True at the first time, so that it is told once."""
+        self._attempt_at = asyncio.get_running_loop().time() + self._delay_s
+        self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+        first, self._postponed = not self._postponed, True
+        return first
+
+    async def drained(self) -> None:
+        """Wait until no block lives here any more."""
+        await self._quiet.wait()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await _close(self._connection, self._channel, self._reading)
+
+
+async def _close(
+    connection: Connection[Peer], channel: ClassicalChannel, reading: asyncio.Task[None]
+) -> None:
+    channel.close()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await connection.close()
+
+
+def _no_new_block(_: object) -> None:
+    return None
