@@ -79,6 +79,16 @@ class Handshake[P: Peer]:
     """Translates what `ssl` or a socket raised on the line to or from somewhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a node listens."""
+
+    port: int
+    """The TCP port, which matters if any free one was asked for."""
+    close: Callable[[], None]
+    """Closes the port and drops unfinished handshakes; those who have come through go on."""
+
+
 async def dial(
     host: str, port: int, credentials: NodeCredentials, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
 ) -> Connection:
@@ -167,28 +177,12 @@ async def admit[P: Peer](
     except OSError as error:
         raise _cannot_listen(_address(host, port), error) from error
     try:
-        yield Door(server)
+        yield Door(server.sockets[0].getsockname()[1], partial(_shut, server, entrance))
     finally:
         server.close()
-        await entrance.close()
+        await entrance.end()
         server.abort_clients()
         await server.wait_closed()
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where a node listens; it can be closed for good while those who came through it go on."""
-
-    _server: asyncio.Server
-
-    @property
-    def port(self) -> int:
-        """The TCP port, which matters if any free one was asked for."""
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def close(self) -> None:
-        """Let nobody in any more: the port is closed, open connections stay."""
-        self._server.close()
 
 
 class _Entrance[P: Peer]:
@@ -202,6 +196,7 @@ class _Entrance[P: Peer]:
         self._on_refused = on_refused
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: dict[asyncio.Task[None], str] = {}
+        self._is_open = True
 
     def arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin with a new TCP connection, before a single byte of it has been read.
@@ -209,16 +204,25 @@ class _Entrance[P: Peer]:
         Whatever the plain-text reader took up would be lost to TLS; called within `connection_made`, the
         pause comes before the event loop has begun to read.
         """
+        if not self._is_open:  # the kernel had accepted it when the port was closed
+            _abort(writer)
+            return
         cast("asyncio.Transport", writer.transport).pause_reading()
         if len(self._handshakes) >= MAX_HANDSHAKES:
-            self._drop_oldest()
+            self._drop_oldest(f"the oldest of {MAX_HANDSHAKES} unfinished handshakes")
         where = _address(*writer.get_extra_info("peername")[:2])
         task = asyncio.create_task(self._serve(reader, writer, where), name=f"connection from {where}")
         self._handshakes[task] = where
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    async def close(self) -> None:
+    def shut(self) -> None:
+        """Drop every unfinished handshake, and whoever else arrives."""
+        self._is_open = False
+        while self._handshakes:
+            self._drop_oldest("this port has been closed")
+
+    async def end(self) -> None:
         """Cancel every handshake and every connection, and wait for their ends."""
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -253,11 +257,11 @@ class _Entrance[P: Peer]:
         writer.write(ACCEPTED)
         return peer
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, why: str) -> None:
         task, where = next(iter(self._handshakes.items()))
         del self._handshakes[task]
         task.cancel()
-        self._on_refused(f"{where}: dropped, the oldest of {MAX_HANDSHAKES} unfinished handshakes")
+        self._on_refused(f"{where}: dropped, {why}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -265,6 +269,11 @@ class _Entrance[P: Peer]:
         if not task.cancelled() and (error := task.exception()) is not None:
             message = f"{task.get_name()} failed"
             asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
+def _shut[P: Peer](server: asyncio.Server, entrance: _Entrance[P]) -> None:
+    server.close()
+    entrance.shut()
 
 
 async def _await_acceptance(reader: asyncio.StreamReader, unaccepted: str) -> None:
