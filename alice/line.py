@@ -9,7 +9,7 @@ from common.keys.identifiers import BlockId
 from common.node.link import Distil, Link
 from common.node.station import Station
 from common.transport.channel import ClassicalChannel
-from common.transport.connections import Connection, Peer
+from common.transport.psk import AnyConnection
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
@@ -20,7 +20,7 @@ class OpenLine:
     def __init__(
         self,
         link: Link,
-        connection: Connection[Peer],
+        connection: AnyConnection,
         channel: ClassicalChannel,
         reading: asyncio.Task[None],
         key: BlockId | None,
@@ -42,7 +42,7 @@ class OpenLine:
 
     @classmethod
     async def open(
-        cls, station: Station[AliceSettings], connection: Connection[Peer], key: BlockId | None
+        cls, station: Station[AliceSettings], connection: AnyConnection, key: BlockId | None
     ) -> Self:
         """Meet the peer on a fresh connection; whatever goes wrong closes it."""
         channel = station.channel(connection)
@@ -69,11 +69,15 @@ class OpenLine:
         """How long to wait before the next epoch may be tried again."""
         return self._attempt_at - asyncio.get_running_loop().time()
 
-    async def live(self, number: int, distil: Distil) -> None:
-        """Live one block here; what ends the line is kept, and told to whoever wants to use it next."""
+    def begin(self, number: int, distil: Distil, group: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Begin a block here; its first word is said before that of any block begun later."""
         self.blocks += 1
         self._living += 1
         self._quiet.clear()
+        return group.create_task(self._live(number, distil), name=f"block {number}")
+
+    async def _live(self, number: int, distil: Distil) -> None:
+        """Live one block; what ends the line is kept, and told to whoever wants to use it next."""
         try:
             await self.link.run_block(number, distil)
             self.confirmed_any = True
@@ -105,7 +109,7 @@ class OpenLine:
 
 
 async def _close(
-    connection: Connection[Peer], channel: ClassicalChannel, reading: asyncio.Task[None]
+    connection: AnyConnection, channel: ClassicalChannel, reading: asyncio.Task[None]
 ) -> None:
     channel.close()
     reading.cancel()

@@ -19,9 +19,9 @@ from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_BOOTSTRAP_KEYS, RekeyingPolicy
 from common.protocol.roles import Role
-from common.transport.connections import Connection, Peer, dial
+from common.transport.connections import dial
 from common.transport.light import LightOutlet
-from common.transport.psk import dial_psk
+from common.transport.psk import AnyConnection, dial_psk
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _MOST_KEYS_TRIED = 4
@@ -68,8 +68,10 @@ class Alice:
                 line = await self._usable(line)
                 await self._room.acquire()
                 if line.lost is None and not self._is_due(line):
-                    await self._station.bus.ready()  # without its broker a block would be lost before it begins
-                    self._begin_block(line)
+                    await (
+                        self._station.bus.ready()
+                    )  # without its broker a block would be lost before it begins
+                    await self._begin_block(line)
                 else:
                     self._room.release()
                     await asyncio.sleep(0)
@@ -79,11 +81,11 @@ class Alice:
             if line is not None:
                 await line.close()
 
-    def _begin_block(self, line: OpenLine) -> None:
+    async def _begin_block(self, line: OpenLine) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
-        task = self._group.create_task(line.live(number, self._distil), name=f"block {number}")
-        task.add_done_callback(lambda _: self._room.release())
+        await self._station.vault.use_number(number)
+        line.begin(number, self._distil, self._group).add_done_callback(lambda _: self._room.release())
 
     async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
         return await distil(self._transmitter, deposit, block)
@@ -149,7 +151,10 @@ class Alice:
         settings, material = self._settings, self._station.vault.link_psk_material(key)
         if material is None:
             raise CredentialsError(f"The link PSK {key_id(key)} is gone.")
-        psk, identity = link_psk(material, settings.link, key_id(key)), psk_identity(settings.link, key_id(key))
+        psk, identity = (
+            link_psk(material, settings.link, key_id(key)),
+            psk_identity(settings.link, key_id(key)),
+        )
         address = settings.classical.address
         return await self._open(await dial_psk(address.host, address.port, identity, psk, settings.peer), key)
 
@@ -157,9 +162,11 @@ class Alice:
         address, credentials = self._settings.classical.bootstrap_address, self._station.credentials
         if credentials is None:
             raise ConfigurationError("The bootstrap was reopened while this node ran: restart it.")
-        return await self._open(await dial(address.host, address.port, credentials, self._settings.peer), None)
+        return await self._open(
+            await dial(address.host, address.port, credentials, self._settings.peer), None
+        )
 
-    async def _open(self, connection: Connection[Peer], key: BlockId | None) -> OpenLine:
+    async def _open(self, connection: AnyConnection, key: BlockId | None) -> OpenLine:
         return await OpenLine.open(self._station, connection, key)
 
     # --- epochs ------------------------------------------------------------------------------------------------

@@ -139,7 +139,9 @@ async def reconcile(sifted: SiftedKey, block: Block) -> ReconciledKey:
         Answerer, sifted.key_bits, plan, opened.shuffle_seed, parity_budget(length, opened.expected_qber)
     )
     exchanges = 0
-    while isinstance(said := await block.expect_either(ParityQuestions, ReconciliationEnded), ParityQuestions):
+    while isinstance(
+        said := await block.expect_either(ParityQuestions, ReconciliationEnded), ParityQuestions
+    ):
         await block.say(await _answer(answerer, said, block))
         exchanges += 1
     await block.expect_checkpoint()

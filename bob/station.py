@@ -16,8 +16,8 @@ from common.keys.identifiers import BlockId
 from common.node.station import Station, open_station
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
-from common.transport.connections import Connection, Door, Peer, listen
-from common.transport.psk import KeyedPeer, LinkKeys, listen_psk
+from common.transport.connections import Connection, Door, listen
+from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
 from common.transport.tls import PeerIdentity
 
 
@@ -74,7 +74,7 @@ class Bob:
 
     def _look_up(self, wanted: str) -> bytes | None:
         """Find the PSK of a key id: of this epoch, of the last one while it overlaps, or of a newer block."""
-        for block in self._station.vault.link_psks():
+        for block in self._station.vault.link_psks(live_too=True):
             material = self._station.vault.link_psk_material(block) if key_id(block) == wanted else None
             if material is not None:
                 return link_psk(material, self._station.settings.link, wanted)
@@ -90,7 +90,7 @@ class Bob:
             return
         await self._welcome(connection, None)
 
-    async def _welcome(self, connection: Connection[Peer], key: BlockId | None) -> None:
+    async def _welcome(self, connection: AnyConnection, key: BlockId | None) -> None:
         """Serve one authenticated connection until it ends."""
         try:
             await self._serve(connection, key)
@@ -100,7 +100,7 @@ class Bob:
             if not self.failed.done():
                 self.failed.set_exception(errors.exceptions[0])
 
-    async def _serve(self, connection: Connection[Peer], key: BlockId | None) -> None:
+    async def _serve(self, connection: AnyConnection, key: BlockId | None) -> None:
         async with asyncio.TaskGroup() as group:
             session = Session(self._station, self._receiver, connection, group)
             try:

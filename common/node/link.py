@@ -88,9 +88,9 @@ class Link:
         started = time.monotonic()
         block = self._block(number)
         self.party.begin(block.id)
+        self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:
-            await self.party.vault.open(block.id)
             outcome = await distil(LinkDeposit(self.party.vault, bootstrap=self.epoch == 0), block)
         except (LinkError, RemoteProtocolError) as error:
             self._channel.end(error)

@@ -34,8 +34,8 @@ from common.randomness import Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.transport.apparatus import apparatus_context
 from common.transport.channel import ClassicalChannel
-from common.transport.connections import Connection, Peer
 from common.transport.mqtt import BrokerAccess, Bus, connect
+from common.transport.psk import AnyConnection
 from common.transport.tls import PeerIdentity
 from common.trust.certificates import fingerprint
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
@@ -44,6 +44,9 @@ from common.wire.topics import Topics
 _BODY_BYTES_PER_PULSE = 2
 _SMALLEST_BODY_LIMIT = 1 << 20
 """A detection takes at most one byte of gap per 128 gates plus a bit of basis; parities and seeds are shorter still."""
+
+
+type Greeting = Callable[[Conversation, Introduction, PendingBlocks], Awaitable[Acquaintance]]
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Station[S: NodeSettings]:
         self.tell(PeerRefused(reason=reason))
         print(f"{self.settings.node}: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
 
-    def channel(self, connection: Connection[Peer]) -> ClassicalChannel:
+    def channel(self, connection: AnyConnection) -> ClassicalChannel:
         """Wrap an authenticated connection for the conversations of this link."""
         limit = max(_SMALLEST_BODY_LIMIT, _BODY_BYTES_PER_PULSE * self.settings.parameters.block_pulses)
         return ClassicalChannel(
@@ -107,7 +110,9 @@ class Station[S: NodeSettings]:
         current = self.vault.epoch()
         return current.number if current.key_id == key_id(key) else current.number + 1
 
-    async def meet(self, connection: Connection[Peer], channel: ClassicalChannel, key: BlockId | None) -> Link:
+    async def meet(
+        self, connection: AnyConnection, channel: ClassicalChannel, key: BlockId | None
+    ) -> Link:
         """Greet an authenticated peer and settle what was pending; with a new key, an epoch begins.
 
         `key` is the block whose link PSK authenticates the connection, None for certificates. When this returns both
@@ -120,7 +125,11 @@ class Station[S: NodeSettings]:
             await self.vault.begin_epoch(met.epoch, key)
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key))
-        scheme = self._signatures(connection) if material is None else HmacSha256(checkpoint_key(material, met.session))
+        scheme = (
+            self._signatures(connection)
+            if material is None
+            else HmacSha256(checkpoint_key(material, met.session))
+        )
         return Link(self.party, channel, conversation, met.session, met.epoch, scheme)
 
     def _introduction(self, key: BlockId | None) -> Introduction:
@@ -134,7 +143,7 @@ class Station[S: NodeSettings]:
             epoch=self.epoch_of(key),
         )
 
-    def _signatures(self, connection: Connection[Peer]) -> CertificateSignature:
+    def _signatures(self, connection: AnyConnection) -> CertificateSignature:
         """Checkpoints of bootstrap blocks are signed by the certificates that authenticate this connection."""
         peer = connection.peer
         if not isinstance(peer, PeerIdentity) or self.credentials is None:
@@ -148,7 +157,7 @@ class Station[S: NodeSettings]:
         )
 
 
-def _epoch_began(connection: Connection[Peer], met: Acquaintance, key: BlockId | None) -> EpochBegan:
+def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None) -> EpochBegan:
     return EpochBegan(
         epoch=met.epoch,
         session=met.session,
@@ -168,13 +177,18 @@ async def open_station[S: NodeSettings](
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
-    with closing(JournalFile(folder / settings.journal)) as file, closing(KeyStore.open(folder, owner)) as store:
+    with (
+        closing(JournalFile(folder / settings.journal)) as file,
+        closing(KeyStore.open(folder, owner)) as store,
+    ):
         journal = Journal(settings.node, file, pipe.event)
         vault = Vault(store, settings.link, role, _settling(pipe, journal))
         credentials = None if vault.epoch().latched else _credentials(settings, folder)
         async with connect(_broker_access(settings, folder)) as bus:
             randomness = Randomness(settings.node, seed)
-            station = Station(role, settings, credentials, seal, bus, journal, pipe, randomness, vault, greeting)
+            station = Station(
+                role, settings, credentials, seal, bus, journal, pipe, randomness, vault, greeting
+            )
             async with journal.published(bus, station.topics.journal(settings.node)):
                 station.tell(_started(station))
                 try:
@@ -224,7 +238,6 @@ def _settling(pipe: LauncherPipe, journal: Journal) -> OnSettled:
     return settle
 
 
-type Greeting = Callable[[Conversation, Introduction, PendingBlocks], Awaitable[Acquaintance]]
 type Run[S: NodeSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
 
 

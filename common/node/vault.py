@@ -23,13 +23,11 @@ from common.store.key_store import Epoch, KeyStore, State
 from common.wire.messages import Holdings
 
 
-
 class OnSettled(Protocol):
     """Hears what became of each block."""
 
     def __call__(self, block: BlockId, key: SecretKey | None, /, *, available: bool, late: bool) -> None:
         """A block is settled: with its key if this process made it; late if its conversation had ended before."""
-
 
 
 @dataclass(slots=True)
@@ -45,10 +43,13 @@ class Vault:
     _held: dict[BlockId, SecretKey] = field(default_factory=dict)
     """Keys of this process that are pending, for the fingerprint of their release."""
 
-    async def open(self, block: BlockId) -> None:
-        """Begin to work on a block: its number is used up."""
+    async def use_number(self, number: int) -> None:
+        """Use up a block number: no later block of this link has it, whatever happens to this process."""
+        await asyncio.to_thread(self.store.opened, number)
+
+    def open(self, block: BlockId) -> None:
+        """Begin to work on a block: nobody else decides about it until `close`."""
         self._live.add(block)
-        await asyncio.to_thread(self.store.opened, block.number)
 
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
         """Keep a key as pending; it is durable when this returns."""
@@ -91,7 +92,10 @@ class Vault:
             if self._holds_too(claimed, session):
                 await self.release(claimed.block)
                 have.append(claimed.block)
-            elif claimed.block not in self._live and self.store.state(claimed.block) in (None, State.DISCARDED):
+            elif claimed.block not in self._live and self.store.state(claimed.block) in (
+                None,
+                State.DISCARDED,
+            ):
                 never.append(claimed.block)
         return encode_blocks(have), encode_blocks(never)
 
@@ -123,9 +127,13 @@ class Vault:
         """Return the material of a block's link PSK, while it exists."""
         return self.store.material(block, Purpose.LINK_PSK)
 
-    def link_psks(self) -> list[BlockId]:
-        """Return the blocks whose link PSK exists and may authenticate a line, newest first."""
-        return [block for block in self.store.link_psks() if block not in self._live]
+    def link_psks(self, *, live_too: bool = False) -> list[BlockId]:
+        """Return the blocks whose link PSK may authenticate a line, newest first.
+
+        A dialler leaves out blocks that are still being worked on. A listener takes them too: the dialler may have
+        our confirmation already, and her handshake then proves what her own confirmation would have said.
+        """
+        return [block for block in self.store.link_psks() if live_too or block not in self._live]
 
     async def begin_epoch(self, number: int, block: BlockId) -> None:
         """Enter an epoch: both directions have been heard under this block's PSK."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, LocalProtocolError
@@ -111,6 +112,24 @@ class KeyStore:
 
     def __repr__(self) -> str:
         return f"KeyStore({self._owner.node}, redacted)"
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Open the store that is in a node's home, whoever's it is; ConfigurationError if there is none."""
+        path = folder / STORE_FILE
+        if not path.exists():
+            raise ConfigurationError(
+                f"There is no key store in {folder}: name the home of a node that has run."
+            )
+        try:
+            with sqlite3.connect(
+                f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S
+            ) as connection:
+                found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+            owner = StoreOwner(found["link"], found["node"], found["reproducible"] == "1")
+        except (sqlite3.Error, KeyError) as error:
+            raise ConfigurationError(f"The key store {path} cannot be read: {error}.") from error
+        return cls.open(folder, owner)
 
     @classmethod
     def open(cls, folder: Path, owner: StoreOwner) -> Self:
@@ -401,7 +420,8 @@ class KeyStore:
 
     def _set_meta(self, name: str, value: str) -> None:
         self._connection.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
         )
 
     def _epoch(self) -> Epoch:
@@ -414,7 +434,8 @@ class KeyStore:
 
     def _enter(self, row: int, entry: Entry, purpose: Purpose | None, bits: int) -> None:
         self._connection.execute(
-            "INSERT INTO ledger (block, entry, purpose, bits) VALUES (?, ?, ?, ?)", (row, entry, purpose, bits)
+            "INSERT INTO ledger (block, entry, purpose, bits) VALUES (?, ?, ?, ?)",
+            (row, entry, purpose, bits),
         )
 
     def _burn(self, row: int, purpose: Purpose, *, counted: bool = True) -> None:

@@ -30,6 +30,7 @@ from common.transport.connections import (
     connect,
 )
 from common.transport.refusals import explain
+from common.transport.tls import PeerIdentity
 
 _LONGEST_SHOWN = 96
 """How much of a stranger's identity is repeated in our journal."""
@@ -63,6 +64,10 @@ class KeyedPeer:
     def fingerprint(self) -> None:
         """None: no certificate was shown, and nothing that depends on a key is ever told."""
         return
+
+
+type AnyConnection = Connection[PeerIdentity] | Connection[KeyedPeer]
+"""A connection whose peer is known, by certificate or by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +145,7 @@ async def listen_psk(
     longer gives opens nothing from then on; connections that it has opened go on. Raises LinkError if the address
     cannot be listened at.
     """
-    async with admit(
-        host, port, lambda: _Offer(keys).handshake(), on_connection, on_refused
-    ) as door:
+    async with admit(host, port, lambda: _Offer(keys).handshake(), on_connection, on_refused) as door:
         yield door
 
 

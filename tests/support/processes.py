@@ -26,7 +26,7 @@ from common.protocol.parameters import LinkParameters, ProtocolName
 from common.transport.addresses import Address
 from lab import broker as lab_broker
 from lab.broker import LOOPBACK, BrokerUser, RunningBroker, free_port, run_broker
-from lab.home import ALICE, BOB, LinkHome, open_home, replace_file, toml
+from lab.home import ALICE, BOB, LinkHome, open_home, replace_file, toml, LinkAddresses
 from lab.planning import plan, task_for
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
@@ -251,9 +251,8 @@ async def bench(
     async with run_broker(home.broker, (*home.broker_users(), ADMIN)) as broker:
         home.configure(
             parameters or small_parameters(),
-            broker.address,
-            Address(LOOPBACK, free_port()),
-            blocks=blocks,
+            LinkAddresses(broker.address, Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())),
+            {"blocks": blocks},
             log_in=broker.has_access_list,
         )
         made = Bench(home, broker)
