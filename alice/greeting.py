@@ -1,4 +1,4 @@
-"""Alice's side of a meeting: she dials, introduces herself first, and has the first and the last word on pending blocks."""
+"""Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
 from common.errors import ConfigurationError
 from common.keys.identifiers import session_id

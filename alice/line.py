@@ -108,9 +108,7 @@ class OpenLine:
         await _close(self._connection, self._channel, self._reading)
 
 
-async def _close(
-    connection: AnyConnection, channel: ClassicalChannel, reading: asyncio.Task[None]
-) -> None:
+async def _close(connection: AnyConnection, channel: ClassicalChannel, reading: asyncio.Task[None]) -> None:
     channel.close()
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)

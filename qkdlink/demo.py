@@ -57,7 +57,7 @@ def demo(
     folder: Path | None,
     as_json: bool,
 ) -> int:
-    """Run some blocks and show them (`alice`: settings of her node); returns 0 if both sides hold the same key, 1 if there is none."""
+    """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none."""
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
     console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
     with _home(folder, must_be_new=seed is not None) as home:

@@ -59,7 +59,7 @@ class LinkDeposit:
 class Link:
     """An established link: both sides have greeted each other and agree on every parameter."""
 
-    def __init__(  # noqa: PLR0913 - put together in one place
+    def __init__(
         self,
         party: Party,
         channel: ClassicalChannel,
@@ -107,10 +107,8 @@ class Link:
     def _close(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
         """Write the account; what the store says of the block counts, whatever became of the conversation."""
         stored = self.party.vault.close(block.id)
-        if stored is None:
-            result = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
-        else:
-            result = stored
+        told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
+        result = told if stored is None else stored
         self.party.tell(block.account.close(block.id, result, self._scheme.name, seconds))
 
     def _block(self, number: int) -> Block:

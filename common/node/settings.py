@@ -12,8 +12,10 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from common.errors import ConfigurationError
@@ -29,12 +31,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+PlainAddress = Annotated[Address, NoDecode]
+"""An address as it is written; without the mark an environment variable would have to quote it as JSON."""
+
+
 class ClassicalSettings(_Section):
     """The classical channel: Alice dials, Bob listens."""
 
-    address: Address
+    address: PlainAddress
     """Where Bob listens with link PSKs: what he binds, and what Alice dials."""
-    bootstrap_address: Address
+    bootstrap_address: PlainAddress
     """Where he listens with certificates, until the latch closes; nobody listens there afterwards."""
     patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     """How long a silent peer is waited for."""
@@ -43,7 +49,7 @@ class ClassicalSettings(_Section):
 class BrokerSettings(_Section):
     """The broker that stands in for the quantum channel."""
 
-    address: Address
+    address: PlainAddress
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
     password_file: Path | None = None
@@ -114,6 +120,8 @@ def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
         raise ConfigurationError(f"The configuration file {file} is not TOML: {error}.") from error
     try:
         return kind(**values)
+    except SettingsError as error:
+        raise ConfigurationError(f"An environment variable QKDLINK_... cannot be read: {error}.") from error
     except ValidationError as error:
         raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
 

@@ -110,9 +110,7 @@ class Station[S: NodeSettings]:
         current = self.vault.epoch()
         return current.number if current.key_id == key_id(key) else current.number + 1
 
-    async def meet(
-        self, connection: AnyConnection, channel: ClassicalChannel, key: BlockId | None
-    ) -> Link:
+    async def meet(self, connection: AnyConnection, channel: ClassicalChannel, key: BlockId | None) -> Link:
         """Greet an authenticated peer and settle what was pending; with a new key, an epoch begins.
 
         `key` is the block whose link PSK authenticates the connection, None for certificates. When this returns both

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.errors import ConfigurationError
+from common.keys.identifiers import FIRST_SESSION
 from common.protocol.conversation import Conversation, Line, Place
 from common.protocol.parameters import LinkParameters, differences
 from common.protocol.phases import LINK_TABLE, LinkPhase
 from common.protocol.roles import Role
 from common.wire.framing import LINK_BLOCK
-from common.keys.identifiers import FIRST_SESSION
 from common.wire.messages import PROTOCOL_VERSION, Hello, Holdings
 
 

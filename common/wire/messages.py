@@ -63,7 +63,7 @@ class Hello(Message):
 
 
 class Holdings(Message):
-    """Alice, Bob, Alice: what is pending here, and the answer to what is pending there (`common.protocol.resumption`)."""
+    """Alice, Bob, Alice: what is pending here, and the answer to what is pending there."""
 
     type: Literal["holdings"] = "holdings"
     pending: Attachment
