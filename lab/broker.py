@@ -28,7 +28,7 @@ _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
 
-HOUSE_RULES = """\
+_HOUSE_RULES = """\
 persistence false
 max_inflight_messages 0
 max_queued_messages 1000
@@ -58,6 +58,11 @@ class RunningBroker:
     """"mosquitto" or "amqtt"."""
     address: Address
     has_access_list: bool
+
+
+def house_rules() -> str:
+    """Return what holds for every Mosquitto of a link; one that root sets up keeps to root's private files."""
+    return _HOUSE_RULES + ("user root\n" if os.geteuid() == 0 else "")
 
 
 def access_list(users: Iterable[BrokerUser]) -> str:
@@ -143,15 +148,11 @@ def _configure_mosquitto(folder: Path, port: int, users: Iterable[BrokerUser]) -
     accounts = list(users)
     passwords = "".join(f"{user.name}:{_hashed(user.password)}\n" for user in accounts if user.password)
     configuration = (
-        (
-            f"listener {port} {LOOPBACK}\n"
-            "allow_anonymous false\n"
-            f"password_file {folder / 'passwords'}\n"
-            f"acl_file {folder / 'access-list'}\n"
-        )
-        + HOUSE_RULES
-        + ("user root\n" if os.geteuid() == 0 else "")
-    )
+        f"listener {port} {LOOPBACK}\n"
+        "allow_anonymous false\n"
+        f"password_file {folder / 'passwords'}\n"
+        f"acl_file {folder / 'access-list'}\n"
+    ) + house_rules()
     files = {"passwords": passwords, "access-list": access_list(accounts), "mosquitto.conf": configuration}
     for name in files:
         (folder / name).unlink(missing_ok=True)
