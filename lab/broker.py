@@ -41,13 +41,13 @@ log_type warning
 
 @dataclass(frozen=True, slots=True)
 class BrokerUser:
-    """Somebody at the broker: the topics it may write and read, and its password."""
+    """Somebody at the broker: its password, and the topics it may write and read."""
 
     name: str
+    password: str | None = field(repr=False)
+    """None where the broker knows its users by their certificates."""
     writes: tuple[str, ...]
     reads: tuple[str, ...]
-    password: str | None = field(default=None, repr=False)
-    """None where the broker knows its users by their certificates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,12 @@ def broker_users(link: str) -> tuple[BrokerUser, ...]:
     """Return who is at a link's broker: each node writes its own topics and reads what it needs."""
     topics = Topics(link)
     return (
-        BrokerUser(ALICE, writes=(topics.light(ALICE), topics.journal(ALICE)), reads=(topics.receipts(BOB),)),
-        BrokerUser(BOB, writes=(topics.receipts(BOB), topics.journal(BOB)), reads=(topics.light(ALICE),)),
+        BrokerUser(
+            ALICE, None, writes=(topics.light(ALICE), topics.journal(ALICE)), reads=(topics.receipts(BOB),)
+        ),
+        BrokerUser(
+            BOB, None, writes=(topics.receipts(BOB), topics.journal(BOB)), reads=(topics.light(ALICE),)
+        ),
     )
 
 

@@ -129,7 +129,7 @@ def _make_broker(folder: Path, site: Site) -> None:
     address = site.addresses.broker
     hosts = (address.host, "localhost", "127.0.0.1", *site.broker_hosts)
     issue(folder / APPARATUS_AUTHORITY, BROKER, folder / BROKER, hosts)
-    users = (*broker_users(DEFAULT_LINK), BrokerUser(BROKER, writes=(), reads=(BROKER_VERSION_TOPIC,)))
+    users = (*broker_users(DEFAULT_LINK), BrokerUser(BROKER, None, writes=(), reads=(BROKER_VERSION_TOPIC,)))
     write_new(
         NewFile(folder / BROKER / "access-list", access_list(users).encode()),
         NewFile(folder / BROKER / "mosquitto.conf", mosquitto_configuration(address.port).encode()),
