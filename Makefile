@@ -14,7 +14,8 @@ help:
 	@echo "make evidence  the long runs, resumable, at most an hour; writes docs/evidence/"
 
 $(READY): requirements.lock pyproject.toml scripts/find-python
-	@python=$$(scripts/find-python) && echo "setting up $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+	@test -x $(RUN)/python && $(RUN)/python -c 'import sys; assert sys.version_info >= (3, 13)' 2>/dev/null || \
+	  { python=$$(scripts/find-python) && echo "setting up $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -38,6 +38,8 @@ class OpenLine:
         self._quiet.set()
         self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
         self._delay_s = _FIRST_DELAY_S
+        self._blocks: set[asyncio.Task[None]] = set()
+        self._watching = asyncio.create_task(self._watch(), name="line")
         self._postponed = False
 
     @classmethod
@@ -74,7 +76,10 @@ class OpenLine:
         self.blocks += 1
         self._living += 1
         self._quiet.clear()
-        return group.create_task(self._live(number, distil), name=f"block {number}")
+        task = group.create_task(self._live(number, distil), name=f"block {number}")
+        self._blocks.add(task)
+        task.add_done_callback(self._blocks.discard)
+        return task
 
     async def _live(self, number: int, distil: Distil) -> None:
         """Live one block; what ends the line is kept, and told to whoever wants to use it next."""
@@ -87,6 +92,15 @@ class OpenLine:
             self._living -= 1
             if self._living == 0:
                 self._quiet.set()
+
+    async def _watch(self) -> None:
+        """Give every block up once the line is gone: light alone would not notice that nobody is left to hear."""
+        try:
+            await self._channel.lost()
+        except (LinkError, RemoteProtocolError) as error:
+            self.lose(error)
+            for task in self._blocks:
+                task.cancel()
 
     def lose(self, error: LinkError | RemoteProtocolError) -> None:
         """Note that the line is of no more use."""
@@ -105,6 +119,7 @@ class OpenLine:
 
     async def close(self) -> None:
         """Close the connection."""
+        self._watching.cancel()
         await _close(self._connection, self._channel, self._reading)
 
 

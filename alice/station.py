@@ -14,7 +14,7 @@ from common.journal.events import LineLost, PeerRefused, RekeyingPostponed
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.link import LinkDeposit
-from common.node.station import Station, open_station
+from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_BOOTSTRAP_KEYS, RekeyingPolicy
@@ -68,9 +68,6 @@ class Alice:
                 line = await self._usable(line)
                 await self._room.acquire()
                 if line.lost is None and not self._is_due(line):
-                    await (
-                        self._station.bus.ready()
-                    )  # without its broker a block would be lost before it begins
                     await self._begin_block(line)
                 else:
                     self._room.release()
@@ -82,6 +79,7 @@ class Alice:
                 await line.close()
 
     async def _begin_block(self, line: OpenLine) -> None:
+        await self._station.bus.ready()  # without its broker a block would be lost before it begins
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
         await self._station.vault.use_number(number)
@@ -95,7 +93,7 @@ class Alice:
     async def _usable(self, line: OpenLine | None) -> OpenLine:
         """Return a line that a block may begin on: this one, the next epoch's, or a new one."""
         if line is not None and line.lost is not None:
-            self._station.tell(LineLost(reason=str(line.lost)))
+            self._station.tell(LineLost(reason=sentence(line.lost)))
             await line.close()
             self._pause_s = _FIRST_PAUSE_S if line.confirmed_any else min(2 * self._pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(self._pause_s)
@@ -122,7 +120,7 @@ class Alice:
                 if first_contact and loop.time() > deadline:
                     raise
                 if not first_contact:
-                    self._station.tell(LineLost(reason=str(error)))
+                    self._station.tell(LineLost(reason=sentence(error)))
             except CredentialsError as refusal:
                 if first_contact and not self._station.vault.epoch().latched:
                     raise

@@ -13,7 +13,7 @@ from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
-from common.node.station import Station, open_station
+from common.node.station import Station, open_station, sentence
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
 from common.transport.connections import Connection, Door, listen
@@ -95,7 +95,7 @@ class Bob:
         try:
             await self._serve(connection, key)
         except* (LinkError, RemoteProtocolError) as errors:
-            self._station.tell(LineLost(reason=str(errors.exceptions[0])))
+            self._station.tell(LineLost(reason=sentence(errors)))
         except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node
             if not self.failed.done():
                 self.failed.set_exception(errors.exceptions[0])

@@ -30,6 +30,7 @@ _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 rand
 
 _HOUSE_RULES = """\
 persistence false
+set_tcp_nodelay true
 max_inflight_messages 0
 max_queued_messages 1000
 log_dest stderr

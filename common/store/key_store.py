@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, LocalProtocolError
-from common.keys.allotment import Purpose, cut
+from common.keys.allotment import LINK_PSK_BITS, Purpose, cut
 from common.keys.derivation import resume_proof_key
 from common.keys.identifiers import BlockId
 from common.store.sealing import StoreSeal
@@ -172,6 +172,8 @@ class KeyStore:
             if self._row(block) is not None:
                 raise LocalProtocolError(f"Block {block} has a key already.")
             parts = cut(key.secret_bits, bootstrap=bootstrap)
+            if key.secret_bits < LINK_PSK_BITS:
+                raise LocalProtocolError(f"The key of block {block} is too short for a link PSK.")
             proof = self._seal.seal(resume_proof_key(parts[0].of(key.material)), self._place(block, "proof"))
             row = database.execute(
                 "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof)"

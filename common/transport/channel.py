@@ -56,6 +56,7 @@ class ClassicalChannel:
         self._patience_s = patience_s
         self._lines: dict[int, StreamLine] = {}
         self._ended: LinkError | RemoteProtocolError | None = None
+        self._over = asyncio.Event()
         self._last_sign_of_life = asyncio.get_running_loop().time()
         self._bytes = 0
 
@@ -84,6 +85,12 @@ class ClassicalChannel:
     def sign_of_life(self) -> None:
         """Tell that the peer is there although it says nothing here (its light arrives, for instance)."""
         self._last_sign_of_life = asyncio.get_running_loop().time()
+
+    async def lost(self) -> None:
+        """Wait until the connection ends, however long that takes, and raise what ended it."""
+        await self._over.wait()
+        if self._ended is not None:
+            raise self._ended
 
     async def write(self, frame: bytes) -> None:
         """Send a frame; LinkError if the connection is gone, or if the peer does not take it in time."""
@@ -144,6 +151,7 @@ class ClassicalChannel:
         """Give the connection up: every conversation on it, and whoever asks later, is told this reason."""
         if self._ended is None:
             self._ended = error
+            self._over.set()
             for line in self._lines.values():
                 line.fail(error)
         return error

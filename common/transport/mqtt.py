@@ -5,6 +5,7 @@ flight is lost (the light channel notices by its own numbers), and subscriptions
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -127,6 +128,8 @@ class Bus:
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=_KEEPALIVE_S,
             max_inflight_messages=64,
+            # receipts and acknowledgements are small: with Nagle's algorithm each would wait for the one before
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.distillation.stages import SecretKey
 from common.errors import LinkError
-from common.journal.events import LightFault
+from common.journal.events import LightFault, PeerRefused
 from common.keys.identifiers import BlockId
 from common.node.keyring import Keyring
 from common.protocol.aborts import AbortReason
@@ -209,3 +209,25 @@ async def test_alice_gives_up_a_bob_who_never_comes(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         alice = link.start_here(ALICE, classical={"patience_s": 0.5})
         assert await alice.last_words() == f"Bob at {link.classical}: nobody listens there."
+
+
+async def test_a_bob_of_this_authority_with_another_name_than_alice_was_told_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        link.start_here(BOB)
+        said = await link.start_here(ALICE, peer="carol").last_words()
+        assert said.startswith(f"Carol at {link.classical}: the peer's certificate is for another name")
+
+
+async def test_an_alice_of_this_authority_with_another_name_than_bob_was_told_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        bob = link.start_here(BOB, peer="carol")
+        said = await link.start_here(ALICE).last_words()
+        assert "the peer closed the line on seeing our certificate" in said
+        assert not bob.task.done(), "a stranger does not end Bob"
+        await until(lambda: bool(link.journal(BOB).of(PeerRefused)), "the refusal in Bob's journal")
+        (refusal,) = link.journal(BOB).of(PeerRefused)
+        assert 'is for "alice", but this node expects "carol"' in refusal.reason

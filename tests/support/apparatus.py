@@ -1,6 +1,9 @@
 """Sources, detectors and stores without a broker or a disk."""
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from common.distillation.stages import SecretKey
 from common.keys.identifiers import BlockId
@@ -8,6 +11,7 @@ from common.optics.detector import Receiver
 from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.source import PulseSource
+from common.optics.states import Basis
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
@@ -33,10 +37,10 @@ class MemoryDeposit:
 class MemoryTransmitter:
     """Alice's source, whose frames of light go to `launch`."""
 
-    def __init__(self, launch: Callable[[PulseTrain], None], frame_pulses: int, *, blocked: bool) -> None:
+    def __init__(self, launch: Callable[[PulseTrain], None], frame_pulses: int, *, fault: str = "") -> None:
         self._launch = launch
         self._frame_pulses = frame_pulses
-        self._blocked = blocked
+        self._fault = fault
 
     def frames(self, pulses: int) -> int:
         """How many frames carry so many pulses."""
@@ -52,8 +56,8 @@ class MemoryTransmitter:
         )
         record = PreparationRecord(parameters.block_pulses, parameters.class_count)
         for first in range(0, parameters.block_pulses, self._frame_pulses):
-            if self._blocked:
-                raise LightLost("frame 0 was not receipted within 1 s")
+            if self._fault:
+                raise LightLost(self._fault)
             count = min(self._frame_pulses, parameters.block_pulses - first)
             prepared, train = source.emit(first, count, parameters.fibre)
             record.append(prepared)
@@ -62,11 +66,12 @@ class MemoryTransmitter:
 
 
 class MemoryReceiver:
-    """Bob's detectors; a lost frame voids the block."""
+    """Bob's detectors, in perfect order unless told otherwise."""
 
-    def __init__(self, *, dark: bool, loses_light: bool) -> None:
+    def __init__(self, *, dark: bool, fault: str, misread_key_bits: float) -> None:
         self._dark = dark
-        self._loses_light = loses_light
+        self._fault = fault
+        self._misread_key_bits = misread_key_bits
         self._detectors: Receiver | None = None
         self._records: list[DetectionRecord] = []
 
@@ -91,6 +96,10 @@ class MemoryReceiver:
     async def finish(self, block: Block) -> DetectionRecord:
         """Return what was detected."""
         del block
-        if self._loses_light:
-            raise LightLost("frame 0 of 1 was lost")
-        return DetectionRecord.joined(self._records)
+        if self._fault:
+            raise LightLost(self._fault)
+        record = DetectionRecord.joined(self._records)
+        misread = np.random.default_rng(1).random(len(record)) < self._misread_key_bits * (
+            record.bases == Basis.KEY
+        )
+        return replace(record, bits=record.bits ^ misread)

@@ -35,8 +35,9 @@ class Eavesdropper:
 @asynccontextmanager
 async def eavesdropping(broker: RunningBroker, topic: str = "#") -> AsyncIterator[Eavesdropper]:
     """Hear a broker's topics while the context is open."""
-    account = {"username": ADMIN.name, "password": ADMIN.password} if broker.has_access_list else {}
-    async with aiomqtt.Client(broker.address.host, broker.address.port, **account) as client:
+    name, password = (ADMIN.name, ADMIN.password) if broker.has_access_list else (None, None)
+    client = aiomqtt.Client(broker.address.host, broker.address.port, username=name, password=password)
+    async with client:
         eavesdropper = Eavesdropper(client)
         await client.subscribe(topic, qos=1)
         task = asyncio.create_task(eavesdropper.listen())

@@ -48,7 +48,7 @@ class LightProxy:
         assert task is not None
         self._tasks.add(task)
         with suppress(OSError, asyncio.IncompleteReadError):
-            there, back = await asyncio.open_connection(self._broker.host, self._broker.port)
+            there, back = await self._reached()
             ways = {
                 asyncio.create_task(self._treated(reader, back, writer)),
                 asyncio.create_task(_copied(there, writer)),
@@ -62,6 +62,13 @@ class LightProxy:
                 back.close()
         writer.close()
         self._tasks.discard(task)
+
+    async def _reached(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await asyncio.open_connection(self._broker.host, self._broker.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
 
     async def _treated(
         self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, back: asyncio.StreamWriter

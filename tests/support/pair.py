@@ -146,9 +146,13 @@ class Pair:
     schemes: tuple[CheckpointScheme, CheckpointScheme] = field(default_factory=signature_schemes)
     conversations: Conversations = BlockConversation
     randomness: Callable[[str, int | None], Randomness] = Randomness
-    alice_is_blocked: bool = False
-    bob_loses_light: bool = False
+    alice_loses_light: str = ""
+    """What is the matter if she cannot send her light."""
+    bob_loses_light: str = ""
+    """What is the matter if not all of it comes through."""
     bob_is_in_the_dark: bool = False
+    bob_misreads_key_bits: float = 0.0
+    """Share of his bits in the key basis that Bob reads wrongly."""
 
     async def play(self) -> Ending:
         """Live the block on both sides until it has ended on both."""
@@ -197,7 +201,7 @@ class Pair:
         launch: Callable[[PulseTrain], None],
     ) -> list[Coroutine[Any, Any, None]]:
         a, b = parties
-        transmitter = MemoryTransmitter(launch, self.frame_pulses, blocked=self.alice_is_blocked)
+        transmitter = MemoryTransmitter(launch, self.frame_pulses, fault=self.alice_loses_light)
         return [
             live(room, "alice", a, alice.steps.distil(transmitter, a.deposit, a.block)),
             live(room, "bob", b, bob.steps.distil(receiver, b.deposit, b.block)),
@@ -220,7 +224,11 @@ class Pair:
 
     def _receiver(self) -> MemoryReceiver:
         """Build Bob's apparatus."""
-        return MemoryReceiver(dark=self.bob_is_in_the_dark, loses_light=self.bob_loses_light)
+        return MemoryReceiver(
+            dark=self.bob_is_in_the_dark,
+            fault=self.bob_loses_light,
+            misread_key_bits=self.bob_misreads_key_bits,
+        )
 
 
 async def live(

@@ -3,14 +3,18 @@
 import asyncio
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -52,6 +56,29 @@ def small_parameters(
 def without_mosquitto(patch: pytest.MonkeyPatch) -> None:
     """Let launchers find no Mosquitto, wherever it is installed."""
     patch.setattr(lab_broker, "find_mosquitto", lambda: None)
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """A process that runs now, as the system lists it."""
+
+    pid: int
+    command: list[str]
+
+    @classmethod
+    def all_now(cls) -> list[Self]:
+        """All processes whose command can be read; zombies have none."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                found.append(cls(int(folder.name), command))
+        return found
+
+
+def full_disk(limit: int) -> None:
+    """Let this process and its children write no file beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 async def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
@@ -138,16 +165,22 @@ class SpawnedNode:
     """A node that runs as a process of its own; stderr goes to a file."""
 
     process: subprocess.Popen[bytes]
-    stderr: Path
+    words: list[str] = field(default_factory=list)
+    """Lines that it has written for a person."""
 
-    @property
-    def words(self) -> list[str]:
-        """Lines that it has written for a person."""
-        return self.stderr.read_text().splitlines()
+    def __post_init__(self) -> None:
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            self.words.extend(line.decode().rstrip() for line in lines)
 
     async def ended(self, timeout_s: float = 30.0) -> int:
         """Wait for its end and return its status."""
         await until(lambda: self.process.poll() is not None, "the end of the node", timeout_s)
+        self._listening.join()
         return self.process.returncode
 
 
@@ -159,6 +192,7 @@ class Bench:
     broker: RunningBroker
     spawned: list[SpawnedNode] = field(default_factory=list)
     local: list[LocalNode] = field(default_factory=list)
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def journal(self, name: str) -> Journal:
         """A node's journal."""
@@ -190,31 +224,46 @@ class Bench:
         with _pipe_to(reports) as report_file:
             await run(kind(**values), self.home.node(name), seed, report_file)
 
-    def spawn(self, name: str, *options: str, **environment: str) -> SpawnedNode:
-        """Start a node as a process, with further options and environment variables."""
-        stderr = self.home.folder / f"{name}-{len(self.spawned)}.stderr"
-        with stderr.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", name, "--config", str(self.home.configuration(name)), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                env=os.environ | environment,
-                start_new_session=True,
-            )
-        node = SpawnedNode(process, stderr)
+    def spawn(self, name: str, *options: str, file_limit: int | None = None) -> SpawnedNode:
+        """Start a node as a process, with further options and a limit to the size of its files."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", name, "--config", str(self.home.configuration(name)), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=partial(full_disk, file_limit) if file_limit else None,  # noqa: PLW1509 - before any thread
+        )
+        node = SpawnedNode(process)
         self.spawned.append(node)
         return node
 
+    def kill_broker(self) -> list[str]:
+        """Kill the broker, not its guard; return the command that starts it again."""
+        told = {str(self.home.broker / "mosquitto.conf"), str(self.broker.address.port)}
+        running = RunningProcess.all_now()
+        broker = next(
+            p for p in running if p.command and p.command[-1] in told and "lab.guard" not in p.command
+        )
+        os.kill(broker.pid, signal.SIGKILL)
+        return broker.command
+
+    def start(self, command: list[str]) -> None:
+        """Start another process, which ends with the test."""
+        self.others.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True))
+
     async def close(self) -> None:
-        """End every node."""
+        """End every process and task of the test."""
+        for process in self.others:
+            process.kill()
+            process.wait()
         for node in self.local:
             with suppress(Exception):
                 await node.stop()
         for spawned in self.spawned:
             if spawned.process.poll() is None:
                 spawned.process.kill()
-            spawned.process.wait()
+            await spawned.ended()
 
 
 class _pipe_to:  # noqa: N801 - it reads as a verb

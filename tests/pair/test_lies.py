@@ -1,0 +1,155 @@
+"""An authenticated peer that says nonsense, and tags it: the other side refuses it and keeps no key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from common.authentication.scheme import CheckpointScheme
+from common.errors import LinkError, RemoteProtocolError
+from common.protocol.conversation import BlockConversation, Line, Place
+from common.protocol.roles import Role
+from common.wire.attachments import encode_integers
+from common.wire.messages import (
+    AmplificationSeed,
+    BasisAnnouncement,
+    Confirmation,
+    DetectionAnnouncement,
+    Message,
+    OpenBlock,
+    ParityAnswers,
+    ParityQuestions,
+    ReconciliationEnded,
+    ReconciliationOpened,
+    TestBits,
+    VerificationHash,
+)
+from tests.support.pair import Ending, Pair
+
+ALICE, BOB = Role.ALICE, Role.BOB
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """What one party says instead of the truth."""
+
+    liar: Role
+    kind: type[Message]
+    changes: Callable[[Message], dict[str, object]]
+    refusal: str
+
+    def conversation(
+        self, role: Role, place: Place, line: Line, scheme: CheckpointScheme
+    ) -> BlockConversation:
+        lie = self
+
+        class Lying(BlockConversation):
+            async def say(self, message: Message) -> None:
+                if role is lie.liar and isinstance(message, lie.kind):
+                    message = message.model_copy(update=lie.changes(message))
+                await super().say(message)
+
+        return Lying(role, place, line, scheme)
+
+
+def longer(name: str) -> Callable[[Message], dict[str, object]]:
+    return lambda message: {name: getattr(message, name) + b"\0"}
+
+
+def shorter(name: str) -> Callable[[Message], dict[str, object]]:
+    return lambda message: {name: getattr(message, name)[:-1]}
+
+
+def more(name: str) -> Callable[[Message], dict[str, object]]:
+    return lambda message: {name: getattr(message, name) + 1}
+
+
+def being(**values: object) -> Callable[[Message], dict[str, object]]:
+    return lambda _: values
+
+
+def ranges(*bounds: tuple[int, int]) -> Callable[[Message], dict[str, object]]:
+    starts, ends = np.array(bounds, np.uint32).T
+    return being(starts=encode_integers(starts), ends=encode_integers(ends))
+
+
+NONSENSE = "makes no sense"
+LIES = {
+    "another number of pulses": Lie(ALICE, OpenBlock, more("pulses"), "are agreed"),
+    "one detection too many": Lie(BOB, DetectionAnnouncement, more("detections"), NONSENSE),
+    "gates and something else": Lie(BOB, DetectionAnnouncement, longer("gaps"), NONSENSE),
+    "gates cut short": Lie(BOB, DetectionAnnouncement, shorter("gaps"), NONSENSE),
+    "a gate after the last pulse": Lie(
+        BOB, DetectionAnnouncement, being(detections=1, gaps=b"\xff\xff\x7f", bases=b"\0"), NONSENSE
+    ),
+    "more detections than memory": Lie(BOB, DetectionAnnouncement, being(detections=2**40), NONSENSE),
+    "too many bases": Lie(BOB, DetectionAnnouncement, longer("bases"), NONSENSE),
+    "one sifted bit too many": Lie(ALICE, BasisAnnouncement, more("sifted"), "contradicts itself"),
+    "too few classes emitted": Lie(ALICE, BasisAnnouncement, being(emitted=(1, 2)), "contradicts itself"),
+    "too many classes detected": Lie(ALICE, BasisAnnouncement, being(detected=(1, 2)), "contradicts itself"),
+    "a class of single photons": Lie(ALICE, BasisAnnouncement, longer("classes"), NONSENSE),
+    "matches of other detections": Lie(ALICE, BasisAnnouncement, longer("matched"), NONSENSE),
+    "too many test bits of Bob": Lie(BOB, TestBits, longer("bits"), NONSENSE),
+    "too few test bits of Alice": Lie(ALICE, TestBits, shorter("bits"), NONSENSE),
+    "a short shuffle seed": Lie(BOB, ReconciliationOpened, shorter("shuffle_seed"), NONSENSE),
+    "no questions": Lie(BOB, ParityQuestions, being(starts=b"", ends=b""), NONSENSE),
+    "half a question": Lie(BOB, ParityQuestions, shorter("starts"), NONSENSE),
+    "a question without an end": Lie(BOB, ParityQuestions, being(ends=b""), NONSENSE),
+    "an empty range": Lie(BOB, ParityQuestions, ranges((5, 5)), NONSENSE),
+    "overlapping ranges": Lie(BOB, ParityQuestions, ranges((0, 6), (5, 9)), NONSENSE),
+    "descending ranges": Lie(BOB, ParityQuestions, ranges((10, 20), (0, 9)), NONSENSE),
+    "a range beyond the key": Lie(BOB, ParityQuestions, ranges((0, 2**32 - 1)), NONSENSE),
+    "a pass beyond the last": Lie(BOB, ParityQuestions, being(pass_index=64), NONSENSE),
+    "one answer too many": Lie(ALICE, ParityAnswers, more("count"), "parity questions"),
+    "answers cut short": Lie(ALICE, ParityAnswers, shorter("parities"), NONSENSE),
+    "a parity not counted": Lie(BOB, ReconciliationEnded, being(disclosed_parities=1), "Alice answered"),
+    "more errors than bits": Lie(
+        BOB, ReconciliationEnded, being(key_errors=(2**40,)), "more corrected errors"
+    ),
+    "errors of a class that is none": Lie(
+        BOB, ReconciliationEnded, being(key_errors=(1, 1)), "more corrected errors"
+    ),
+    "a parity too many": Lie(ALICE, VerificationHash, more("disclosed_parities"), "Bob received"),
+    "a short hash key": Lie(ALICE, VerificationHash, shorter("seed"), "wrong length"),
+    "a long amplification seed": Lie(ALICE, AmplificationSeed, longer("seed"), "wrong length"),
+    "a seed for a shorter key": Lie(ALICE, AmplificationSeed, being(secret_bits=1), "wrong length"),
+    "another length confirmed by Bob": Lie(BOB, Confirmation, more("secret_bits"), "another length"),
+    "another length confirmed by Alice": Lie(ALICE, Confirmation, more("secret_bits"), "another length"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+async def test_nonsense_is_refused_although_its_tag_is_right(name: str):
+    lie = LIES[name]
+    ending = await Pair(conversations=lie.conversation).play()
+    liar, victim = (ending.alice, ending.bob) if lie.liar is ALICE else (ending.bob, ending.alice)
+    assert isinstance(victim.outcome, RemoteProtocolError)
+    assert lie.refusal in str(victim.outcome)
+    assert victim.available is None
+    if lie.kind is not Confirmation or lie.liar is BOB:
+        assert isinstance(liar.outcome, LinkError)
+        assert (liar.available, victim.pending) == (None, None)
+
+
+async def test_a_question_asked_twice_is_counted_twice():
+    """The number of parities is what the key pays for, whoever asks and however often."""
+    ending = await Pair(conversations=_asking_twice).play()
+    assert isinstance(ending.alice.outcome, RemoteProtocolError)
+    assert "Alice answered" in str(ending.alice.outcome)
+    assert _answered(ending) == 2 * ending.bob.block.account.leaked_bits
+
+
+def _asking_twice(role: Role, place: Place, line: Line, scheme: CheckpointScheme) -> BlockConversation:
+    class AskingTwice(BlockConversation):
+        async def say(self, message: Message) -> None:
+            if role is BOB and isinstance(message, ParityQuestions):
+                await super().say(message)
+                await self.expect(ParityAnswers)
+            await super().say(message)
+
+    return AskingTwice(role, place, line, scheme)
+
+
+def _answered(ending: Ending) -> int:
+    return sum(one.message.count for one in ending.said if isinstance(one.message, ParityAnswers))
