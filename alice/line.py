@@ -33,14 +33,13 @@ class OpenLine:
         self._channel = channel
         self._reading = reading
         self._key = key
-        self._living = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
         self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
         self._delay_s = _FIRST_DELAY_S
-        self._blocks: set[asyncio.Task[None]] = set()
+        self._living: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name="line")
         self._postponed = False
+        self.refusal = ""
+        """Why the last attempt at the next epoch failed."""
 
     @classmethod
     async def open(
@@ -67,6 +66,11 @@ class OpenLine:
         return 0 if self._key is None else self._key.number
 
     @property
+    def living(self) -> int:
+        """How many blocks live here at this moment."""
+        return len(self._living)
+
+    @property
     def next_attempt_in_s(self) -> float:
         """How long to wait before the next epoch may be tried again."""
         return self._attempt_at - asyncio.get_running_loop().time()
@@ -74,11 +78,9 @@ class OpenLine:
     def begin(self, number: int, distil: Distil, group: asyncio.TaskGroup) -> asyncio.Task[None]:
         """Begin a block here; its first word is said before that of any block begun later."""
         self.blocks += 1
-        self._living += 1
-        self._quiet.clear()
         task = group.create_task(self._live(number, distil), name=f"block {number}")
-        self._blocks.add(task)
-        task.add_done_callback(self._blocks.discard)
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
         return task
 
     async def _live(self, number: int, distil: Distil) -> None:
@@ -88,10 +90,6 @@ class OpenLine:
             self.confirmed_any = True
         except (LinkError, RemoteProtocolError) as error:
             self.lose(error)
-        finally:
-            self._living -= 1
-            if self._living == 0:
-                self._quiet.set()
 
     async def _watch(self) -> None:
         """Give every block up once the line is gone: light alone would not notice that nobody is left to hear."""
@@ -99,27 +97,37 @@ class OpenLine:
             await self._channel.lost()
         except (LinkError, RemoteProtocolError) as error:
             self.lose(error)
-            for task in self._blocks:
-                task.cancel()
+            self._give_up_blocks()
+
+    def _give_up_blocks(self) -> None:
+        for task in self._living:
+            task.cancel()
 
     def lose(self, error: LinkError | RemoteProtocolError) -> None:
         """Note that the line is of no more use."""
         self.lost = self.lost or error
 
-    def postpone(self) -> bool:
-        """Put the next epoch off; True at the first time, so that it is told once."""
+    def delay_attempt(self, refusal: str) -> None:
+        """Wait longer and longer from one failed attempt at the next epoch to another."""
+        self.refusal = refusal
         self._attempt_at = asyncio.get_running_loop().time() + self._delay_s
         self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+
+    def postpone(self) -> bool:
+        """Note that the next epoch is put off; True at the first time, so that it is told once."""
         first, self._postponed = not self._postponed, True
         return first
 
     async def drained(self) -> None:
         """Wait until no block lives here any more."""
-        await self._quiet.wait()
+        while self._living:
+            await asyncio.wait(self._living)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a block that still lives here is given up."""
         self._watching.cancel()
+        self._channel.close()
+        self._give_up_blocks()
         await _close(self._connection, self._channel, self._reading)
 
 

@@ -10,14 +10,19 @@ from alice.steps import distil
 from alice.transmitter import MqttTransmitter
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
-from common.journal.events import LineLost, PeerRefused, RekeyingPostponed
+from common.journal.events import LineLost, RekeyingPostponed
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.link import LinkDeposit
 from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
-from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_BOOTSTRAP_KEYS, RekeyingPolicy
+from common.protocol.rekeying import (
+    LONGEST_OVERLAP_S,
+    MOST_BOOTSTRAP_KEYS,
+    MOST_LIVE_EPOCHS,
+    RekeyingPolicy,
+)
 from common.protocol.roles import Role
 from common.transport.connections import dial
 from common.transport.light import LightOutlet
@@ -59,19 +64,17 @@ class Alice:
         self._left = self._settings.blocks or None
         self._room = asyncio.Semaphore(self._settings.blocks_in_flight)
         self._pause_s = _FIRST_PAUSE_S
+        self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
 
     async def work(self) -> None:
         """Make blocks; a line that is lost is dialled again, a wrong peer or parameter ends the node."""
         line: OpenLine | None = None
         try:
             while self._left != 0:
-                line = await self._usable(line)
                 await self._room.acquire()
-                if line.lost is None and not self._is_due(line):
-                    await self._begin_block(line)
-                else:
-                    self._room.release()
-                    await asyncio.sleep(0)
+                await self._station.bus.ready()  # without its broker a block would be lost before it begins
+                line = await self._usable(line)
+                await self._begin_block(line)
             if line is not None:
                 await self._retire(line)
         finally:
@@ -79,7 +82,6 @@ class Alice:
                 await line.close()
 
     async def _begin_block(self, line: OpenLine) -> None:
-        await self._station.bus.ready()  # without its broker a block would be lost before it begins
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
         await self._station.vault.use_number(number)
@@ -92,17 +94,25 @@ class Alice:
 
     async def _usable(self, line: OpenLine | None) -> OpenLine:
         """Return a line that a block may begin on: this one, the next epoch's, or a new one."""
-        if line is not None and line.lost is not None:
-            self._station.tell(LineLost(reason=sentence(line.lost)))
-            await line.close()
-            self._pause_s = _FIRST_PAUSE_S if line.confirmed_any else min(2 * self._pause_s, _LONGEST_PAUSE_S)
-            await asyncio.sleep(self._pause_s)
-            line = None
-        if line is None:
-            return await self._connect()
-        if self._is_due(line):
-            return await self._next_epoch(line)
-        return line
+        while True:
+            if line is None:
+                line = await self._connect()
+            elif line.lost is not None:
+                await self._leave(line, line.lost)
+                line = None
+            elif self._is_due(line):
+                line = await self._next_epoch(line)
+            elif self._has_used_up_bootstrap(line):
+                line = await self._end_bootstrap(line)
+            else:
+                return line
+
+    async def _leave(self, line: OpenLine, why: LinkError | RemoteProtocolError) -> None:
+        """Leave a line that was lost, and pause before the next is dialled."""
+        self._station.tell(LineLost(reason=sentence(why)))
+        await line.close()
+        self._pause_s = _FIRST_PAUSE_S if line.confirmed_any else min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        await asyncio.sleep(self._pause_s)
 
     async def _connect(self) -> OpenLine:
         """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
@@ -124,7 +134,7 @@ class Alice:
             except CredentialsError as refusal:
                 if first_contact and not self._station.vault.epoch().latched:
                     raise
-                self._station.tell(PeerRefused(reason=str(refusal)))
+                self._station.refuse(str(refusal))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -170,15 +180,18 @@ class Alice:
     # --- epochs ------------------------------------------------------------------------------------------------
 
     def _is_due(self, line: OpenLine) -> bool:
-        """Whether this line's epoch should end and can: there is a newer key, and Bob has not just refused it."""
-        due = self._policy.is_due(epoch=line.link.epoch, blocks=line.blocks, seconds=line.age_s)
-        if not due or line.next_attempt_in_s > 0:
+        """Whether this line's epoch should end and can.
+
+        It can if there is a newer key, which Bob has not just refused, and if no block still lives in an older epoch.
+        """
+        if not self._policy.is_due(epoch=line.link.epoch, blocks=line.blocks, seconds=line.age_s):
             return False
-        if self._newer_key(line) is not None:
-            return True
-        if line.link.epoch > 0:
-            self._postpone(line, "there is no newer key yet")
-        return False
+        if self._newer_key(line) is None:
+            if line.link.epoch > 0:
+                self._postpone(line, "there is no newer key yet")
+            return False
+        older = sum(1 for retiring in self._retiring if retiring.living)
+        return line.next_attempt_in_s <= 0 and older < MOST_LIVE_EPOCHS - 1
 
     def _newer_key(self, line: OpenLine) -> BlockId | None:
         newest = next(iter(self._station.vault.link_psks()), None)
@@ -189,14 +202,43 @@ class Alice:
         key = self._newer_key(line)
         if key is None:
             return line
+        while len(self._retiring) >= MOST_LIVE_EPOCHS - 1:
+            await asyncio.wait(self._retiring.values())
         try:
             new = await self._dial_with(key)
         except (LinkError, CredentialsError, RemoteProtocolError) as error:
             self._postpone(line, str(error))
-            if line.link.epoch == 0 and len(self._station.vault.link_psks()) >= MOST_BOOTSTRAP_KEYS:
-                line.lose(LinkError(f"Bob takes no link PSK after {MOST_BOOTSTRAP_KEYS} keys: {error}"))
+            line.delay_attempt(str(error))
             return line
-        self._group.create_task(self._retire(line), name=f"end of epoch {line.link.epoch}")
+        retiring = self._group.create_task(self._retire(line), name=f"end of epoch {line.link.epoch}")
+        self._retiring[line] = retiring
+        retiring.add_done_callback(lambda _: self._retiring.pop(line, None))
+        return new
+
+    def _has_used_up_bootstrap(self, line: OpenLine) -> bool:
+        """Whether one more block could be one more key under a certificate than there may be."""
+        if line.link.epoch > 0:
+            return False
+        return len(self._station.vault.link_psks()) + line.living >= MOST_BOOTSTRAP_KEYS
+
+    async def _end_bootstrap(self, line: OpenLine) -> OpenLine:
+        """Begin the first epoch, for as long as a silent peer is waited for; LinkError, and no more keys, after that.
+
+        A block that still lives may end without a key; only afterwards is it certain that there are enough.
+        """
+        if line.living:
+            await line.drained()
+            return line
+        loop, new = asyncio.get_running_loop(), line
+        deadline = loop.time() + self._settings.classical.patience_s
+        while new is line and loop.time() < deadline:
+            await asyncio.sleep(min(max(line.next_attempt_in_s, 0.0), deadline - loop.time()))
+            new = await self._next_epoch(line)
+        if new is line:
+            raise LinkError(
+                f"There are {MOST_BOOTSTRAP_KEYS} keys, certificates authenticate no more, and none opens a line:"
+                f" {line.refusal}"
+            )
         return new
 
     def _postpone(self, line: OpenLine, reason: str) -> None:

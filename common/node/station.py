@@ -17,7 +17,7 @@ from typing import Any
 from common.authentication.certificate_signature import CertificateSignature
 from common.authentication.hmac_sha256 import HmacSha256
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LocalProtocolError, QkdlinkError
+from common.errors import ConfigurationError, LinkError, LocalProtocolError, QkdlinkError
 from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
 from common.keys.derivation import checkpoint_key, key_id
 from common.keys.identifiers import BlockId
@@ -114,13 +114,18 @@ class Station[S: NodeSettings]:
         """Greet an authenticated peer and settle what was pending; with a new key, an epoch begins.
 
         `key` is the block whose link PSK authenticates the connection, None for certificates. When this returns both
-        directions have been heard, so with a key the latch is closed and every older key destroyed.
+        directions have been heard, so with a key the latch is closed and every older key destroyed. LinkError if what
+        authenticates the connection has lost its force while we greeted: whoever dawdles may not get round the latch.
         """
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
         met = await self.greeting(conversation, self._introduction(key), self.vault)
-        if key is not None:
-            await self.vault.begin_epoch(met.epoch, key)
+        if key is None and self.vault.epoch().latched:
+            raise LinkError(
+                "the bootstrap has closed in the meantime, and a certificate opens nothing any more"
+            )
+        if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
+            raise LinkError(f"the link PSK {key_id(key)} has been replaced by a newer one in the meantime")
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key))
         scheme = (

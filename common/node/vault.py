@@ -1,8 +1,9 @@
 """The key store as the node uses it: waits for the disk off the event loop, and tells what was settled."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from common.distillation.stages import SecretKey
 from common.keys.allotment import Purpose
@@ -53,11 +54,17 @@ class Vault:
 
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
         """Keep a key as pending; it is durable when this returns."""
+        await _to_its_end(self._hold(block, key, leaked_bits, bootstrap=bootstrap))
+
+    async def _hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
         await asyncio.to_thread(self.store.hold, block, key, leaked_bits, bootstrap=bootstrap)
         self._held[block] = key
 
     async def release(self, block: BlockId) -> None:
         """Make a pending key available: the peer has confirmed it, or proven that it holds it."""
+        await _to_its_end(self._release(block))
+
+    async def _release(self, block: BlockId) -> None:
         if await asyncio.to_thread(self.store.release, block):
             key = self._held.pop(block, None)
             self.on_settled(block, key, available=True, late=block not in self._live)
@@ -106,9 +113,12 @@ class Vault:
                 await self.release(block)
         for block in decode_blocks(answered.never, self.link):
             if self._is_open_question(block):
-                await asyncio.to_thread(self.store.discard, block)
-                self._held.pop(block, None)
-                self.on_settled(block, None, available=False, late=True)
+                await _to_its_end(self._discard(block))
+
+    async def _discard(self, block: BlockId) -> None:
+        await asyncio.to_thread(self.store.discard, block)
+        self._held.pop(block, None)
+        self.on_settled(block, None, available=False, late=True)
 
     def _is_open_question(self, block: BlockId) -> bool:
         return block not in self._live and self.store.state(block) is State.PENDING
@@ -135,7 +145,17 @@ class Vault:
         """
         return [block for block in self.store.link_psks() if live_too or block not in self._live]
 
-    async def begin_epoch(self, number: int, block: BlockId) -> None:
-        """Enter an epoch: both directions have been heard under this block's PSK."""
+    async def begin_epoch(self, number: int, block: BlockId) -> bool:
+        """Enter an epoch: both directions have been heard under this block's PSK. False if a newer one came first."""
         await self.release(block)
-        await asyncio.to_thread(self.store.begin_epoch, number, block)
+        return await asyncio.to_thread(self.store.begin_epoch, number, block)
+
+
+async def _to_its_end(change: Coroutine[Any, Any, None]) -> None:
+    """Wait for a change of the store although we are cancelled: the disk has it, so it has to be told as well."""
+    task = asyncio.ensure_future(change)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

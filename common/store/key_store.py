@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -121,10 +121,10 @@ class KeyStore:
             raise ConfigurationError(
                 f"There is no key store in {folder}: name the home of a node that has run."
             )
+        # not read-only: what a killed process has left half-done is undone by whoever opens the file next
+        there = f"file:{quote(str(path))}?mode=rw"
         try:
-            with sqlite3.connect(
-                f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S
-            ) as connection:
+            with closing(sqlite3.connect(there, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
                 found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
             owner = StoreOwner(found["link"], found["node"], found["reproducible"] == "1")
         except (sqlite3.Error, KeyError) as error:
@@ -136,12 +136,12 @@ class KeyStore:
         """Open the store in a node's home, making it at the first start.
 
         ConfigurationError if it belongs to another node or link, comes from a reproducible run while this one is not
-        (or the other way round), or is damaged.
+        (or the other way round), is damaged, open to others, or without its key; and if the key is there alone, which
+        is a store that was lost.
         """
         path = folder / STORE_FILE
-        seal = StoreSeal.open(folder / STORE_KEY_FILE)
+        seal = _open_seal(path, folder / STORE_KEY_FILE)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             connection = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -149,11 +149,14 @@ class KeyStore:
                 "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = EXTRA;"
                 "PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;"
             )
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"The key store {path} cannot be opened: {error}.") from error
+        with ExitStack() as opened:
+            opened.callback(connection.close)
             store = cls(connection, seal, owner)
             store._furnish()
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"The key store {path} cannot be opened: {error}.") from error
-        store._check_owner(path)
+            store._check_owner(path)
+            opened.pop_all()
         return store
 
     def close(self) -> None:
@@ -203,11 +206,18 @@ class KeyStore:
             if row["state"] == State.AVAILABLE:
                 return False
             database.execute("UPDATE blocks SET state = ? WHERE id = ?", (State.AVAILABLE, row["id"]))
-            database.execute("UPDATE parts SET state = ? WHERE block = ?", (State.AVAILABLE, row["id"]))
+            database.execute(
+                "UPDATE parts SET state = ? WHERE block = ? AND state = ?",
+                (State.AVAILABLE, row["id"], State.PENDING),
+            )
             self._enter(row["id"], Entry.PRODUCED, None, row["secret_bits"])
             self._enter(row["id"], Entry.LEAKED, None, row["leaked_bits"])
+            for part in database.execute(
+                "SELECT purpose, bits FROM parts WHERE block = ? AND state = ?", (row["id"], State.BURNT)
+            ).fetchall():
+                self._enter(row["id"], Entry.BURNT, Purpose(part["purpose"]), part["bits"])
             if block.number < self._epoch_block_number():
-                self._burn(row["id"], Purpose.LINK_PSK)
+                self._destroy_link_psk(row["id"])
             return True
 
     def discard(self, block: BlockId) -> None:
@@ -218,32 +228,34 @@ class KeyStore:
                 return
             if row["state"] != State.PENDING:
                 raise LocalProtocolError(f"Block {block} is available and cannot be discarded.")
-            database.execute("UPDATE blocks SET state = ? WHERE id = ?", (State.DISCARDED, row["id"]))
+            database.execute(
+                "UPDATE blocks SET state = ?, proof = x'' WHERE id = ?", (State.DISCARDED, row["id"])
+            )
             database.execute("DELETE FROM parts WHERE block = ?", (row["id"],))
 
     def state(self, block: BlockId) -> State | None:
         """Return the state of a block, None if it was never here."""
-        with self._lock:
+        with self._reading():
             row = self._row(block)
         return None if row is None else State(row["state"])
 
     def secret_bits(self, block: BlockId) -> int:
         """Return the length of a block's key; 0 if it is not here."""
-        with self._lock:
+        with self._reading():
             row = self._row(block)
         return 0 if row is None else int(row["secret_bits"])
 
     def pending(self) -> list[BlockId]:
         """Return every pending block, oldest first."""
-        with self._lock:
-            rows = self._connection.execute(
+        with self._reading() as database:
+            rows = database.execute(
                 "SELECT session, number FROM blocks WHERE state = ? ORDER BY id", (State.PENDING,)
             ).fetchall()
         return [BlockId(self._owner.link, row["session"], row["number"]) for row in rows]
 
     def last_number(self) -> int:
         """Return the highest block number ever opened here, 0 if there is none."""
-        with self._lock:
+        with self._reading():
             return int(self._meta("last-number", "0"))
 
     def opened(self, number: int) -> None:
@@ -255,8 +267,8 @@ class KeyStore:
 
     def material(self, block: BlockId, purpose: Purpose) -> bytes | None:
         """Return the material of one part while it exists, pending parts included; for the link alone."""
-        with self._lock:
-            row = self._connection.execute(
+        with self._reading() as database:
+            row = database.execute(
                 "SELECT sealed FROM parts JOIN blocks ON blocks.id = parts.block"
                 " WHERE session = ? AND number = ? AND purpose = ?",
                 (block.session, block.number, purpose),
@@ -266,19 +278,19 @@ class KeyStore:
 
     def proof_key(self, block: BlockId) -> bytes | None:
         """Return the key that proves to the peer that this block is here."""
-        with self._lock:
+        with self._reading():
             row = self._row(block)
         if row is None or row["state"] == State.DISCARDED:
             return None
         return self._seal.unseal(row["proof"], self._place(block, "proof"))
 
     def link_psks(self) -> list[BlockId]:
-        """Return the blocks whose link PSK exists, newest first: those after the current epoch's, and that one."""
-        with self._lock:
-            rows = self._connection.execute(
+        """Return the blocks whose link PSK may be used, newest first: those after the current epoch's, and that one."""
+        with self._reading() as database:
+            rows = database.execute(
                 "SELECT session, number FROM parts JOIN blocks ON blocks.id = parts.block"
-                " WHERE purpose = ? AND sealed IS NOT NULL ORDER BY number DESC, blocks.id DESC",
-                (Purpose.LINK_PSK,),
+                " WHERE purpose = ? AND sealed IS NOT NULL AND number >= ? ORDER BY number DESC, blocks.id DESC",
+                (Purpose.LINK_PSK, self._epoch_block_number()),
             ).fetchall()
         return [BlockId(self._owner.link, row["session"], row["number"]) for row in rows]
 
@@ -286,20 +298,24 @@ class KeyStore:
 
     def epoch(self) -> Epoch:
         """Return the epoch that the node is in."""
-        with self._lock:
+        with self._reading():
             return self._epoch()
 
-    def begin_epoch(self, number: int, block: BlockId) -> None:
+    def begin_epoch(self, number: int, block: BlockId) -> bool:
         """Enter an epoch whose PSK comes from `block`: the latch closes, and every older link PSK is destroyed.
 
         To be called once both directions have been heard on the new line; repeating it changes nothing.
+        False, and no change, if the PSK of a newer block has been taken into use in the meantime; LocalProtocolError
+        if the block is not available.
         """
         with self._transaction() as database:
             epoch, row = self._epoch(), self._row(block)
             if epoch.key_id == _key_id(block):
-                return
-            if row is None:
-                raise LocalProtocolError(f"Block {block} is not here and cannot begin an epoch.")
+                return True
+            if row is None or row["state"] != State.AVAILABLE:
+                raise LocalProtocolError(f"Block {block} is not available and cannot begin an epoch.")
+            if block.number < self._epoch_block_number():
+                return False
             self._set_meta("epoch", str(number))
             self._set_meta("epoch-key", _key_id(block))
             self._set_meta("latched", "1")
@@ -307,22 +323,22 @@ class KeyStore:
                 "UPDATE parts SET state = ? WHERE block = ? AND purpose = ?",
                 (State.IN_USE, row["id"], Purpose.LINK_PSK),
             )
-            self._enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, 8 * 32)
-            older = database.execute(
-                "SELECT blocks.id, parts.state FROM parts JOIN blocks ON blocks.id = parts.block WHERE purpose = ?"
+            self._enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, LINK_PSK_BITS)
+            for older in database.execute(
+                "SELECT blocks.id FROM parts JOIN blocks ON blocks.id = parts.block WHERE purpose = ?"
                 " AND sealed IS NOT NULL AND number < ? AND blocks.state != ?",
                 (Purpose.LINK_PSK, block.number, State.PENDING),
-            ).fetchall()
-            for each in older:
-                self._burn(each["id"], Purpose.LINK_PSK, counted=each["state"] != State.IN_USE)
+            ).fetchall():
+                self._destroy_link_psk(older["id"])
+            return True
 
     def reopen_bootstrap(self) -> None:
         """Open the latch: an operator's act, to be done at both ends; every link PSK is destroyed."""
         with self._transaction() as database:
             for row in database.execute(
-                "SELECT block, state FROM parts WHERE purpose = ? AND sealed IS NOT NULL", (Purpose.LINK_PSK,)
+                "SELECT block FROM parts WHERE purpose = ? AND sealed IS NOT NULL", (Purpose.LINK_PSK,)
             ).fetchall():
-                self._burn(row["block"], Purpose.LINK_PSK, counted=row["state"] == State.AVAILABLE)
+                self._destroy_link_psk(row["block"])
             self._set_meta("latched", "0")
             self._set_meta("epoch-key", "")
 
@@ -330,17 +346,17 @@ class KeyStore:
 
     def balance(self) -> Balance:
         """Add up the ledger."""
-        with self._lock:
+        with self._reading() as database:
             sums = {
                 (row["entry"], row["purpose"]): row["bits"]
-                for row in self._connection.execute(
+                for row in database.execute(
                     "SELECT entry, purpose, SUM(bits) AS bits FROM ledger GROUP BY entry, purpose"
                 )
             }
-            available = self._connection.execute(
+            available = database.execute(
                 "SELECT COALESCE(SUM(bits), 0) FROM parts WHERE state = ?", (State.AVAILABLE,)
             ).fetchone()[0]
-            pending = self._connection.execute(
+            pending = database.execute(
                 "SELECT COUNT(*) FROM blocks WHERE state = ?", (State.PENDING,)
             ).fetchone()[0]
             epoch = self._epoch()
@@ -361,6 +377,16 @@ class KeyStore:
         )
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise ConfigurationError(
+                    f"The key store of {self._owner.node} cannot be read: {error}."
+                ) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -390,6 +416,7 @@ class KeyStore:
                     database.execute(statement)
                 for name, value in self._identity().items():
                     self._set_meta(name, value)
+                self._set_meta("seal", self._seal.seal(b"", self._seal_place).hex())
 
     def _identity(self) -> dict[str, str]:
         return {
@@ -400,12 +427,23 @@ class KeyStore:
         }
 
     def _check_owner(self, path: Path) -> None:
+        with self._reading():
+            found = {name: self._meta(name, "") for name in self._identity()}
+            sealed = self._meta("seal", "")
         for name, value in self._identity().items():
-            found = self._meta(name, "")
-            if found != value:
+            if found[name] != value:
                 raise ConfigurationError(
-                    f"The key store {path} has {name} '{found}', this node {name} '{value}': they do not go together."
+                    f"The key store {path} has {name} '{found[name]}', this node {name} '{value}': they do not go"
+                    " together."
                 )
+        try:
+            self._seal.unseal(bytes.fromhex(sealed), self._seal_place)
+        except ValueError as error:
+            raise ConfigurationError(f"The key store {path} is damaged.") from error
+
+    @property
+    def _seal_place(self) -> str:
+        return f"{self._owner.node}/{self._owner.link}/seal"
 
     def _place(self, block: BlockId, purpose: str) -> str:
         return f"{self._owner.node}/{block}/{purpose}"
@@ -440,18 +478,41 @@ class KeyStore:
             (row, entry, purpose, bits),
         )
 
-    def _burn(self, row: int, purpose: Purpose, *, counted: bool = True) -> None:
+    def _destroy_link_psk(self, row: int) -> None:
+        """Overwrite a link PSK: one in use was entered as spent before, one still pending is entered at its release."""
         found = self._connection.execute(
-            "SELECT bits FROM parts WHERE block = ? AND purpose = ? AND sealed IS NOT NULL", (row, purpose)
+            "SELECT state, bits FROM parts WHERE block = ? AND purpose = ? AND sealed IS NOT NULL",
+            (row, Purpose.LINK_PSK),
         ).fetchone()
         if found is None:
             return
-        state = State.BURNT if counted else State.SPENT
         self._connection.execute(
-            "UPDATE parts SET sealed = NULL, state = ? WHERE block = ? AND purpose = ?", (state, row, purpose)
+            "UPDATE parts SET sealed = NULL, state = ? WHERE block = ? AND purpose = ?",
+            (State.SPENT if found["state"] == State.IN_USE else State.BURNT, row, Purpose.LINK_PSK),
         )
-        if counted:
-            self._enter(row, Entry.BURNT, purpose, found["bits"])
+        if found["state"] == State.AVAILABLE:
+            self._enter(row, Entry.BURNT, Purpose.LINK_PSK, found["bits"])
+
+
+def _open_seal(store: Path, key: Path) -> StoreSeal:
+    """Make an empty store and then its key at the first start; afterwards neither is opened without the other."""
+    if key.exists() and not store.exists():
+        raise ConfigurationError(
+            f"The key store {store} is gone, but its key {key} is there: put the store back, or, if it is lost, remove"
+            " the key too and run `qkdlink bootstrap --again` at the other end."
+        )
+    try:
+        os.close(os.open(store, os.O_RDWR | os.O_CREAT, 0o600))
+        status = store.stat()
+    except OSError as error:
+        raise ConfigurationError(f"The key store {store} cannot be opened: {error.strerror}.") from error
+    if status.st_mode & 0o077:
+        raise ConfigurationError(f"The key store {store} is open to others: run 'chmod 600 {store}'.")
+    if status.st_size and not key.exists():
+        raise ConfigurationError(
+            f"The key {key} of the key store is gone: put it back; nothing opens without it."
+        )
+    return StoreSeal.open(key)
 
 
 def _key_id(block: BlockId) -> str:

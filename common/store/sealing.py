@@ -45,7 +45,7 @@ class StoreSeal:
         """Open sealed material; ConfigurationError if it was sealed elsewhere or with another key."""
         try:
             return AESGCM(self._key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise ConfigurationError(
                 f"The stored key {place} does not open: the store or its key was replaced or damaged."
             ) from error
