@@ -27,7 +27,21 @@ from lab import evidence_cascade, evidence_light, evidence_link
 _ROOT = Path(__file__).parent.parent
 _PARTS_FOLDER = _ROOT / "build" / "evidence"
 _REPORTS_FOLDER = _ROOT / "docs" / "evidence"
-_CODE = ("alice", "bob", "common", "lab", "qkdlink", "requirements.lock")
+_WHOLE_LINK = ("alice", "bob", "common", "lab", "requirements.lock")
+_RECONCILIATION = (
+    "common/bits.py",
+    "common/distillation",
+    "common/kernels.py",
+    "lab/evidence_cascade.py",
+    "requirements.lock",
+)
+_LIGHT = (
+    "common/kernels.py",
+    "common/optics",
+    "common/randomness.py",
+    "lab/evidence_light.py",
+    "requirements.lock",
+)
 _LIMIT_S = 3600.0
 SEED = 20260
 _FRAMES_PER_PART, _ERROR_RATES, _MOST_EFFICIENCY = 50, (0.01, 0.02, 0.03, 0.04, 0.05), 1.15
@@ -41,6 +55,8 @@ class Experiment:
 
     name: str
     claim: str
+    code: tuple[str, ...]
+    """What the findings depend on: files and folders of this repository."""
     parts: int
     in_slice: int
     """Parts that CI runs."""
@@ -69,6 +85,7 @@ EXPERIMENTS = (
     Experiment(
         "reconciliation",
         "Cascade: no failure, and efficiency at most 1.15, over 3,000 frames of 1e5 bits per error rate of 1 to 5 %",
+        code=_RECONCILIATION,
         parts=60,
         in_slice=1,
         processes=2,
@@ -78,6 +95,7 @@ EXPERIMENTS = (
     Experiment(
         "light",
         "gains and error rates of every preset and protocol within 5 standard deviations of the emulated model",
+        code=_LIGHT,
         parts=evidence_light.PARTS,
         in_slice=2,
         processes=2,
@@ -87,6 +105,7 @@ EXPERIMENTS = (
     Experiment(
         "link",
         "ten runs of the real processes per protocol: equal keys each time",
+        code=_WHOLE_LINK,
         parts=evidence_link.PARTS,
         in_slice=3,
         processes=1,
@@ -123,7 +142,7 @@ def _findings(
     experiment: Experiment, parts: int, console: Console, deadline: float, *, keep: bool
 ) -> list[Report]:
     """Return the findings of parts 0, 1, ...: the kept ones first, then new ones while there is time."""
-    file = _PARTS_FOLDER / f"{experiment.name}-{_state_of_the_code()}.jsonl"
+    file = _PARTS_FOLDER / f"{experiment.name}-{_state_of(experiment.code)}.jsonl"
     found = [json.loads(line) for line in file.read_text().splitlines()] if keep and file.exists() else []
     if keep:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +183,10 @@ def _write(experiment: Experiment, report: Report) -> None:
     (_REPORTS_FOLDER / f"{experiment.name}.json").write_text(json.dumps(described, indent=2) + "\n")
 
 
-def _state_of_the_code() -> str:
+def _state_of(code: tuple[str, ...]) -> str:
     """Name the code as it is, committed or not: parts found by another program do not count."""
-    committed = _git("ls-tree", "HEAD", *_CODE)
-    changed = _git("diff", "HEAD", "--", *_CODE)
+    committed = _git("ls-tree", "HEAD", *code)
+    changed = _git("diff", "HEAD", "--", *code)
     return hashlib.sha256(f"{committed}\n{changed}".encode()).hexdigest()[:16]
 
 

@@ -121,7 +121,7 @@ def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
     try:
         return kind(**values)
     except SettingsError as error:
-        raise ConfigurationError(f"An environment variable QKDLINK_... cannot be read: {error}.") from error
+        raise ConfigurationError(f"An environment variable QKDLINK_... makes no sense: {error}.") from error
     except ValidationError as error:
         raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
 

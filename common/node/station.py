@@ -151,12 +151,14 @@ class Station[S: NodeSettings]:
         peer = connection.peer
         if not isinstance(peer, PeerIdentity) or self.credentials is None:
             raise LocalProtocolError("Only where both showed certificates can both sign with them.")
-        own = bytes.fromhex(fingerprint(self.credentials.certificate_der))
-        theirs = bytes.fromhex(peer.fingerprint)
+        fingerprints = {
+            self.role: bytes.fromhex(fingerprint(self.credentials.certificate_der)),
+            self.role.peer: bytes.fromhex(peer.fingerprint),
+        }
         return CertificateSignature(
             sign=self.credentials.sign,
             verify_peer=lambda data, signature: verify_signature(peer.certificate_der, data, signature),
-            fingerprints=(own, theirs) if self.role is Role.ALICE else (theirs, own),
+            fingerprints=(fingerprints[Role.ALICE], fingerprints[Role.BOB]),
         )
 
 

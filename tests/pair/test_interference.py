@@ -117,7 +117,7 @@ def test_no_single_message_can_be_repeated_to_either_side(fault: str):
 
 
 @pytest.mark.parametrize("protocol", ProtocolName)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_noisy_block_of_any_protocol_survives_any_interference_with_any_message(
     protocol: ProtocolName, data: st.DataObject
@@ -139,7 +139,7 @@ def test_a_noisy_block_of_any_protocol_survives_any_interference_with_any_messag
     never_apart(interfered(relay, parameters))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     target=st.integers(0, 45), message=st.sampled_from(sorted(SAMPLES.values(), key=repr)), own=st.booleans()
 )

@@ -139,7 +139,7 @@ def test_an_expired_authority_is_refused(alice: CredentialFiles) -> None:
 
 
 def test_a_slow_clock_of_four_minutes_is_no_obstacle(alice: CredentialFiles) -> None:
-    NodeCredentials.load(alice, "alice", NOW - timedelta(minutes=4))
+    NodeCredentials.load(alice, "alice", datetime.now(UTC) - timedelta(minutes=4))
 
 
 def test_another_authority_of_the_same_name_is_refused(alice: CredentialFiles, home: Path) -> None:

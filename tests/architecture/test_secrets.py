@@ -1,0 +1,107 @@
+"""Secrets have redacted reprs, whichever object holds them, and however deep."""
+
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+
+from common.distillation import stages
+from common.distillation.stages import ReconciledKey, SecretKey, SiftedKey, VerifiedKey
+from common.keys.identifiers import FIRST_SESSION, BlockId
+from common.node.keyring import Keyring
+from common.node.launcher_pipe import LauncherPipe
+from common.optics.detector import Receiver
+from common.optics.fibre import Fibre
+from common.optics.presets import preset
+from common.optics.pulses import PulseTrain
+from common.optics.records import DetectionRecord, PreparationRecord
+from common.optics.seal import LightSeal
+from common.optics.source import PulseSource, Source
+from common.randomness import Choice, ChoiceStream, Nature, Randomness
+from eve.store_and_forge import Learnt
+from tests.support.samples import SAMPLES
+from tests.support.schemes import signature_schemes
+
+BITS = np.tile(np.array([1, 0, 1, 1, 0, 0, 1, 0], np.uint8), 8)
+PACKED = np.packbits(BITS).tobytes()
+CLASSES = np.zeros(len(BITS), np.uint8)
+SEED = 918_273_645
+SEEDED = Randomness("alice", SEED)
+
+
+def _prepared() -> PreparationRecord:
+    record = PreparationRecord(len(BITS), 1)
+    record.append(BITS)
+    return record
+
+
+SECRETS = {
+    "SiftedKey": SiftedKey(BITS, CLASSES, BITS, CLASSES, 1),
+    "ReconciledKey": ReconciledKey(BITS, (0,), 5),
+    "VerifiedKey": VerifiedKey(BITS, (0,), 5),
+    "SecretKey": SecretKey(PACKED, 64),
+    "PreparationRecord": _prepared(),
+    "DetectionRecord": DetectionRecord(np.arange(len(BITS), dtype=np.uint32), CLASSES, BITS, 0),
+    "PulseTrain": PulseTrain(BITS, Fibre(0.0, 0.2, 0.0), 0),
+    "PulseSource": PulseSource(
+        Source.single_photon(0.5), ChoiceStream(PACKED * 4), SEEDED.nature(Nature.SOURCE, 1)
+    ),
+    "Receiver": Receiver(
+        preset("metropolitan").detector, 0.5, ChoiceStream(PACKED * 4), SEEDED.nature(Nature.DETECTORS, 1)
+    ),
+    "LightSeal": LightSeal(PACKED * 4, "alice"),
+    "ChoiceStream": SEEDED.choices(Choice.PULSES, 1),
+    "Randomness": SEEDED,
+    "Learnt": Learnt(np.arange(len(BITS), dtype=np.uint32), BITS, CLASSES),
+    "Keyring": Keyring(),
+    "LauncherPipe": LauncherPipe(None),
+    "CertificateSignature": signature_schemes()[0],
+} | {kind.__name__: message for kind, message in SAMPLES.items()}
+
+
+def reveals(shown: str) -> bool:
+    """Whether a text holds the secret in any of the ways in which Python prints one."""
+    spellings = (
+        "1, 0, 1, 1, 0",
+        "1 0 1 1 0",
+        "10110010",
+        PACKED.hex()[:8],
+        repr(PACKED)[2:14],
+        str(int.from_bytes(PACKED)),
+        str(SEED),
+    )
+    return any(spelling in shown for spelling in spellings)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_object_that_holds_a_secret_does_not_print_it(name: str):
+    secret = SECRETS[name]
+    assert type(secret).__name__ == name
+    for shown in (repr(secret), str(secret), f"{secret}", repr([secret]), repr({"key": secret})):
+        assert not reveals(shown)
+
+
+async def test_a_keyring_does_not_print_what_it_keeps():
+    keyring = Keyring()
+    await keyring.hold(BlockId("link", FIRST_SESSION, 1), SecretKey(PACKED, 64))
+    assert not reveals(repr(keyring))
+
+
+def test_the_spellings_of_a_secret_are_recognised_where_nothing_is_redacted():
+    assert reveals(repr(BITS.tolist()))
+    assert reveals(repr(BITS))
+    assert reveals(repr(PACKED))
+    assert reveals(PACKED.hex())
+    assert reveals(repr({"seed": SEED}))
+
+
+def test_every_stage_of_a_key_that_holds_bits_is_looked_at_here():
+    holders = {
+        kind.__name__
+        for kind in vars(stages).values()
+        if isinstance(kind, type)
+        and is_dataclass(kind)
+        and any("Bits" in str(field.type) or field.type in (bytes, "bytes") for field in fields(kind))
+    }
+    assert holders == {"SiftedKey", "ReconciledKey", "VerifiedKey", "SecretKey"}
+    assert holders <= set(SECRETS)

@@ -1,0 +1,66 @@
+"""The launcher: reads everything that its nodes say, and says itself what one of them died of."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.errors import LinkError
+from common.journal.events import BlockEnded, Entry
+from lab.home import open_home
+from lab.launcher import Node, RunningLink, run_link
+from tests.support.processes import small_parameters, until
+
+PARAMETERS = small_parameters(pulses=100_000)
+TALKATIVE = (
+    "import sys; [print('x' * 99, file=sys.stderr) for _ in range(50_000)]; print('the end', file=sys.stderr)"
+)
+
+
+async def test_a_node_that_writes_megabytes_for_a_person_is_not_stopped_by_it() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", TALKATIVE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    node = Node("bob", process, reports=asyncio.StreamReader(), words=process.stderr)
+    async with asyncio.timeout(20):
+        await node.listen()
+        assert await process.wait() == 0
+    assert node.last_words == "the end"
+
+
+@pytest.mark.parametrize("victim", ["alice", "bob"])
+async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_it(
+    tmp_path: Path, victim: str
+) -> None:
+    links: list[RunningLink] = []
+
+    async def until_one_dies() -> None:
+        async with run_link(open_home(tmp_path / "home"), PARAMETERS, blocks=0) as link:
+            links.append(link)
+            await until(lambda: bool(link.bob.blocks), "a block")
+            node = link.alice if victim == "alice" else link.bob
+            os.kill(node.process.pid, signal.SIGKILL)
+            await link.until_done()
+
+    with pytest.raises(LinkError, match=re.escape(f"{victim} ended with status -9")):
+        await until_one_dies()
+    assert links[0].alice.process.returncode is not None
+    assert links[0].bob.process.returncode is not None
+
+
+async def test_a_run_is_watched_as_it_happens_and_its_parts_are_all_told(tmp_path: Path) -> None:
+    seen: list[Entry] = []
+    async with run_link(open_home(tmp_path / "home"), PARAMETERS, blocks=2, watch=seen.append) as link:
+        await link.until_done()
+        for node in (link.alice, link.bob):
+            assert sorted(block.number for block in node.blocks) == [1, 2]
+            assert node.has_settled({block.block_id for block in link.alice.blocks})
+            assert not node.has_settled({"link-1/of another session/1"})
+        assert link.alice.fingerprint == link.bob.fingerprint
+    ended = [(entry.node, entry.event.number) for entry in seen if isinstance(entry.event, BlockEnded)]
+    assert sorted(ended) == [("alice", 1), ("alice", 2), ("bob", 1), ("bob", 2)]

@@ -1,0 +1,62 @@
+import json
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from common.journal import events
+from common.journal.events import ENTRY, Entry, Event, LightFault, StageReached
+
+EVENTS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
+HARMLESS = (str, int, float, bool, type(None))
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_no_field_of_an_event_can_hold_bytes_or_anything_that_hides_them(kind: type[Event]):
+    for name, field in kind.model_fields.items():
+        for held in _leaves(field.annotation):
+            assert held in HARMLESS, f"{kind.__name__}.{name} can hold {held}"
+    assert kind.model_config["strict"], "otherwise bytes that happen to be UTF-8 become text"
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_bytes_are_refused_by_every_field_of_an_event(kind: type[Event]):
+    for name in kind.model_fields:
+        for secret in (b"\xff\xfe secret", b"a secret that is ASCII", bytearray(b"7")):
+            with pytest.raises(ValidationError) as refused:
+                kind.model_validate({name: secret})
+            assert name in {error["loc"][0] for error in refused.value.errors() if error["type"] != "missing"}
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        StageReached(block_id="b", number=1, stage="sift", key="0f")  # type: ignore[call-arg]
+
+
+def test_every_event_can_be_told_and_read_again():
+    event = LightFault(fault="lost", detail="frame 3 of 9 did not come", frames=1)
+    entry = Entry(node="bob", time=1.5, event=event)
+    assert ENTRY.validate_json(entry.model_dump_json()) == entry
+    assert json.loads(entry.model_dump_json())["event"]["type"] == "light-fault"
+
+
+def test_every_event_has_its_place_in_the_union_and_a_name_of_its_own():
+    union = get_args(get_args(events.AnyEvent.__value__)[0])
+    assert set(union) == set(EVENTS)
+    names = [kind.model_fields["type"].default for kind in EVENTS]
+    assert len(set(names)) == len(names)
+
+
+def test_an_event_cannot_be_changed_after_it_was_told():
+    event = StageReached(block_id="b", number=1, stage="sift")
+    with pytest.raises(ValidationError, match="frozen"):
+        event.stage = "amplify"  # type: ignore[misc]
+
+
+def _leaves(hint: object) -> set[object]:
+    arguments = get_args(hint)
+    if not arguments:
+        return {hint}
+    return {
+        leaf for argument in arguments for leaf in ({str} if isinstance(argument, str) else _leaves(argument))
+    }
