@@ -28,11 +28,16 @@ def _name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
-def _main(table: str, key: str) -> None:
-    requirements = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))[table][key]
-    lock = Path("requirements.lock").read_text(encoding="utf-8")
-    sys.stdout.write(closure(lock, [_name(requirement) for requirement in requirements]))
+def _roots(arguments: Iterable[str]) -> list[str]:
+    """Read package names, and lists of pyproject.toml by their dotted names."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    roots = []
+    for argument in arguments:
+        table, dot, key = argument.partition(".")
+        roots += [_name(requirement) for requirement in project[table][key]] if dot else [argument]
+    return roots
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1].split("."))
+    lock = Path("requirements.lock").read_text(encoding="utf-8")
+    sys.stdout.write(closure(lock, _roots(sys.argv[1:])))
