@@ -125,7 +125,7 @@ class Station[S: NodeSettings]:
                 "the bootstrap has closed in the meantime, and a certificate opens nothing any more"
             )
         if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
-            raise LinkError(f"the link PSK {key_id(key)} has been replaced by a newer one in the meantime")
+            raise LinkError(f"the link PSK {key_id(key)} is no longer valid here")
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key))
         scheme = (
@@ -225,8 +225,9 @@ def _broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
         f"{settings.link}-{settings.node}",
         broker.username,
         password or None,
-        broker.authority
-        and apparatus_context(
+        None
+        if broker.authority is None
+        else apparatus_context(
             folder / broker.authority,
             broker.certificate and folder / broker.certificate,
             broker.private_key and folder / broker.private_key,

@@ -305,8 +305,8 @@ class KeyStore:
         """Enter an epoch whose PSK comes from `block`: the latch closes, and every older link PSK is destroyed.
 
         To be called once both directions have been heard on the new line; repeating it changes nothing.
-        False, and no change, if the PSK of a newer block has been taken into use in the meantime; LocalProtocolError
-        if the block is not available.
+        False, and no change, if its PSK has been destroyed in the meantime, by a newer epoch or by an operator;
+        LocalProtocolError if the block is not available.
         """
         with self._transaction() as database:
             epoch, row = self._epoch(), self._row(block)
@@ -314,15 +314,15 @@ class KeyStore:
                 return True
             if row is None or row["state"] != State.AVAILABLE:
                 raise LocalProtocolError(f"Block {block} is not available and cannot begin an epoch.")
-            if block.number < self._epoch_block_number():
+            taken = database.execute(
+                "UPDATE parts SET state = ? WHERE block = ? AND purpose = ? AND sealed IS NOT NULL",
+                (State.IN_USE, row["id"], Purpose.LINK_PSK),
+            )
+            if taken.rowcount == 0:
                 return False
             self._set_meta("epoch", str(number))
             self._set_meta("epoch-key", _key_id(block))
             self._set_meta("latched", "1")
-            database.execute(
-                "UPDATE parts SET state = ? WHERE block = ? AND purpose = ?",
-                (State.IN_USE, row["id"], Purpose.LINK_PSK),
-            )
             self._enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, LINK_PSK_BITS)
             for older in database.execute(
                 "SELECT blocks.id FROM parts JOIN blocks ON blocks.id = parts.block WHERE purpose = ?"

@@ -10,7 +10,7 @@ from common.distillation.stages import SecretKey
 from common.errors import LinkError
 from common.journal.events import LightFault, PeerRefused
 from common.keys.identifiers import BlockId
-from common.node.keyring import Keyring
+from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import ProtocolName
 from common.transport.mqtt import BrokerAccess, Subscription, connect
@@ -79,13 +79,15 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[bytes] = []
-    hold = Keyring.hold
+    hold = Vault.hold
 
-    async def remembering(keyring: Keyring, block: BlockId, key: SecretKey) -> None:
+    async def remembering(
+        vault: Vault, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool
+    ) -> None:
         keys.append(key.material)
-        await hold(keyring, block, key)
+        await hold(vault, block, key, leaked_bits, bootstrap=bootstrap)
 
-    monkeypatch.setattr(Keyring, "hold", remembering)
+    monkeypatch.setattr(Vault, "hold", remembering)
     async with bench(tmp_path / "home", SMALLER, blocks=2) as link, eavesdropping(link.broker) as eve:
         fingerprints = await _both_done(link)
         await until(

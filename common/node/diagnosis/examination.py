@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from common.node.diagnosis.broker import check_broker
-from common.node.diagnosis.findings import Check, Diagnosis, Finding, examine
+from common.node.diagnosis.findings import Check, Diagnosis, Finding, Outcome, examine
 from common.node.diagnosis.house import (
     Holdings,
     Patient,
@@ -99,8 +99,9 @@ class _Visit:
 
     async def _peer_name(self) -> Finding:
         found = await check_name(self._keyed)
-        elsewhere = self._certified.address.host != self._keyed.address.host
-        return await check_name(self._certified) if self._needs_certificate and elsewhere else found
+        if found.outcome is Outcome.OK and self._needs_certificate:
+            return await check_name(self._certified)
+        return found
 
     async def _peer_route(self) -> Finding:
         keyed = (self._keyed, await reach(self._keyed.address))

@@ -45,10 +45,11 @@ async def check_name(place: Place) -> Finding:
     """Ask for the addresses of a host; one that is an address already needs no name service."""
     try:
         found = sorted({str(where[0]) for _, where in await _addresses(place.address)})
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
         return Finding.failed(
             Obstacle.NAME,
-            f"the host name {place.address.host} of {place.who} cannot be resolved ({error.strerror}): correct it in"
+            f"the host name {place.address.host} of {place.who} cannot be resolved ({reason}): correct it in"
             " the configuration, or write the address itself",
         )
     where = ", ".join(found)
@@ -132,7 +133,7 @@ def check_binding(addresses: list[Address]) -> Finding:
 def _bind(address: Address) -> str | None:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         return f"the host name {address.host} cannot be resolved; write 0.0.0.0 to listen everywhere"
     for family, *_, where in found:
         try:
