@@ -178,6 +178,23 @@ def bootstrap(
     command.bootstrap(home, again=again)
 
 
+@app.command()
+def doctor(
+    *,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The node's TOML file.")],
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="alice or bob; else told from the node's name.")
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what stands between a node and its link; exit status 0 if nothing does, 1 if something does."""
+    del verbose
+    from qkdlink.doctor import doctor as examine
+
+    raise typer.Exit(examine(config, role, as_json=as_json))
+
+
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:
     given = {"rekey_blocks": blocks, "rekey_seconds": seconds}
     return {name: value for name, value in given.items() if value is not None}
