@@ -68,8 +68,8 @@ class TrialLine:
         except ConfigurationError as error:
             return Finding.failed(
                 Obstacle.PARAMETERS,
-                f"{error} Copy [parameters] from one node's file to the other's, and start {peer} again: a node ends"
-                " when it hears of parameters that are not its own",
+                f'{str(error).rstrip(".")}, where "here" is {peer}; copy [parameters] from one file to the other, and'
+                f" start {peer} again, because a node ends when it hears of parameters that are not its own",
             )
         except LinkError as error:
             return Finding.failed(Obstacle.PEER, f"{peer} takes the line, but does not greet: {error}")
