@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKER = shutil.which("docker") or "docker"
 NODES = ("alice", "bob")
-SMALL_BLOCKS = "--protocol single-photon --block-pulses 500000 --rekey-blocks 3"
+SMALL_BLOCKS = "--protocol single-photon --block-pulses 250000 --rekey-blocks 3"
 
 
 def docker(*arguments: str, stdin: str | None = None, check: bool = True, timeout_s: float = 300) -> str:

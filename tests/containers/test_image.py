@@ -104,20 +104,9 @@ def test_the_line_refuses_every_stranger_on_the_openssl_of_the_image(waiting_bob
     image = f"{waiting_bob.name}-tests"
     docker("build", "--quiet", "--file", "deploy/Dockerfile", "--target", "tests", "--tag", image, ".")
     try:
-        docker(
-            *("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp"),  # noqa: S108 - its own
-            *(
-                "--tmpfs",
-                "/run/kernels:uid=10001",
-                image,
-                "python",
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-            ),
-            *("tests/integration/test_tls.py", "tests/integration/test_tls_psk.py"),
-        )
+        isolated = "run --rm --network none --read-only --tmpfs /tmp --tmpfs /run/kernels:uid=10001"
+        pytest_there = "python -m pytest -q -p no:cacheprovider"
+        files = "tests/integration/test_tls.py tests/integration/test_tls_psk.py"
+        docker(*isolated.split(), image, *pytest_there.split(), *files.split())
     finally:
         docker("image", "rm", image, check=False)

@@ -74,9 +74,12 @@ def test_a_broker_restarted_in_mid_block_costs_no_agreement(link: Project):
 
 def test_a_second_up_changes_nothing_and_says_so(link: Project):
     before = {service: link.inspect(service)["Id"] for service in ("broker", *NODES)}
+    said = link.compose("logs", "credentials").count("complete already; nothing was changed")
     link.compose("up", "--detach")
     assert {service: link.inspect(service)["Id"] for service in before} == before
-    assert link.compose("logs", "credentials").count("complete already; nothing was changed") == 1
+    log = link.compose("logs", "credentials")
+    assert log.count("complete already; nothing was changed") == said + 1
+    assert log.count("for Bob's machine") == 1
 
 
 def test_after_all_that_both_ledgers_are_the_same(link: Project):
