@@ -35,7 +35,7 @@ from tests.support.processes import Journal, small_parameters
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 IP, IPTABLES = shutil.which("ip", path=_PATH), shutil.which("iptables", path=_PATH)
 HERS, ROUTER_HERE, ROUTER_THERE, HIS = "10.77.1.2", "10.77.1.1", "10.77.2.1", "10.77.2.2"
-NOWHERE = "10.99.9.9"
+ALSO_HIS, NOWHERE = "10.77.2.3", "10.99.9.9"
 PORTS = {"broker": 8883, "classical": 7000, "bootstrap": 7001}
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces take root"),
@@ -220,6 +220,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with _namespaces(f"{prefix}-a", f"{prefix}-r", f"{prefix}-b") as (alice, router, bob):
         _cable(alice, HERS, router, ROUTER_HERE)
         _cable(router, ROUTER_THERE, bob, HIS)
+        bob.run(str(IP), "address", "add", f"{ALSO_HIS}/24", "dev", f"to-{router.name[-1]}")
         hides = _route(alice, router, bob)
         home = tmp_path_factory.mktemp("installation") / "home"
         places = {name: Address(HIS, port) for name, port in PORTS.items()}
@@ -311,9 +312,44 @@ def _wrong_authority(folder: Path) -> None:
     _replace_credentials(folder, ALICE, None, authority)
 
 
+def _wrong_apparatus_authority(folder: Path) -> None:
+    shutil.copy(folder / "authority.pem", folder / "apparatus")
+
+
+def _wrong_apparatus_certificate(folder: Path) -> None:
+    for file in ("certificate.pem", "private-key.pem"):
+        shutil.copy(folder / file, folder / "apparatus")
+
+
+def _no_tls(folder: Path) -> None:
+    path = folder / "node.toml"
+    path.write_text(
+        "".join(line for line in path.read_text().splitlines(keepends=True) if "apparatus/" not in line)
+    )
+
+
 type Spoil = Callable[[Path, Path], None]
 SPOILT: dict[str, tuple[str, str, str, Spoil]] = {
     "nothing": ("", "", "", lambda *_: None),
+    "the broker's authority": (
+        "certificate",
+        "broker login",
+        "another authority",
+        lambda f, _: _wrong_apparatus_authority(f),
+    ),
+    "the certificate shown to the broker": (
+        "certificate",
+        "broker login",
+        "refuses our certificate",
+        lambda f, _: _wrong_apparatus_certificate(f),
+    ),
+    "the broker's name": (
+        "name",
+        "broker login",
+        "--broker-host",
+        lambda f, _: _change(f, f"{HIS}:8883", f"{ALSO_HIS}:8883"),
+    ),
+    "the broker's TLS": ("broker", "broker login", "it may expect TLS", lambda f, _: _no_tls(f)),
     "the address": ("route", "peer route", "no way to bob", lambda f, _: _wrong_address(f)),
     "the port": ("peer", "peer route", "nobody listens", lambda f, _: _wrong_port(f)),
     "the peer's name": ("name", "peer identity", "for another name", lambda f, _: _wrong_peer(f)),

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from common.errors import CredentialsError, LinkError
 from common.node.diagnosis.causes import Obstacle, obstacle_of
 from common.node.diagnosis.findings import Finding
 from common.node.diagnosis.house import Patient
@@ -24,6 +25,8 @@ from common.protocol.roles import Role
 from common.transport.mqtt import BrokerAccess
 from common.transport.refusals import explain
 from common.wire.topics import Topics
+
+_ALERT_PATIENCE_S = 0.5
 
 _REASONS = {
     4: "user name or password is wrong",
@@ -46,23 +49,40 @@ async def check_broker(patient: Patient, access: BrokerAccess) -> Finding:
     where = f"{BROKER} at {access.address}"
     try:
         async with asyncio.timeout(PATIENCE_S), _line(access) as (reader, writer):
+            await _hear_refusal(reader)
             return await _log_in(patient, access, reader, writer)
     except TimeoutError:
         said = (
             f"{where} takes the connection and then says nothing: correct the address, or restart the broker"
         )
-    except ValueError as error:
-        said = f"what answers at {access.address} is not an MQTT broker ({error}): correct the address"
     except (EOFError, ConnectionError) as error:
         said = f"{where} hangs up at the first word ({_text(error)}): {_advice_on_tls(access)}"
-    except OSError as error:
-        told = explain(error, where, in_handshake=True)
-        told.__cause__ = error
-        obstacle = obstacle_of(told)
-        return Finding.failed(
-            Obstacle.BROKER if obstacle is Obstacle.PEER else obstacle, f"{told}{_remedy(obstacle)}"
-        )
+    except OSError as error:  # before ValueError, because a certificate that is not believed is both
+        return _refused(explain(error, where, in_handshake=True), error)
+    except ValueError as error:
+        said = f"what answers at {access.address} is not an MQTT broker ({error}): correct the address"
     return Finding.failed(Obstacle.BROKER, said)
+
+
+def _refused(told: CredentialsError | LinkError, cause: OSError) -> Finding:
+    obstacle = obstacle_of(cause)
+    if obstacle is Obstacle.PEER:
+        obstacle = Obstacle.BROKER
+    return Finding.failed(obstacle, f"{told}{_remedy(obstacle)}")
+
+
+async def _hear_refusal(reader: asyncio.StreamReader) -> None:
+    """Wait a moment for the alert of a broker that does not take our certificate; a broker never speaks first.
+
+    In TLS 1.3 our end of the handshake is over before the broker has seen our certificate (RFC 8446, section 2), and
+    what we wrote meanwhile would turn its alert into a reset.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ALERT_PATIENCE_S):
+            first = await reader.read(1)
+            if not first:
+                raise EOFError
+            raise ValueError("it speaks first")
 
 
 async def _log_in(
