@@ -79,10 +79,14 @@ async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
                 light = await his.subscribe("qkd/link-1/light/alice")
                 stolen = await theirs.subscribe("qkd/link-1/light/alice")
                 await theirs.publish("qkd/link-1/light/alice", b"forged")
+                prying = await hers.subscribe("qkd/link-1/journal/bob")
+                await his.publish("qkd/link-1/light/alice", b"forged")
+                await his.publish("qkd/link-1/journal/bob", b"bob's own")
                 await hers.publish("qkd/link-1/light/alice", b"light")
                 assert (await asyncio.wait_for(light.get(), 5)).payload == b"light"
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(stolen.get(), 0.3)
+                for unheard in (stolen, prying):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(unheard.get(), 0.3)
 
 
 async def test_the_broker_refuses_a_certificate_of_another_authority(home: Path, port: int):
