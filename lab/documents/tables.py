@@ -37,6 +37,7 @@ _MEANINGS = {
     "peer": "The name that the other end's certificate has to carry.",
     "journal": "Where the node writes its events, one JSON line each.",
     "broker.address": "Where the MQTT broker listens.",
+    "broker.private_key": "The private key of that certificate, mode 0600.",
     "broker.password_file": "A file with the password alone in it, mode 0600.",
     "credentials.certificate": "This node's certificate.",
     "credentials.private_key": "Its private key, mode 0600.",
