@@ -182,14 +182,14 @@ async def open_station[S: NodeSettings](
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
-    with (
-        closing(JournalFile(folder / settings.journal)) as file,
-        closing(KeyStore.open(folder, owner)) as store,
-    ):
-        journal = Journal(settings.node, file, pipe.event)
-        vault = Vault(store, settings.link, role, _settling(pipe, journal))
-        credentials = None if vault.epoch().latched else _credentials(settings, folder)
-        async with connect(_broker_access(settings, folder)) as bus:
+    credentials = None if KeyStore.is_latched(folder) else _credentials(settings, folder)
+    async with connect(_broker_access(settings, folder)) as bus:
+        with (
+            closing(JournalFile(folder / settings.journal)) as file,
+            closing(KeyStore.open(folder, owner)) as store,
+        ):
+            journal = Journal(settings.node, file, pipe.event)
+            vault = Vault(store, settings.link, role, _settling(pipe, journal))
             randomness = Randomness(settings.node, seed)
             station = Station(
                 role, settings, credentials, seal, bus, journal, pipe, randomness, vault, greeting

@@ -132,6 +132,14 @@ class KeyStore:
         return cls.open(folder, owner)
 
     @classmethod
+    def is_latched(cls, folder: Path) -> bool:
+        """Whether a node's home has a store whose latch is closed; nothing is made by asking."""
+        if not (folder / STORE_FILE).exists():
+            return False
+        with closing(cls.of(folder)) as store:
+            return store.epoch().latched
+
+    @classmethod
     def open(cls, folder: Path, owner: StoreOwner) -> Self:
         """Open the store in a node's home, making it at the first start.
 
