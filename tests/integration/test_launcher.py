@@ -53,6 +53,14 @@ async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_i
     assert links[0].bob.process.returncode is not None
 
 
+async def test_the_launchers_error_is_the_sentence_of_the_node_that_could_not_live(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    (home.node("bob") / "light-seal.key").unlink()
+    async with run_link(home, PARAMETERS, blocks=0) as link:
+        with pytest.raises(LinkError, match=r"^bob: The light seal .* cannot be read"):
+            await link.until_done()
+
+
 async def test_a_run_is_watched_as_it_happens_and_its_parts_are_all_told(tmp_path: Path) -> None:
     seen: list[Entry] = []
     async with run_link(open_home(tmp_path / "home"), PARAMETERS, blocks=2, watch=seen.append) as link:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from common.distillation.stages import SecretKey
 from common.errors import RemoteProtocolError
+from common.keys.identifiers import BlockId
 from common.protocol.parameters import ProtocolName
 from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Randomness
@@ -23,6 +25,7 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
+from tests.support.apparatus import MemoryDeposit
 from tests.support.interference import altered
 from tests.support.pair import Delivery, Ending, Pair, Said, faithfully, small_block
 
@@ -130,6 +133,30 @@ class Chronicle:
                 return Randomness(self.node, self.seed).choices(purpose, block)
 
         return Watched(node, seed)
+
+    def deposit(self) -> MemoryDeposit:
+        happened = self.happened
+
+        class Watched(MemoryDeposit):
+            async def hold(self, block: BlockId, key: SecretKey) -> None:
+                happened.append("a key is held")
+                await super().hold(block, key)
+
+            async def release(self, block: BlockId) -> None:
+                happened.append("a key is released")
+                await super().release(block)
+
+        return Watched()
+
+
+async def test_each_side_stores_before_it_confirms_and_releases_after_it_has_confirmed_and_heard():
+    chronicle = Chronicle()
+    await Pair(relay=chronicle.relay, deposit=chronicle.deposit).play()
+    assert chronicle.happened[-8:] == [
+        *("a key is held", "Confirmation", "Checkpoint"),
+        *("a key is held", "Confirmation", "Checkpoint"),
+        *("a key is released", "a key is released"),
+    ]
 
 
 async def test_every_secret_choice_is_drawn_at_the_moment_it_is_needed_and_once():

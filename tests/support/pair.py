@@ -89,8 +89,8 @@ class Party:
     """One party of a block and what became of it."""
 
     block: Block
-    deposit: MemoryDeposit = field(default_factory=MemoryDeposit)
-    events: list[Event] = field(default_factory=list)
+    deposit: MemoryDeposit
+    events: list[Event]
     outcome: Outcome | None = None
 
     @property
@@ -146,6 +146,7 @@ class Pair:
     schemes: tuple[CheckpointScheme, CheckpointScheme] = field(default_factory=signature_schemes)
     conversations: Conversations = BlockConversation
     randomness: Callable[[str, int | None], Randomness] = Randomness
+    deposit: Callable[[], MemoryDeposit] = MemoryDeposit
     alice_loses_light: str = ""
     """What is the matter if she cannot send her light."""
     bob_loses_light: str = ""
@@ -220,7 +221,7 @@ class Pair:
             tell=events.append,
             account=Account(),
         )
-        return Party(block, events=events)
+        return Party(block, self.deposit(), events)
 
     def _receiver(self) -> MemoryReceiver:
         """Build Bob's apparatus."""

@@ -91,7 +91,8 @@ async def test_a_sign_of_life_renews_the_patience() -> None:
 async def test_a_peer_that_takes_nothing_does_not_hold_us_for_ever() -> None:
     async with ends(patience_s=0.2) as both:
         with pytest.raises(LinkError, match=r"has not taken a message within 0\.2 s"):
-            await both.channel.line(1).send(bytes(64 << 20))
+            async with asyncio.timeout(2):
+                await both.channel.line(1).send(bytes(64 << 20))
 
 
 async def test_a_peer_that_floods_a_conversation_is_cut_off() -> None:
