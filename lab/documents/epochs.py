@@ -81,7 +81,11 @@ def epoch_picture() -> str:
 
 def _first_epoch_due() -> str:
     at_once = _POLICY.is_due(epoch=0, blocks=0, seconds=0.0)
-    return "at once, with the first key whose block has ended at Alice" if at_once else f"after {_POLICY.blocks} blocks"
+    return (
+        "at once, with the first key whose block has ended at Alice"
+        if at_once
+        else f"after {_POLICY.blocks} blocks"
+    )
 
 
 def epoch_limits() -> str:
