@@ -6,9 +6,9 @@ the real greetings, which may be cut or survive one side only.
 
 import asyncio
 import shutil
-import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.roles import Role
 from common.store.key_store import State
-from tests.support.stores import block, secret
+from tests.support.stores import block, fast_folder, secret
 from tests.support.vaults import GREETING_MESSAGES, Side, contact
 
 KEPT = (State.PENDING, State.AVAILABLE)
 COURSE = {Role.ALICE: ("hear", "hold", "release", "say"), Role.BOB: ("hold", "say", "hear", "release")}
 """What each column does with its store and its line from the moment the key is there (`confirm` in both steps)."""
+STEPS = st.lists(st.sampled_from(Role), max_size=8)
 MOST_KEYS_TRIED = 4
 
 
@@ -47,47 +48,46 @@ class Confirmation:
         return None if following == "hear" and not self.inbox[role] else following
 
 
-class Agreement(RuleBasedStateMachine):
-    """Two nodes, their blocks, and a world that cuts and kills."""
+class World:
+    """Two nodes and their blocks."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = fast_folder()
         self.loop = asyncio.new_event_loop()
         self.sides = {role: Side(role, self.folder) for role in Role}
         self.blocks: list[Confirmation] = []
         self.latched = False
 
+    def end(self) -> None:
+        for side in self.sides.values():
+            side.vault.store.close()
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+    @property
+    def living(self) -> list[Confirmation]:
+        return [each for each in self.blocks if each.living]
+
+    @property
+    def key(self) -> BlockId | None:
+        """The key that the dialler would get through with: her newest that is taken; None before there is any."""
+        taken = self.sides[Role.BOB].vault.link_psks(live_too=True)
+        offered = self.sides[Role.ALICE].vault.link_psks()[:MOST_KEYS_TRIED]
+        return next((key for key in offered if key in taken), None)
+
     def run[R](self, work: Coroutine[Any, Any, R]) -> R:
         return self.loop.run_until_complete(work)
 
-    def teardown(self) -> None:
-        try:
-            self.at_the_next_contact_both_agree()
-        finally:
-            for side in self.sides.values():
-                side.vault.store.close()
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
-            self.loop.close()
-            shutil.rmtree(self.folder)
-
-    # --- blocks ---------------------------------------------------------------------------------------------
-
-    @rule()
-    def open_block(self) -> None:
+    def open_block(self) -> Confirmation:
         new = Confirmation(block(len(self.blocks) + 1))
         self.blocks.append(new)
         for side in self.sides.values():
             side.vault.open(new.block)
+        return new
 
-    @precondition(lambda self: self.blocks)
-    @rule(data=st.data(), role=st.sampled_from(Role), steps=st.integers(1, 4))
-    def go_on(self, data: st.DataObject, role: Role, steps: int) -> None:
-        one = data.draw(st.sampled_from(self.blocks))
-        for _ in range(steps):
-            self._step(one, role)
-
-    def _step(self, one: Confirmation, role: Role) -> None:
+    def step(self, one: Confirmation, role: Role) -> None:
+        """Let one side go one step on, if it can."""
         vault = self.sides[role].vault
         match one.next_of(role):
             case None:
@@ -100,110 +100,163 @@ class Agreement(RuleBasedStateMachine):
                 one.inbox[role.peer] += 1
         one.at[role] += 1
         if one.at[role] == len(COURSE[role]):
-            self._end(one, role)
+            self.end_task(one, role)
 
-    def _end(self, one: Confirmation, role: Role) -> None:
-        one.living.discard(role)
-        self.sides[role].vault.close(one.block)
-
-    @precondition(lambda self: self.blocks)
-    @rule(data=st.data())
-    def cut_a_connection(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.blocks)).is_cut = True
-
-    @precondition(lambda self: any(each.is_cut for each in self.blocks))
-    @rule(data=st.data(), role=st.sampled_from(Role))
-    def notice_that_a_connection_is_cut(self, data: st.DataObject, role: Role) -> None:
-        one = data.draw(st.sampled_from([each for each in self.blocks if each.is_cut]))
+    def end_task(self, one: Confirmation, role: Role) -> None:
         if role in one.living:
-            self._end(one, role)
+            one.living.discard(role)
+            self.sides[role].vault.close(one.block)
 
-    # --- deaths and contacts --------------------------------------------------------------------------------
-
-    @rule(role=st.sampled_from(Role))
-    def die(self, role: Role) -> None:
+    def kill(self, role: Role) -> None:
         self.sides[role].restart()
         for each in self.blocks:
             each.living.discard(role)
             each.is_cut = True
 
-    @rule(
-        delivered=st.integers(0, GREETING_MESSAGES),
-        mortal=st.sampled_from([None, *Role]),
-        writes=st.integers(1, 4),
-        before=st.booleans(),
-    )
-    def meet(self, delivered: int, mortal: Role | None, writes: int, before: bool) -> None:
-        if mortal is not None:
-            self.sides[mortal].writes_left, self.sides[mortal].dies_before_writing = writes, before
-        came = self.run(contact(self.sides, self._key(), delivered=delivered))
+    def meet(self, delivered: int) -> None:
+        came = self.run(contact(self.sides, self.key, delivered=delivered))
         for role in Role:
             self.sides[role].writes_left = None
             if role in came.died:
-                self.die(role)
-
-    def _key(self) -> BlockId | None:
-        """The key that the dialler would get through with: her newest that is taken; None before there is any."""
-        taken = self.sides[Role.BOB].vault.link_psks(live_too=True)
-        offered = self.sides[Role.ALICE].vault.link_psks()[:MOST_KEYS_TRIED]
-        return next((key for key in offered if key in taken), None)
+                self.kill(role)
 
     # --- what always holds ----------------------------------------------------------------------------------
 
-    @invariant()
-    def what_is_available_on_one_side_is_kept_on_the_other(self) -> None:
+    def check(self) -> None:
         states = {role: side.states() for role, side in self.sides.items()}
         for role in Role:
             for each, state in states[role].items():
                 if state is State.AVAILABLE:
-                    assert states[role.peer].get(each) in KEPT, f"{each} of {role.label}"
-
-    @invariant()
-    def once_a_latch_has_closed_there_is_a_common_key(self) -> None:
+                    assert states[role.peer].get(each) in KEPT, f"{each} is available only for {role.label}"
         self.latched |= any(side.vault.epoch().latched for side in self.sides.values())
-        if self.latched:
-            assert self._key() is not None
-
-    @invariant()
-    def a_block_becomes_available_once(self) -> None:
+        assert not self.latched or self.key is not None, "a common PSK, and no certificate"
         for side in self.sides.values():
             released = [each for each, available in side.settled if available]
-            assert len(released) == len(set(released))
+            assert len(released) == len(set(released)), "each block becomes available once"
+
+    def check_agreement(self) -> None:
+        """At the next contact after everything in flight has ended, both have the same, and nothing is pending."""
+        for each in self.blocks:
+            for role in Role:
+                self.end_task(each, role)
+        came = self.run(contact(self.sides, self.key))
+        self.check()
+        assert None not in came.met.values()
+        mine, theirs = (side.states() for side in self.sides.values())
+        assert State.PENDING not in {*mine.values(), *theirs.values()}
+        available = {name for name, state in mine.items() if state is State.AVAILABLE}
+        assert available == {name for name, state in theirs.items() if state is State.AVAILABLE}
+        assert (
+            len({(side.vault.epoch().key_id, side.vault.epoch().latched) for side in self.sides.values()})
+            == 1
+        )
+        for name in available:
+            assert self._material(name, Role.ALICE) == self._material(name, Role.BOB)
+
+    def _material(self, one: BlockId, role: Role) -> list[bytes | None]:
+        store = self.sides[role].vault.store
+        return [store.proof_key(one), *(store.material(one, purpose) for purpose in Purpose)]
+
+
+@pytest.fixture
+def worlds() -> Iterator[list[World]]:
+    made: list[World] = []
+    yield made
+    for each in made:
+        each.end()
+
+
+REACHABLE = [
+    (alice, bob)
+    for alice, bob in product(range(5), range(5))
+    if (bob >= 2 or alice == 0) and (alice == 4 or bob <= 2)
+]
+"""How many steps each side may have taken: Alice's first waits for Bob's second, his third for her fourth."""
+
+
+@pytest.mark.parametrize("dies", [None, *Role], ids=["nobody dies", "Alice dies", "Bob dies"])
+@pytest.mark.parametrize("notices", [(), (Role.ALICE,), (Role.BOB,), tuple(Role)], ids=len)
+def test_one_block_is_agreed_upon_from_every_point_of_its_confirmation_wherever_the_next_contact_is_cut(
+    worlds: list[World], dies: Role | None, notices: tuple[Role, ...]
+) -> None:
+    """Whoever has not noticed that the connection is gone goes on with what has arrived, after the contact."""
+    for (alice, bob), delivered in product(REACHABLE, range(GREETING_MESSAGES + 1)):
+        world = World()
+        worlds.append(world)
+        one = world.open_block()
+        for role in (Role.BOB, Role.BOB, *4 * (Role.ALICE,), Role.BOB, Role.BOB):
+            if one.at[role] < (alice, bob)[role]:
+                world.step(one, role)
+        assert (one.at[Role.ALICE], one.at[Role.BOB]) == (alice, bob)
+        one.is_cut = True
+        if dies is not None:
+            world.kill(dies)
+        for role in notices:
+            world.end_task(one, role)
+        world.meet(delivered)
+        world.check()
+        for role in 4 * tuple(Role):
+            world.step(one, role)
+            world.check()
+        world.check_agreement()
+
+
+class Agreement(RuleBasedStateMachine):
+    """Many blocks, in a world that cuts and kills in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    def teardown(self) -> None:
+        try:
+            self.world.check_agreement()
+        finally:
+            self.world.end()
+
+    @rule(steps=STEPS)
+    def open_block(self, steps: list[Role]) -> None:
+        one = self.world.open_block()
+        for role in steps:
+            self.world.step(one, role)
+
+    @precondition(lambda self: self.world.living)
+    @rule(data=st.data(), steps=STEPS)
+    def go_on(self, data: st.DataObject, steps: list[Role]) -> None:
+        one = data.draw(st.sampled_from(self.world.living))
+        for role in steps:
+            self.world.step(one, role)
+
+    @precondition(lambda self: self.world.living)
+    @rule(data=st.data(), noticed_by=st.sets(st.sampled_from(Role)))
+    def cut_a_connection(self, data: st.DataObject, noticed_by: set[Role]) -> None:
+        one = data.draw(st.sampled_from(self.world.living))
+        one.is_cut = True
+        for role in noticed_by:
+            self.world.end_task(one, role)
+
+    @rule(role=st.sampled_from(Role))
+    def kill(self, role: Role) -> None:
+        self.world.kill(role)
+
+    @rule(delivered=st.integers(0, GREETING_MESSAGES))
+    def meet(self, delivered: int) -> None:
+        self.world.meet(delivered)
+
+    @rule(mortal=st.sampled_from(Role), writes=st.integers(1, 4), before=st.booleans())
+    def meet_and_die(self, mortal: Role, writes: int, before: bool) -> None:
+        side = self.world.sides[mortal]
+        side.writes_left, side.dies_before_writing = writes, before
+        self.world.meet(GREETING_MESSAGES)
 
     @invariant()
-    def what_both_have_is_the_same(self) -> None:
-        kept = set.intersection(
-            *(
-                {each for each, state in side.states().items() if state in KEPT}
-                for side in self.sides.values()
-            )
-        )
-        for each in kept:
-            psks = [side.vault.store.material(each, Purpose.LINK_PSK) for side in self.sides.values()]
-            assert None in psks or psks[0] == psks[1]
-            assert len({side.vault.store.proof_key(each) for side in self.sides.values()}) == 1
-
-    def at_the_next_contact_both_agree(self) -> None:
-        for each in self.blocks:
-            for role in tuple(each.living):
-                self._end(each, role)
-        came = self.run(contact(self.sides, self._key()))
-        assert None not in came.met.values()
-        states = {role: side.states() for role, side in self.sides.items()}
-        for mine in states.values():
-            assert State.PENDING not in mine.values()
-        available = {
-            role: {each for each, state in mine.items() if state is State.AVAILABLE}
-            for role, mine in states.items()
-        }
-        assert available[Role.ALICE] == available[Role.BOB]
-        epochs = {(side.vault.epoch().key_id, side.vault.epoch().latched) for side in self.sides.values()}
-        assert len(epochs) == 1
+    def nothing_is_available_here_and_refused_there(self) -> None:
+        self.world.check()
 
 
 Agreement.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
+    max_examples=150,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -1,9 +1,7 @@
 """The ledger balances after whatever may happen to a store, reopening it included; played against a model of it."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,7 +13,7 @@ from common.keys.allotment import LINK_PSK_BITS, Purpose
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
 from common.store.key_store import KeyStore, State
-from tests.support.stores import block, open_store, rows, secret
+from tests.support.stores import block, fast_folder, open_store, rows, secret
 
 
 @dataclass
@@ -48,7 +46,7 @@ class LedgerBalances(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = fast_folder()
         self.store = self._opened()
         self.model = Model()
 
