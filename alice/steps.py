@@ -1,5 +1,6 @@
 """The left column: a key block from light to secret key, as Alice lives it. Bob's column is `bob/steps.py`."""
 
+import math
 from typing import Protocol
 
 from common.bits import pack, unpack
@@ -169,7 +170,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
     if length.secret_bits < LINK_PSK_BITS:
-        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.phase_error_rate))
+        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits))
     seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8
     seed = block.choices(Choice.AMPLIFICATION).bytes(seed_bytes)
     await block.say(AmplificationSeed(secret_bits=length.secret_bits, seed=seed))
@@ -216,8 +217,10 @@ def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Cou
         raise RemoteProtocolError("Bob reports more corrected errors than there are bits.")
 
 
-def _too_short(verified: VerifiedKey, phase_error_rate: float) -> str:
-    return (
-        f"the bound leaves fewer secret bits than the {LINK_PSK_BITS} of a link PSK: of {len(verified.bits)} sifted"
-        f" bits {verified.leaked_bits} were disclosed, and the phase error rate is at most {phase_error_rate:.1%}"
+def _too_short(verified: VerifiedKey, balance_bits: float) -> str:
+    found = (
+        "no single-photon detection is certain"
+        if balance_bits == -math.inf
+        else f"the bound leaves {balance_bits:.0f} bits, fewer than the {LINK_PSK_BITS} of a link PSK"
     )
+    return f"{found}: of {len(verified.bits)} sifted bits {verified.leaked_bits} were disclosed"

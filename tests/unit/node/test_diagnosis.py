@@ -52,6 +52,7 @@ from common.protocol.roles import Role
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess
 from common.trust.pki import Validity, issue
+from lab.broker import LOOPBACK
 from lab.home import ALICE, LinkAddresses
 from lab.installation import NODES_AUTHORITY, Site, install
 from tests.support.processes import small_parameters
@@ -372,8 +373,8 @@ def test_where_no_certificate_is_needed_its_port_does_not_matter() -> None:
 
 
 async def test_a_listener_is_reached_and_a_free_port_refuses() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        address = Address("127.0.0.1", door.getsockname()[1])
+    with socket.create_server((LOOPBACK, 0)) as door:
+        address = Address(LOOPBACK, door.getsockname()[1])
         assert await reach(address) is Reach.OPEN
         assert check_binding([address]).obstacle is Obstacle.PORT
     assert await reach(address) is Reach.REFUSED
@@ -407,13 +408,21 @@ async def test_silence_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatc
     assert await reach(Address("192.0.2.7", 7000), patience_s=0.01) is Reach.SILENT
 
 
-def _resolver(answer: list[object] | Exception) -> Callable[..., Awaitable[list[object]]]:
-    async def getaddrinfo(*_: object, **__: object) -> list[object]:
+def _resolver[T](answer: list[T] | Exception) -> Callable[..., Awaitable[list[T]]]:
+    async def getaddrinfo(*_: object, **__: object) -> list[T]:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     return getaddrinfo
+
+
+async def test_of_several_addresses_the_best_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as door:
+        port = door.getsockname()[1]
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", LOOPBACK)]
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", _resolver(both))
+        assert await reach(Address("bob.example", port)) is Reach.OPEN
 
 
 async def test_a_host_name_that_nobody_knows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
