@@ -1,4 +1,4 @@
-"""Epochs in the documents: what changes the key of a line and when, how two nodes meet, and how a block's key is cut."""
+"""Epochs in the documents: what changes the key of a line and when, how nodes meet, how a block's key is cut."""
 
 from collections.abc import Iterator
 
@@ -74,7 +74,7 @@ def epoch_picture() -> str:
             "    |  meeting on a line under the newest link PSK",
             "    v",
             "epoch n + 1    its PSK is in use, that of epoch n destroyed",
-            f"               line of epoch n: no new blocks, closed after its last one, at most {LONGEST_OVERLAP_S:g} s",
+            f"               line of epoch n: no new blocks, closed after its last, at most {LONGEST_OVERLAP_S:g} s",
         ]
     )
 
