@@ -1,17 +1,18 @@
-# make demo | test | check | bench | evidence       (sets up everything it needs in .venv by itself)
+# make demo | test | check | bench | containers | evidence       (sets up everything it needs in .venv by itself)
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench evidence clean
+.PHONY: help demo test check bench containers evidence clean
 
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 help:
-	@echo "make demo      watch a key being born: broker, Alice and Bob on this machine"
-	@echo "make test      every invariant at small size, under five minutes"
-	@echo "make check     ruff, mypy --strict, import contracts, generated documents"
-	@echo "make bench     one table of speeds beside their baselines"
-	@echo "make evidence  the long runs, resumable, at most an hour; writes docs/evidence/"
+	@echo "make demo        watch a key being born: broker, Alice and Bob on this machine"
+	@echo "make test        every invariant at small size, under five minutes"
+	@echo "make check       ruff, mypy --strict, import contracts, generated documents"
+	@echo "make bench       one table of speeds beside their baselines"
+	@echo "make containers  the link of docker-compose.yml, restarted, paused, killed and attacked"
+	@echo "make evidence    the long runs, resumable, at most an hour; writes docs/evidence/"
 
 $(READY): requirements.lock pyproject.toml scripts/find-python
 	@test -x $(RUN)/python && $(RUN)/python -c 'import sys; assert sys.version_info >= (3, 13)' 2>/dev/null || \
@@ -24,13 +25,16 @@ demo: $(READY)
 	@$(RUN)/qkdlink demo
 
 test: $(READY)
-	@$(RUN)/python -m pytest -m "not evidence"
+	@$(RUN)/python -m pytest -m "not evidence" --ignore tests/containers
 
 check: $(READY)
 	@scripts/check
 
 bench: $(READY)
 	@$(RUN)/python -m benchmarks
+
+containers: $(READY)
+	@$(RUN)/python -m pytest tests/containers
 
 evidence: $(READY)
 	@$(RUN)/python -m lab.evidence $(EVIDENCE)

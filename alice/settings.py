@@ -14,6 +14,10 @@ class AliceSettings(NodeSettings):
     """How many blocks to attempt before ending; 0 means until told to stop."""
     blocks_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
     """Light of the next block is sent while this one is distilled."""
+    rekey_blocks: Annotated[int, Field(ge=1)] = 10
+    """A new epoch, with a PSK from generated key, after so many blocks."""
+    rekey_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Or after so much time, whichever comes first."""
     frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**18
     """Pulses per frame of light, one byte each."""
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8

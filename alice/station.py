@@ -1,28 +1,41 @@
-"""Alice's process: dial Bob, then one block after the other until there are enough."""
+"""Alice's process: keep a line to Bob, change its key in time, and make one block after the other on it."""
 
 import asyncio
 from pathlib import Path
 
+from alice.greeting import greet
+from alice.line import OpenLine
 from alice.settings import AliceSettings
 from alice.steps import distil
 from alice.transmitter import MqttTransmitter
 from common.distillation.stages import SecretKey
-from common.errors import CredentialsError, LinkError, RemoteProtocolError
-from common.journal.events import LineLost, PeerRefused
-from common.node.link import Link, greet_first
+from common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
+from common.journal.events import LineLost, RekeyingPostponed
+from common.keys.derivation import key_id, link_psk, psk_identity
+from common.keys.identifiers import BlockId
+from common.node.link import LinkDeposit
 from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
+from common.protocol.rekeying import (
+    LONGEST_OVERLAP_S,
+    MOST_BOOTSTRAP_KEYS,
+    MOST_LIVE_EPOCHS,
+    RekeyingPolicy,
+)
 from common.protocol.roles import Role
-from common.transport.connections import Connection, dial
+from common.transport.connections import dial
 from common.transport.light import LightOutlet
+from common.transport.psk import AnyConnection, dial_psk
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_MOST_KEYS_TRIED = 4
+"""How many link PSKs are offered, newest first, before the line is given up for a while."""
 
 
 async def run(settings: AliceSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Alice until all blocks are done."""
-    async with open_station(Role.ALICE, settings, folder, seed, report_file) as station:
+    async with open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station:
         receipts = await station.bus.subscribe(station.topics.receipts(settings.peer))
         outlet = LightOutlet(
             station.bus,
@@ -32,89 +45,214 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
             settings.light_patience_s,
         )
         transmitter = MqttTransmitter(outlet, station.seal, settings.frame_pulses)
-        async with outlet.listening():
-            await Alice(station, transmitter).work()
+        async with outlet.listening(), asyncio.TaskGroup() as group:
+            await Alice(station, transmitter, group).work()
 
 
 class Alice:
-    """Keeps a link to Bob and numbers its blocks."""
+    """Keeps a line to Bob, numbers the blocks, and begins the epochs."""
 
-    def __init__(self, station: Station[AliceSettings], transmitter: MqttTransmitter) -> None:
+    def __init__(
+        self, station: Station[AliceSettings], transmitter: MqttTransmitter, group: asyncio.TaskGroup
+    ) -> None:
         self._station = station
+        self._settings = station.settings
         self._transmitter = transmitter
-        self._next_number = 1
-
-    @property
-    def _done(self) -> bool:
-        return 0 < self._station.settings.blocks < self._next_number
+        self._group = group
+        self._policy = RekeyingPolicy(self._settings.rekey_blocks, self._settings.rekey_seconds)
+        self._next_number = station.vault.store.last_number() + 1
+        self._left = self._settings.blocks or None
+        self._room = asyncio.Semaphore(self._settings.blocks_in_flight)
+        self._pause_s = _FIRST_PAUSE_S
+        self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
 
     async def work(self) -> None:
         """Make blocks; a line that is lost is dialled again, a wrong peer or parameter ends the node."""
-        pause = _FIRST_PAUSE_S
-        while not self._done:
-            connection = await self._dial()
-            try:
-                before = self._next_number
-                await self._use(connection)
-            except* (LinkError, RemoteProtocolError) as errors:
-                self._station.tell(LineLost(reason=sentence(errors)))
-            pause = _FIRST_PAUSE_S if self._next_number > before + 1 else min(2 * pause, _LONGEST_PAUSE_S)
-            if not self._done:
-                await asyncio.sleep(pause)
+        line: OpenLine | None = None
+        try:
+            while self._left != 0:
+                await self._room.acquire()
+                await self._station.bus.ready()  # without its broker a block would be lost before it begins
+                line = await self._usable(line)
+                await self._begin_block(line)
+            if line is not None:
+                await self._retire(line)
+        finally:
+            if line is not None:
+                await line.close()
 
-    async def _dial(self) -> Connection:
+    async def _begin_block(self, line: OpenLine) -> None:
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._left = None if self._left is None else self._left - 1
+        await self._station.vault.use_number(number)
+        line.begin(number, self._distil, self._group).add_done_callback(lambda _: self._room.release())
+
+    async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        return await distil(self._transmitter, deposit, block)
+
+    # --- the line ----------------------------------------------------------------------------------------------
+
+    async def _usable(self, line: OpenLine | None) -> OpenLine:
+        """Return a line that a block may begin on: this one, the next epoch's, or a new one."""
+        while True:
+            if line is None:
+                line = await self._connect()
+            elif line.lost is not None:
+                await self._leave(line, line.lost)
+                line = None
+            elif self._is_due(line):
+                line = await self._next_epoch(line)
+            elif self._has_used_up_bootstrap(line):
+                line = await self._end_bootstrap(line)
+            else:
+                return line
+
+    async def _leave(self, line: OpenLine, why: LinkError | RemoteProtocolError) -> None:
+        """Leave a line that was lost, and pause before the next is dialled."""
+        self._station.tell(LineLost(reason=sentence(why)))
+        await line.close()
+        self._pause_s = _FIRST_PAUSE_S if line.confirmed_any else min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        await asyncio.sleep(self._pause_s)
+
+    async def _connect(self) -> OpenLine:
         """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
 
         Credentials that do not fit at the first contact are an operator's mistake and end the node. After that they
         are somebody in between, or a Bob who is just going down: refused, told, and dialled again.
         """
-        settings, station = self._station.settings, self._station
-        address, first_contact = settings.classical.address, station.epochs == 0
-        deadline = asyncio.get_running_loop().time() + settings.classical.patience_s
-        pause = _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._settings.classical.patience_s, _FIRST_PAUSE_S
         while True:
+            first_contact = self._station.epochs == 0
             try:
-                return await dial(address.host, address.port, station.credentials, settings.peer)
-            except LinkError:
-                if first_contact and asyncio.get_running_loop().time() > deadline:
+                return await self._dial()
+            except (LinkError, RemoteProtocolError) as error:
+                if first_contact and loop.time() > deadline:
                     raise
+                if not first_contact:
+                    self._station.tell(LineLost(reason=sentence(error)))
             except CredentialsError as refusal:
-                if first_contact:
+                if first_contact and not self._station.vault.epoch().latched:
                     raise
-                station.tell(PeerRefused(reason=str(refusal)))
+                self._station.refuse(str(refusal))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    async def _use(self, connection: Connection) -> None:
-        channel = self._station.channel(connection)
-        reading = asyncio.create_task(channel.read(_no_new_block), name="classical channel")
+    async def _dial(self) -> OpenLine:
+        """Dial with the newest key that Bob takes; with certificates only while the latch is open."""
+        vault, refusal = self._station.vault, None
+        for key in vault.link_psks()[:_MOST_KEYS_TRIED]:
+            try:
+                return await self._dial_with(key)
+            except CredentialsError as error:
+                refusal = error
+        if not vault.epoch().latched:
+            return await self._bootstrap()
+        if refusal is not None:
+            raise refusal
+        raise ConfigurationError(
+            "The bootstrap is closed and no link PSK is left: an operator has to run `qkdlink bootstrap --again` at"
+            " both ends."
+        )
+
+    async def _dial_with(self, key: BlockId) -> OpenLine:
+        settings, material = self._settings, self._station.vault.link_psk_material(key)
+        if material is None:
+            raise CredentialsError(f"The link PSK {key_id(key)} is gone.")
+        psk, identity = (
+            link_psk(material, settings.link, key_id(key)),
+            psk_identity(settings.link, key_id(key)),
+        )
+        address = settings.classical.address
+        return await self._open(await dial_psk(address.host, address.port, identity, psk, settings.peer), key)
+
+    async def _bootstrap(self) -> OpenLine:
+        address, credentials = self._settings.classical.bootstrap_address, self._station.credentials
+        if credentials is None:
+            raise ConfigurationError("The bootstrap was reopened while this node ran: restart it.")
+        return await self._open(
+            await dial(address.host, address.port, credentials, self._settings.peer), None
+        )
+
+    async def _open(self, connection: AnyConnection, key: BlockId | None) -> OpenLine:
+        return await OpenLine.open(self._station, connection, key)
+
+    # --- epochs ------------------------------------------------------------------------------------------------
+
+    def _is_due(self, line: OpenLine) -> bool:
+        """Whether this line's epoch should end and can.
+
+        It can if there is a newer key, which Bob has not just refused, and if no block still lives in an older epoch.
+        """
+        if not self._policy.is_due(epoch=line.link.epoch, blocks=line.blocks, seconds=line.age_s):
+            return False
+        if self._newer_key(line) is None:
+            if line.link.epoch > 0:
+                self._postpone(line, "there is no newer key yet")
+            return False
+        older = sum(1 for retiring in self._retiring if retiring.living)
+        return line.next_attempt_in_s <= 0 and older < MOST_LIVE_EPOCHS - 1
+
+    def _newer_key(self, line: OpenLine) -> BlockId | None:
+        newest = next(iter(self._station.vault.link_psks()), None)
+        return newest if newest is not None and newest.number > line.key_number else None
+
+    async def _next_epoch(self, line: OpenLine) -> OpenLine:
+        """Open a line under the newest key; the old one ends when its last block has ended."""
+        key = self._newer_key(line)
+        if key is None:
+            return line
+        while len(self._retiring) >= MOST_LIVE_EPOCHS - 1:
+            await asyncio.wait(self._retiring.values())
         try:
-            link = await self._station.greet(connection, channel, greet_first)
-            async with asyncio.TaskGroup() as group:
-                # light alone would not notice that nobody is left to hear what becomes of it
-                watching = group.create_task(channel.lost(), name="line")
-                await self._make_blocks(link)
-                watching.cancel()
-            await link.say_goodbye("all blocks are done")
+            new = await self._dial_with(key)
+        except (LinkError, CredentialsError, RemoteProtocolError) as error:
+            self._postpone(line, str(error))
+            line.delay_attempt(str(error))
+            return line
+        retiring = self._group.create_task(self._retire(line), name=f"end of epoch {line.link.epoch}")
+        self._retiring[line] = retiring
+        retiring.add_done_callback(lambda _: self._retiring.pop(line, None))
+        return new
+
+    def _has_used_up_bootstrap(self, line: OpenLine) -> bool:
+        """Whether one more block could be one more key under a certificate than there may be."""
+        if line.link.epoch > 0:
+            return False
+        return len(self._station.vault.link_psks()) + line.living >= MOST_BOOTSTRAP_KEYS
+
+    async def _end_bootstrap(self, line: OpenLine) -> OpenLine:
+        """Begin the first epoch, for as long as a silent peer is waited for; LinkError, and no more keys, after that.
+
+        A block that still lives may end without a key; only afterwards is it certain that there are enough.
+        """
+        if line.living:
+            await line.drained()
+            return line
+        loop, new = asyncio.get_running_loop(), line
+        deadline = loop.time() + self._settings.classical.patience_s
+        while new is line and loop.time() < deadline:
+            await asyncio.sleep(min(max(line.next_attempt_in_s, 0.0), deadline - loop.time()))
+            new = await self._next_epoch(line)
+        if new is line:
+            raise LinkError(
+                f"There are {MOST_BOOTSTRAP_KEYS} keys, certificates authenticate no more, and none opens a line:"
+                f" {line.refusal}"
+            )
+        return new
+
+    def _postpone(self, line: OpenLine, reason: str) -> None:
+        if line.postpone():
+            self._station.tell(RekeyingPostponed(epoch=line.link.epoch, reason=reason))
+
+    async def _retire(self, line: OpenLine) -> None:
+        """Let a line's blocks end, say goodbye, and close it."""
+        try:
+            async with asyncio.timeout(LONGEST_OVERLAP_S):
+                await line.drained()
+                if line.lost is None:
+                    await line.link.say_goodbye("no further block will be opened here")
+        except (LinkError, RemoteProtocolError, TimeoutError):
+            pass  # whoever does not let us go politely is left
         finally:
-            channel.close()
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            await connection.close()
-
-    async def _make_blocks(self, link: Link) -> None:
-        room = asyncio.Semaphore(self._station.settings.blocks_in_flight)
-        async with asyncio.TaskGroup() as group:
-            while not self._done:
-                await room.acquire()
-                await self._station.bus.ready()  # without its broker a block would be lost before it begins
-                number, self._next_number = self._next_number, self._next_number + 1
-                task = group.create_task(link.run_block(number, self._distil), name=f"block {number}")
-                task.add_done_callback(lambda _: room.release())
-
-    async def _distil(self, block: Block) -> SecretKey | Aborted:
-        return await distil(self._transmitter, self._station.keyring, block)
-
-
-def _no_new_block(_: object) -> None:
-    return None
+            await line.close()

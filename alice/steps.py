@@ -1,5 +1,6 @@
 """The left column: a key block from light to secret key, as Alice lives it. Bob's column is `bob/steps.py`."""
 
+import math
 from typing import Protocol
 
 from common.bits import pack, unpack
@@ -27,6 +28,7 @@ from common.distillation.verification import (
     verification_tag_bits,
 )
 from common.errors import RemoteProtocolError
+from common.keys.allotment import LINK_PSK_BITS
 from common.optics.records import PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
@@ -167,8 +169,8 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
 async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:
     """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
-    if length.secret_bits == 0:
-        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.phase_error_rate))
+    if length.secret_bits < LINK_PSK_BITS:
+        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits))
     seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8
     seed = block.choices(Choice.AMPLIFICATION).bytes(seed_bytes)
     await block.say(AmplificationSeed(secret_bits=length.secret_bits, seed=seed))
@@ -184,10 +186,10 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     await block.expect_checkpoint()
     if confirmed.secret_bits != secret.secret_bits:
         raise RemoteProtocolError("Bob confirmed a key of another length.")
-    await deposit.hold(block.id, secret)
+    await deposit.hold(block.id, secret, block.account.leaked_bits)
+    await deposit.release(block.id)
     await block.say(Confirmation(secret_bits=secret.secret_bits))
     await block.say_checkpoint()
-    await deposit.release(block.id)
     block.reached("confirm")
     return secret
 
@@ -215,8 +217,10 @@ def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Cou
         raise RemoteProtocolError("Bob reports more corrected errors than there are bits.")
 
 
-def _too_short(verified: VerifiedKey, phase_error_rate: float) -> str:
-    return (
-        f"the bound leaves no secret bit of {len(verified.bits)} sifted ones: {verified.leaked_bits} were disclosed"
-        f" and the phase error rate is at most {phase_error_rate:.1%}"
+def _too_short(verified: VerifiedKey, balance_bits: float) -> str:
+    found = (
+        "no single-photon detection is certain"
+        if balance_bits == -math.inf
+        else f"the bound leaves {balance_bits:.0f} bits, fewer than the {LINK_PSK_BITS} of a link PSK"
     )
+    return f"{found}: of {len(verified.bits)} sifted bits {verified.leaked_bits} were disclosed"

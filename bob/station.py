@@ -1,28 +1,29 @@
-"""Bob's process: listen for Alice, and live every block that she opens."""
+"""Bob's process: listen for Alice, with certificates only until the latch closes, and live every block she opens."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bob.greeting import greet
 from bob.receiver import MqttReceiver
+from bob.session import Session
 from bob.settings import BobSettings
-from bob.steps import distil
-from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
-from common.node.link import Link, greet_back
+from common.keys.derivation import key_id, link_psk
+from common.keys.identifiers import BlockId
 from common.node.station import Station, open_station, sentence
-from common.protocol.aborts import Aborted
-from common.protocol.block import Block
+from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
-from common.transport.channel import ClassicalChannel, StreamLine
-from common.transport.connections import Connection, listen
-from common.wire.framing import LINK_BLOCK, Received
-from common.wire.messages import OpenBlock
+from common.transport.connections import Connection, Door, listen
+from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
+from common.transport.tls import PeerIdentity
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Bob until told to stop."""
-    async with open_station(Role.BOB, settings, folder, seed, report_file) as station:
+    async with open_station(Role.BOB, greet, settings, folder, seed, report_file) as station:
         receiver = MqttReceiver(
             bus=station.bus,
             light=await station.bus.subscribe(station.topics.light(settings.peer)),
@@ -31,95 +32,102 @@ async def run(settings: BobSettings, folder: Path, seed: int | None, report_file
             tell=station.tell,
             patience_s=settings.light_patience_s,
         )
-        address = settings.classical.address
         bob = Bob(station, receiver)
-        async with (
-            asyncio.TaskGroup() as group,
-            listen(
-                address.host, address.port, station.credentials, settings.peer, bob.welcome, station.refuse
-            ),
-        ):
+        async with asyncio.TaskGroup() as group, bob.listening():
             group.create_task(receiver.listen(), name="light")
             await bob.failed
 
 
 class Bob:
-    """Accepts Alice's connections; the newest one counts."""
+    """Accepts Alice's connections: at most two epochs live, and the newest connection of each counts."""
 
     def __init__(self, station: Station[BobSettings], receiver: MqttReceiver) -> None:
         self._station = station
         self._receiver = receiver
-        self._current: ClassicalChannel | None = None
+        self._sessions: dict[BlockId | None, Session] = {}
+        self._bootstrap_door: Door | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends only with what no new connection can mend: parameters that differ, a full disk, a fault of ours."""
 
-    async def welcome(self, connection: Connection) -> None:
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen with link PSKs, and with certificates while the latch is open."""
+        station, settings = self._station, self._station.settings
+        keys = LinkKeys(settings.link, settings.node, settings.peer, self._look_up)
+        keyed, certified = settings.classical.address, settings.classical.bootstrap_address
+        async with AsyncExitStack() as doors:
+            await doors.enter_async_context(
+                listen_psk(keyed.host, keyed.port, keys, self._welcome_keyed, station.refuse)
+            )
+            if station.credentials is not None:
+                self._bootstrap_door = await doors.enter_async_context(
+                    listen(
+                        certified.host,
+                        certified.port,
+                        station.credentials,
+                        settings.peer,
+                        self._welcome_certified,
+                        station.refuse,
+                    )
+                )
+            yield
+
+    def _look_up(self, wanted: str) -> bytes | None:
+        """Find the PSK of a key id: of this epoch, of the last one while it overlaps, or of a newer block."""
+        for block in self._station.vault.link_psks(live_too=True):
+            material = self._station.vault.link_psk_material(block) if key_id(block) == wanted else None
+            if material is not None:
+                return link_psk(material, self._station.settings.link, wanted)
+        return None
+
+    async def _welcome_keyed(self, connection: Connection[KeyedPeer]) -> None:
+        session, _, number = connection.peer.key_id.rpartition("/")
+        await self._welcome(connection, BlockId(self._station.settings.link, session, int(number)))
+
+    async def _welcome_certified(self, connection: Connection[PeerIdentity]) -> None:
+        if self._station.vault.epoch().latched:
+            self._station.refuse("a certificate was shown after the bootstrap had closed")
+            return
+        await self._welcome(connection, None)
+
+    async def _welcome(self, connection: AnyConnection, key: BlockId | None) -> None:
         """Serve one authenticated connection until it ends."""
-        channel = self._station.channel(connection)
-        if self._current is not None:
-            self._current.close()
-        self._current = channel
-        self._receiver.on_light = channel.sign_of_life
         try:
-            async with asyncio.TaskGroup() as group:
-                await _Session(self._station, self._receiver, channel, group).serve(connection)
+            await self._serve(connection, key)
         except* (LinkError, RemoteProtocolError) as errors:
             self._station.tell(LineLost(reason=sentence(errors)))
         except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node
             if not self.failed.done():
                 self.failed.set_exception(errors.exceptions[0])
-        finally:
-            channel.close()
 
+    async def _serve(self, connection: AnyConnection, key: BlockId | None) -> None:
+        async with asyncio.TaskGroup() as group:
+            session = Session(self._station, self._receiver, connection, group)
+            try:
+                link = await session.meet(key)
+                self._admit(key, session)
+                if link.epoch > 0:
+                    self._close_bootstrap()
+                await link.hear_goodbye()
+            finally:
+                session.close()
+                if self._sessions.get(key) is session:
+                    del self._sessions[key]
 
-class _Session:
-    """One connection: greet, then a task per block that Alice opens."""
+    def _admit(self, key: BlockId | None, session: Session) -> None:
+        """Make room: a reconnection replaces its predecessor, and of three epochs the oldest ends."""
+        before = self._sessions.pop(key, None)
+        if before is not None:
+            before.close()
+        while len(self._sessions) >= MOST_LIVE_EPOCHS:
+            oldest = next(iter(self._sessions))
+            self._sessions.pop(oldest).close()
+        for older in self._sessions.values():
+            asyncio.get_running_loop().call_later(LONGEST_OVERLAP_S, older.close)
+        self._sessions[key] = session
+        self._receiver.on_light = session.sign_of_life
 
-    def __init__(
-        self,
-        station: Station[BobSettings],
-        receiver: MqttReceiver,
-        channel: ClassicalChannel,
-        group: asyncio.TaskGroup,
-    ) -> None:
-        self._station = station
-        self._receiver = receiver
-        self._channel = channel
-        self._group = group
-        self._link: Link | None = None
-        self._open_blocks = 0
-        self._last_number = LINK_BLOCK
-
-    async def serve(self, connection: Connection) -> None:
-        reading = self._group.create_task(self._channel.read(self._on_new_block), name="classical channel")
-        try:
-            self._link = await self._station.greet(connection, self._channel, greet_back)
-            await self._link.hear_goodbye()
-        finally:
-            reading.cancel()
-
-    def _on_new_block(self, received: Received) -> StreamLine | None:
-        """Open a block at Alice's word: numbers only grow, and there is a limit to how many are open."""
-        number = received.envelope.block
-        if (
-            self._link is None
-            or not isinstance(received.envelope.message, OpenBlock)
-            or number <= self._last_number
-            or self._open_blocks >= self._station.settings.most_blocks_in_flight
-        ):
-            return None
-        self._last_number = number
-        self._open_blocks += 1
-        line = self._channel.line(number)
-        task = self._group.create_task(self._link.run_block(number, self._distil), name=f"block {number}")
-        task.add_done_callback(self._block_ended)
-        return line
-
-    def _block_ended(self, _: asyncio.Task[None]) -> None:
-        self._open_blocks -= 1
-
-    async def _distil(self, block: Block) -> SecretKey | Aborted:
-        try:
-            return await distil(self._receiver, self._station.keyring, block)
-        finally:
-            self._receiver.close(block)
+    def _close_bootstrap(self) -> None:
+        if self._bootstrap_door is not None:
+            self._bootstrap_door.close()
+            self._bootstrap_door = None

@@ -27,6 +27,7 @@ from common.distillation.verification import (
     verification_tag_bits,
 )
 from common.errors import RemoteProtocolError
+from common.keys.allotment import LINK_PSK_BITS
 from common.optics.records import DetectionRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
@@ -187,6 +188,10 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     announced = await block.expect(AmplificationSeed)
     await block.expect_checkpoint()
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    if announced.secret_bits < LINK_PSK_BITS:
+        raise RemoteProtocolError(
+            f"Alice announced a key of {announced.secret_bits} bits, too short for a link PSK."
+        )
     if announced.secret_bits > length.secret_bits:
         await block.abort(
             AbortReason.LENGTHS_DISAGREE,
@@ -201,7 +206,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
 
 async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKey:
     """Store, then confirm; the key is available once Alice's confirmation is verified."""
-    await deposit.hold(block.id, secret)
+    await deposit.hold(block.id, secret, block.account.leaked_bits)
     await block.say(Confirmation(secret_bits=secret.secret_bits))
     await block.say_checkpoint()
     confirmed = await block.expect(Confirmation)

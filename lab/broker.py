@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import LinkError
@@ -28,13 +28,25 @@ _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
 
+_HOUSE_RULES = """\
+persistence false
+set_tcp_nodelay true
+max_inflight_messages 0
+max_queued_messages 1000
+log_dest stderr
+log_type error
+log_type warning
+"""
+"""Of every Mosquitto of a link: light is never kept, and what a reader cannot take in time is lost light."""
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerUser:
-    """A node's account: its password, and the topics it may write and read."""
+    """Somebody at the broker: its password, and the topics it may write and read."""
 
     name: str
-    password: str
+    password: str | None = field(repr=False)
+    """None where the broker knows its users by their certificates."""
     writes: tuple[str, ...]
     reads: tuple[str, ...]
 
@@ -47,6 +59,26 @@ class RunningBroker:
     """"mosquitto" or "amqtt"."""
     address: Address
     has_access_list: bool
+
+
+def house_rules() -> str:
+    """Return what holds for every Mosquitto of a link; one that root sets up keeps to root's private files."""
+    return _HOUSE_RULES + ("user root\n" if os.geteuid() == 0 else "")
+
+
+def access_list(users: Iterable[BrokerUser]) -> str:
+    """Return Mosquitto's access list: what it does not name is refused."""
+    return "\n".join(
+        "\n".join(
+            [
+                f"user {user.name}",
+                *(f"topic write {topic}" for topic in user.writes),
+                *(f"topic read {topic}" for topic in user.reads),
+                "",
+            ]
+        )
+        for user in users
+    )
 
 
 def find_mosquitto() -> str | None:
@@ -115,35 +147,18 @@ async def _wait_for(process: asyncio.subprocess.Process, port: int, kind: str, f
 
 def _configure_mosquitto(folder: Path, port: int, users: Iterable[BrokerUser]) -> Path:
     accounts = list(users)
-    passwords = "".join(f"{user.name}:{_hashed(user.password)}\n" for user in accounts)
-    access = "\n".join(line for user in accounts for line in _access(user)) + "\n"
+    passwords = "".join(f"{user.name}:{_hashed(user.password)}\n" for user in accounts if user.password)
     configuration = (
         f"listener {port} {LOOPBACK}\n"
         "allow_anonymous false\n"
         f"password_file {folder / 'passwords'}\n"
         f"acl_file {folder / 'access-list'}\n"
-        "persistence false\n"
-        "set_tcp_nodelay true\n"
-        "max_inflight_messages 0\n"
-        "max_queued_messages 1000\n"
-        "log_dest stderr\n"
-        "log_type error\n"
-        "log_type warning\n"
-    ) + ("user root\n" if os.geteuid() == 0 else "")
-    files = {"passwords": passwords, "access-list": access, "mosquitto.conf": configuration}
+    ) + house_rules()
+    files = {"passwords": passwords, "access-list": access_list(accounts), "mosquitto.conf": configuration}
     for name in files:
         (folder / name).unlink(missing_ok=True)
     write_new(*(NewFile(folder / name, text.encode(), 0o600) for name, text in files.items()))
     return folder / "mosquitto.conf"
-
-
-def _access(user: BrokerUser) -> list[str]:
-    return [
-        f"user {user.name}",
-        *(f"topic write {topic}" for topic in user.writes),
-        *(f"topic read {topic}" for topic in user.reads),
-        "",
-    ]
 
 
 def _hashed(password: str) -> str:

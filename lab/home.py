@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,17 @@ from lab.broker import BrokerUser
 
 ALICE, BOB = "alice", "bob"
 _PARTS = ("ca", "broker", ALICE, BOB)
-_SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
-_LINK = "link-1"
+DEFAULT_LINK = "link-1"
+SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddresses:
+    """Where the broker is, and where Bob listens: with link PSKs, and with certificates until the latch closes."""
+
+    broker: Address
+    classical: Address
+    bootstrap: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class LinkHome:
     """The folder of one link; `open_home` makes what is missing."""
 
     folder: Path
-    link: str = _LINK
+    link: str = DEFAULT_LINK
 
     def node(self, name: str) -> Path:
         """Return the home of one node."""
@@ -52,43 +61,71 @@ class LinkHome:
 
     def broker_users(self) -> tuple[BrokerUser, ...]:
         """Return the accounts of this link: each node writes its own topics and reads what it needs."""
-        topics = Topics(self.link)
-        return (
-            BrokerUser(
-                ALICE,
-                self._password(ALICE),
-                writes=(topics.light(ALICE), topics.journal(ALICE)),
-                reads=(topics.receipts(BOB),),
-            ),
-            BrokerUser(
-                BOB,
-                self._password(BOB),
-                writes=(topics.receipts(BOB), topics.journal(BOB)),
-                reads=(topics.light(ALICE),),
-            ),
-        )
+        return tuple(replace(user, password=self._password(user.name)) for user in broker_users(self.link))
 
     def configure(
-        self, parameters: LinkParameters, broker: Address, classical: Address, *, blocks: int, log_in: bool
+        self,
+        parameters: LinkParameters,
+        addresses: LinkAddresses,
+        alice: Mapping[str, Any],
+        *,
+        log_in: bool,
     ) -> None:
-        """Write both nodes' configuration files, whole or not at all."""
-        for name, peer, own in ((ALICE, BOB, {"blocks": blocks}), (BOB, ALICE, {})):
+        """Write both nodes' configuration files, whole or not at all; `alice` are settings of hers alone."""
+        for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
-            values = {
-                "link": self.link,
-                "node": name,
-                "peer": peer,
-                **own,
-                "classical": {"address": str(classical)},
-                "broker": {"address": str(broker), **account},
-                "parameters": parameters.model_dump(mode="json", exclude_none=True),
-            }
-            replace_file(
-                self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{toml(values)}"
-            )
+            text = node_configuration(self.link, (name, peer), addresses, account, parameters, own)
+            replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
 
     def _password(self, name: str) -> str:
         return read_secret_line(self.node(name) / _PASSWORD_FILE, "broker password")
+
+
+def broker_users(link: str) -> tuple[BrokerUser, ...]:
+    """Return who is at a link's broker: each node writes its own topics and reads what it needs."""
+    topics = Topics(link)
+    return (
+        BrokerUser(
+            ALICE, None, writes=(topics.light(ALICE), topics.journal(ALICE)), reads=(topics.receipts(BOB),)
+        ),
+        BrokerUser(
+            BOB, None, writes=(topics.receipts(BOB), topics.journal(BOB)), reads=(topics.light(ALICE),)
+        ),
+    )
+
+
+def node_configuration(
+    link: str,
+    name_and_peer: tuple[str, str],
+    addresses: LinkAddresses,
+    account: Mapping[str, str],
+    parameters: LinkParameters,
+    own: Mapping[str, Any],
+) -> str:
+    """Return the text of a node's configuration file.
+
+    `account` is who the node is at the broker, `own` what only this node is told.
+    """
+    name, peer = name_and_peer
+    return toml(
+        {
+            "link": link,
+            "node": name,
+            "peer": peer,
+            **own,
+            "classical": {
+                "address": str(addresses.classical),
+                "bootstrap_address": str(addresses.bootstrap),
+            },
+            "broker": {"address": str(addresses.broker), **account},
+            "parameters": parameters.model_dump(mode="json", exclude_none=True),
+        }
+    )
+
+
+def new_seal() -> bytes:
+    """Return the text of a new light seal, to be kept in `SEAL_FILE` at every apparatus of a link."""
+    return f"{secrets.token_hex(SEAL_KEY_BYTES)}\n".encode()
 
 
 def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
@@ -110,11 +147,11 @@ def _furnish(home: LinkHome) -> None:
     with private_folder(home.folder), _all_or_nothing(home):
         create_authority(home.folder / "ca")
         home.broker.mkdir(0o700)
-        seal = f"{secrets.token_hex(SEAL_KEY_BYTES)}\n".encode()
+        seal = new_seal()
         for name in (ALICE, BOB):
             issue(home.folder / "ca", name, home.node(name))
             write_new(
-                NewFile(home.node(name) / _SEAL_FILE, seal),
+                NewFile(home.node(name) / SEAL_FILE, seal),
                 NewFile(home.node(name) / _PASSWORD_FILE, f"{secrets.token_hex(16)}\n".encode()),
             )
 

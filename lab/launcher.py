@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,7 +16,7 @@ from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
-from lab.home import ALICE, BOB, LinkHome
+from lab.home import ALICE, BOB, LinkAddresses, LinkHome
 
 _SETTLE_TIMEOUT_S = 15.0
 _PIPE_LIMIT_BYTES = 1 << 20
@@ -111,22 +111,31 @@ async def run_link(
     *,
     blocks: int,
     seed: int | None = None,
+    alice: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> AsyncIterator[RunningLink]:
-    """Run broker, Bob and Alice while the context is open; every process started here is ended with it."""
+    """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
+
+    `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`.
+    """
     async with run_broker(home.broker, home.broker_users()) as broker:
         on_broker(broker)
-        classical = Address(LOOPBACK, free_port())
-        home.configure(parameters, broker.address, classical, blocks=blocks, log_in=broker.has_access_list)
-        async with _running(home, BOB, seed) as bob, _running(home, ALICE, seed) as alice:
+        home.configure(
+            parameters,
+            LinkAddresses(broker.address, Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())),
+            {**(alice or {}), "blocks": blocks},
+            log_in=broker.has_access_list,
+        )
+        async with _running(home, BOB, seed) as bob_node, _running(home, ALICE, seed) as alice_node:
             lives = {
-                node.name: asyncio.create_task(_live(node, watch), name=node.name) for node in (alice, bob)
+                node.name: asyncio.create_task(_live(node, watch), name=node.name)
+                for node in (alice_node, bob_node)
             }
             try:
-                yield RunningLink(broker, alice, bob, lives)
+                yield RunningLink(broker, alice_node, bob_node, lives)
             finally:
-                for node in (alice, bob):
+                for node in (alice_node, bob_node):
                     await stop(node.process)
                 await asyncio.gather(*lives.values())
 
@@ -208,7 +217,7 @@ class LinkResult:
             "processes": {"alice": alice.process.pid, "bob": bob.process.pid},
             "seconds": round(self.seconds, 3),
             "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
-            "epochs": [_epoch(epoch) for epoch in alice.epochs],
+            "epochs": _epochs(alice.epochs),
         }
 
 
@@ -216,8 +225,11 @@ def _block(block: BlockEnded) -> dict[str, Any]:
     return block.model_dump(mode="json", exclude={"type", "number", "detail", "exchanges"})
 
 
-def _epoch(epoch: EpochBegan) -> dict[str, Any]:
-    return epoch.model_dump(mode="json", include={"epoch", "authenticated_by", "tls_version", "key_id"})
+def _epochs(began: list[EpochBegan]) -> list[dict[str, Any]]:
+    """List each epoch once: a line that was lost and dialled again within it is no new one."""
+    fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
+    by_key = {(each.epoch, each.key_id): each.model_dump(mode="json", include=fields) for each in began}
+    return list(by_key.values())
 
 
 async def run_to_the_end(
@@ -226,11 +238,14 @@ async def run_to_the_end(
     *,
     blocks: int,
     seed: int | None = None,
+    alice: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> LinkResult:
     """Run a link until all blocks are done."""
     started = time.monotonic()
-    async with run_link(home, parameters, blocks=blocks, seed=seed, watch=watch, on_broker=on_broker) as link:
+    async with run_link(
+        home, parameters, blocks=blocks, seed=seed, alice=alice, watch=watch, on_broker=on_broker
+    ) as link:
         await link.until_done()
     return LinkResult(link, time.monotonic() - started)

@@ -25,6 +25,10 @@ Protocol = Annotated[
     str | None, typer.Option(help="one-decoy, two-decoy or single-photon; else the preset's own.")
 ]
 BlockPulses = Annotated[int | None, typer.Option(min=1, max=2**32, help="Pulses per block.")]
+RekeyBlocks = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="A new epoch after so many blocks.")
+]
+RekeySeconds = Annotated[float | None, typer.Option(min=0.001, metavar="T", help="Or after so much time.")]
 Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
@@ -38,6 +42,8 @@ def demo(
     distance: Distance = None,
     protocol: Protocol = None,
     block_pulses: BlockPulses = None,
+    rekey_blocks: RekeyBlocks = None,
+    rekey_seconds: RekeySeconds = None,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -48,7 +54,16 @@ def demo(
     from qkdlink import demo as command
 
     parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None)
-    raise typer.Exit(command.demo(parameters, blocks=blocks, seed=seed, folder=home, as_json=as_json))
+    raise typer.Exit(
+        command.demo(
+            parameters,
+            blocks=blocks,
+            seed=seed,
+            alice=_rekeying(rekey_blocks, rekey_seconds),
+            folder=home,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command()
@@ -58,6 +73,8 @@ def up(
     distance: Distance = None,
     protocol: Protocol = None,
     block_pulses: BlockPulses = None,
+    rekey_blocks: RekeyBlocks = None,
+    rekey_seconds: RekeySeconds = None,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -66,7 +83,47 @@ def up(
     from qkdlink import demo as command
 
     parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
-    command.up(parameters, folder=home)
+    command.up(parameters, alice=_rekeying(rekey_blocks, rekey_seconds), folder=home)
+
+
+@app.command()
+def init(
+    *,
+    home: Annotated[Path, typer.Option(help="Make the installation here.")],
+    broker: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the nodes will find the broker (TLS).")
+    ],
+    bob: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where Alice will find Bob.")],
+    bob_bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where she finds him before there is a key; else the next port."
+        ),
+    ] = None,
+    broker_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name of the broker; repeatable.")
+    ] = None,
+    bob_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name of Bob's machine; repeatable.")
+    ] = None,
+    preset: Preset = "metropolitan",
+    distance: Distance = None,
+    protocol: Protocol = None,
+    block_pulses: BlockPulses = None,
+    rekey_blocks: RekeyBlocks = None,
+    rekey_seconds: RekeySeconds = None,
+    verbose: Verbose = False,
+) -> None:
+    """Make all that a broker, Alice and Bob need on machines of their own, each in a folder to carry there."""
+    del verbose
+    from qkdlink import init as command
+
+    command.init(
+        home,
+        command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ())),
+        command.Physics(preset, distance, protocol, block_pulses),
+        _rekeying(rekey_blocks, rekey_seconds),
+    )
 
 
 @app.command()
@@ -89,6 +146,58 @@ def keyrate(
         typer.echo(f"secret bits             {result.secret_bits}")
         typer.echo(f"single-photon events    {result.single_photon_events:.1f} (lower bound, key basis)")
         typer.echo(f"phase error rate        {result.phase_error_rate:.4%} (upper bound)")
+
+
+@app.command()
+def keys(
+    *,
+    home: Annotated[Path, typer.Option(help="A node's home, or a link's for all of its nodes.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show a node's key store and ledger, never key material."""
+    del verbose
+    from qkdlink import keys as command
+
+    command.show(home, as_json=as_json)
+
+
+@app.command()
+def bootstrap(
+    *,
+    home: Annotated[Path, typer.Option(help="The node's home.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Open the latch again; to be done at both ends.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say whether the bootstrap is closed; with --again, let certificates authenticate the line once more."""
+    del verbose
+    from qkdlink import keys as command
+
+    command.bootstrap(home, again=again)
+
+
+@app.command()
+def doctor(
+    *,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The node's TOML file.")],
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="alice or bob; else told from the node's name.")
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what stands between a node and its link; exit status 0 if nothing does, 1 if something does."""
+    del verbose
+    from qkdlink.doctor import doctor as examine
+
+    raise typer.Exit(examine(config, role, as_json=as_json))
+
+
+def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:
+    given = {"rekey_blocks": blocks, "rekey_seconds": seconds}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,10 +6,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -48,7 +49,13 @@ def planned(
 
 
 def demo(
-    parameters: LinkParameters, *, blocks: int, seed: int | None, folder: Path | None, as_json: bool
+    parameters: LinkParameters,
+    *,
+    blocks: int,
+    seed: int | None,
+    alice: Mapping[str, Any],
+    folder: Path | None,
+    as_json: bool,
 ) -> int:
     """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none."""
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
@@ -57,7 +64,13 @@ def demo(
         with LiveView(console, parameters, blocks) as view:
             result = asyncio.run(
                 run_to_the_end(
-                    home, parameters, blocks=blocks, seed=seed, watch=view.watch, on_broker=view.broker
+                    home,
+                    parameters,
+                    blocks=blocks,
+                    seed=seed,
+                    alice=alice,
+                    watch=view.watch,
+                    on_broker=view.broker,
                 )
             )
         view.summary(result)
@@ -66,20 +79,22 @@ def demo(
     return 0 if result.keys_equal else 1
 
 
-def up(parameters: LinkParameters, *, folder: Path | None) -> None:
+def up(parameters: LinkParameters, *, alice: Mapping[str, Any], folder: Path | None) -> None:
     """Run a link until Ctrl-C."""
     with (
         _home(folder, must_be_new=False) as home,
         LiveView(Console(highlight=False), parameters, blocks=None) as view,
     ):
-        asyncio.run(_up(home, parameters, view))
+        asyncio.run(_up(home, parameters, alice, view))
 
 
-async def _up(home: LinkHome, parameters: LinkParameters, view: LiveView) -> None:
+async def _up(home: LinkHome, parameters: LinkParameters, alice: Mapping[str, Any], view: LiveView) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    async with run_link(home, parameters, blocks=0, watch=view.watch, on_broker=view.broker) as link:
+    async with run_link(
+        home, parameters, blocks=0, alice=alice, watch=view.watch, on_broker=view.broker
+    ) as link:
         ended = asyncio.create_task(link.until_done())
         stopped = asyncio.create_task(told_to_stop.wait())
         done, _ = await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)

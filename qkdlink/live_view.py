@@ -89,9 +89,13 @@ class LiveView:
             self._say("No key: no block was confirmed.")
             return
         self._say(f"Alice    {result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
-        self._say(f"Bob      {result.secret_bits} secret bits, SHA-256 {bob.fingerprint}")
+        self._say(
+            f"Bob      {sum(block.secret_bits for block in bob.blocks)} secret bits, SHA-256 {bob.fingerprint}"
+        )
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
-        self._say(f"{verdict} {len(alice.blocks)} blocks in {result.seconds:.1f} s.")
+        self._say(
+            f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."
+        )
 
     def _say(self, what: str | Table) -> None:
         self._console.print(what, soft_wrap=not self._console.is_terminal)

@@ -71,7 +71,7 @@ def two_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float,
     the formula. `eps_sec`, `eps_cor` in (0, 1). ValueError where the intensities do not fit the method.
     Source: Lim, Curty, Walenta, Xu, Zbinden, PRA 89, 022307 (2014), Eq. (1).
     """
-    _require_two_decoys(statistics.intensities)
+    require_two_decoys(statistics.intensities)
     failure = eps_sec / TWO_DECOY_TERMS
     classes = statistics.classes
     return _decoy_length(
@@ -90,7 +90,7 @@ def one_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float,
     of failure terms of this proof, where the paper prints the 21^2 of its predecessor.
     Source: Rusca, Boaron, Grünenfelder, Martin, Zbinden, APL 112, 171104 (2018), Eq. (A25).
     """
-    _require_one_decoy(statistics.intensities)
+    require_one_decoy(statistics.intensities)
     if statistics.key_errors is None:
         raise ValueError("the one-decoy bound needs the errors that were corrected in the key basis")
     failure = eps_sec / ONE_DECOY_TERMS
@@ -203,14 +203,16 @@ def _no_key(single_photon_events: float, length: float = -inf) -> KeyLength:
     return KeyLength(0, single_photon_events, _NO_KEY_PHASE_ERROR_RATE, length)
 
 
-def _require_two_decoys(intensities: tuple[float, ...]) -> None:
+def require_two_decoys(intensities: tuple[float, ...]) -> None:
+    """Raise ValueError unless these are the mean photon numbers that the bound of Lim et al. 2014 is for."""
     match intensities:
         case (mu1, mu2, mu3) if mu1 > mu2 + mu3 and mu2 > mu3 >= 0.0:
             return
     raise ValueError("two decoys need three intensities with mu1 > mu2 + mu3 and mu2 > mu3 >= 0")
 
 
-def _require_one_decoy(intensities: tuple[float, ...]) -> None:
+def require_one_decoy(intensities: tuple[float, ...]) -> None:
+    """Raise ValueError unless these are the mean photon numbers that the bound of Rusca et al. 2018 is for."""
     match intensities:
         case (mu1, mu2) if mu1 > mu2 > 0.0:
             return

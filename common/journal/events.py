@@ -45,7 +45,24 @@ class EpochBegan(Event):
     tls_version: str
     key_id: str | None
     peer: str
-    peer_fingerprint: str
+    peer_fingerprint: str | None
+    """SHA-256 of the peer's certificate; None where a key authenticates the line."""
+
+
+class RekeyingPostponed(Event):
+    """A new epoch is due, and cannot begin yet: there is no newer key, or the peer does not take it."""
+
+    type: Literal["rekeying-postponed"] = "rekeying-postponed"
+    epoch: int
+    reason: str
+
+
+class BlockSettled(Event):
+    """A block that was pending is settled with the peer: it is available, or it was never there."""
+
+    type: Literal["block-settled"] = "block-settled"
+    block_id: str
+    available: bool
 
 
 class LineLost(Event):
@@ -119,6 +136,8 @@ type AnyEvent = Annotated[
     | NodeStopped
     | PeerRefused
     | EpochBegan
+    | RekeyingPostponed
+    | BlockSettled
     | LineLost
     | LightFault
     | BlockOpened

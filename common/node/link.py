@@ -1,32 +1,28 @@
-"""A link on one connection: greet, agree on parameters, and run blocks on it until the connection ends."""
+"""A link on one connection: run blocks on it until the connection ends."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.authentication.scheme import CheckpointScheme
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LinkError, RemoteProtocolError
+from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import Event
-from common.keys.identifiers import FIRST_SESSION, BlockId, session_id
+from common.keys.identifiers import BlockId
+from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.account import Account
 from common.protocol.block import Block
 from common.protocol.conversation import BlockConversation, Conversation, Place
-from common.protocol.parameters import LinkParameters, differences
-from common.protocol.phases import LINK_TABLE, LinkPhase
+from common.protocol.parameters import LinkParameters
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.transport.channel import ClassicalChannel
-from common.wire.framing import LINK_BLOCK
-from common.wire.messages import PROTOCOL_VERSION, Goodbye, Hello
+from common.wire.messages import Goodbye
 
-type Distil = Callable[[Block], Awaitable[SecretKey | Aborted]]
+type Distil = Callable[["LinkDeposit", Block], Awaitable[SecretKey | Aborted]]
 type Begin = Callable[[BlockId], None]
-type Greeting = Callable[["Party", ClassicalChannel, CheckpointScheme], Awaitable["Link"]]
-type Settle = Callable[[BlockId, SecretKey | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +35,25 @@ class Party:
     peer: str
     parameters: LinkParameters
     randomness: Randomness
+    vault: Vault
     tell: Callable[[Event], None]
     begin: Begin
-    settle: Settle
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDeposit:
+    """Where the keys of one link go: a bootstrap's key is cut otherwise than a later one."""
+
+    vault: Vault
+    bootstrap: bool
+
+    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
+        """Keep the key as pending; it is durable when this returns."""
+        await self.vault.hold(block, key, leaked_bits, bootstrap=self.bootstrap)
+
+    async def release(self, block: BlockId) -> None:
+        """The peer has confirmed: the key is available from now on."""
+        await self.vault.release(block)
 
 
 class Link:
@@ -53,10 +65,12 @@ class Link:
         channel: ClassicalChannel,
         conversation: Conversation,
         session: str,
+        epoch: int,
         scheme: CheckpointScheme,
     ) -> None:
         self.party = party
         self.session = session
+        self.epoch = epoch
         self._channel = channel
         self._conversation = conversation
         self._scheme = scheme
@@ -74,9 +88,10 @@ class Link:
         started = time.monotonic()
         block = self._block(number)
         self.party.begin(block.id)
+        self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:
-            outcome = await distil(block)
+            outcome = await distil(LinkDeposit(self.party.vault, bootstrap=self.epoch == 0), block)
         except (LinkError, RemoteProtocolError) as error:
             self._channel.end(error)
             outcome = _lost_with(error)
@@ -87,11 +102,13 @@ class Link:
             raise
         finally:
             self._channel.close_line(number)
-            self._settle(block, outcome, time.monotonic() - started)
+            self._close(block, outcome, time.monotonic() - started)
 
-    def _settle(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
-        key, result = (outcome, outcome.secret_bits) if isinstance(outcome, SecretKey) else (None, outcome)
-        self.party.settle(block.id, key)
+    def _close(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
+        """Write the account; what the store says of the block counts, whatever became of the conversation."""
+        stored = self.party.vault.close(block.id)
+        told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
+        result = told if stored is None else stored
         self.party.tell(block.account.close(block.id, result, self._scheme.name, seconds))
 
     def _block(self, number: int) -> Block:
@@ -112,56 +129,3 @@ def _lost_with(error: LinkError | RemoteProtocolError) -> Aborted:
     broken = isinstance(error, RemoteProtocolError)
     reason = AbortReason.PROTOCOL_BROKEN if broken else AbortReason.CONNECTION_LOST
     return Aborted(reason, str(error), by_peer=False)
-
-
-async def greet_first(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:
-    """Say who we are, then hear who they are, as who dials; ConfigurationError unless every parameter is the same."""
-    conversation, ours = _introduction(party, channel)
-    await conversation.say(ours)
-    theirs = await conversation.expect_either(Hello, Goodbye)
-    if isinstance(theirs, Goodbye):
-        raise ConfigurationError(f"{party.peer} turned this node away: {theirs.reason}")
-    _agree(party, theirs)
-    return Link(party, channel, conversation, session_id(party.link, ours.nonce, theirs.nonce), scheme)
-
-
-async def greet_back(party: Party, channel: ClassicalChannel, scheme: CheckpointScheme) -> Link:
-    """Hear who they are, then say who we are, as who listens; ConfigurationError, told to the dialler, as above."""
-    conversation, ours = _introduction(party, channel)
-    theirs = await conversation.expect(Hello)
-    try:
-        _agree(party, theirs)
-    except ConfigurationError as error:
-        await conversation.say(Goodbye(reason=str(error)[:500]))
-        raise
-    await conversation.say(ours)
-    return Link(party, channel, conversation, session_id(party.link, theirs.nonce, ours.nonce), scheme)
-
-
-def _introduction(party: Party, channel: ClassicalChannel) -> tuple[Conversation, Hello]:
-    place = Place(party.link, FIRST_SESSION, LINK_BLOCK)
-    conversation = Conversation(party.role, LINK_TABLE, LinkPhase.CONNECTED, place, channel.line())
-    ours = Hello(
-        protocol=PROTOCOL_VERSION,
-        link=party.link,
-        node=party.node,
-        nonce=secrets.token_hex(16),
-        parameters=party.parameters.canonical(),
-    )
-    return conversation, ours
-
-
-def _agree(party: Party, theirs: Hello) -> None:
-    if theirs.protocol != PROTOCOL_VERSION:
-        raise ConfigurationError(
-            f"{party.peer} speaks {theirs.protocol}, {party.node} speaks {PROTOCOL_VERSION}: use the same version."
-        )
-    if (theirs.link, theirs.node) != (party.link, party.peer):
-        raise ConfigurationError(
-            f"{party.node} expects {party.peer} on link {party.link}, not {theirs.node} on link {theirs.link}."
-        )
-    differing = differences(party.parameters, theirs.parameters)
-    if differing:
-        raise ConfigurationError(
-            f"The parameters of {party.node} and {party.peer} differ ({'; '.join(differing)}): make them the same."
-        )

@@ -7,9 +7,9 @@ operating system.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -31,11 +31,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+PlainAddress = Annotated[Address, NoDecode]
+"""An address as it is written; without the mark an environment variable would have to quote it as JSON."""
+
+
 class ClassicalSettings(_Section):
     """The classical channel: Alice dials, Bob listens."""
 
-    address: Annotated[Address, NoDecode]
-    """Where Bob listens: what he binds, and what Alice dials."""
+    address: PlainAddress
+    """Where Bob listens with link PSKs: what he binds, and what Alice dials."""
+    bootstrap_address: PlainAddress
+    """Where he listens with certificates, until the latch closes; nobody listens there afterwards."""
     patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     """How long a silent peer is waited for."""
 
@@ -43,10 +49,23 @@ class ClassicalSettings(_Section):
 class BrokerSettings(_Section):
     """The broker that stands in for the quantum channel."""
 
-    address: Annotated[Address, NoDecode]
+    address: PlainAddress
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
     password_file: Path | None = None
+    authority: Path | None = None
+    """Who vouches for the broker; with it the line is TLS. Never the authority that vouches for nodes."""
+    certificate: Path | None = None
+    """Who this node's apparatus is to a broker that asks for certificates; `private_key` goes with it."""
+    private_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+        if self.certificate is not None and self.authority is None:
+            raise ValueError("a certificate is shown to a broker over TLS only: name its authority, too")
+        return self
 
 
 class CredentialSettings(_Section):
@@ -101,10 +120,10 @@ def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
         raise ConfigurationError(f"The configuration file {file} is not TOML: {error}.") from error
     try:
         return kind(**values)
-    except ValidationError as error:
-        raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
     except SettingsError as error:
         raise ConfigurationError(f"An environment variable QKDLINK_... makes no sense: {error}.") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
 
 
 def first_fault(error: ValidationError) -> str:

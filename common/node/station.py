@@ -3,30 +3,40 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from common.authentication.certificate_signature import CertificateSignature
-from common.errors import ConfigurationError, QkdlinkError
-from common.journal.events import EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
+from common.authentication.hmac_sha256 import HmacSha256
+from common.distillation.stages import SecretKey
+from common.errors import ConfigurationError, LinkError, LocalProtocolError, QkdlinkError
+from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
+from common.keys.derivation import checkpoint_key, key_id
+from common.keys.identifiers import BlockId
 from common.node.journal import Journal, JournalFile
-from common.node.keyring import Keyring
 from common.node.launcher_pipe import LauncherPipe
-from common.node.link import Greeting, Link, Party
+from common.node.link import Link, Party
 from common.node.settings import NodeSettings, load_settings, read_seal_key, read_secret_line
+from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
+from common.protocol.conversation import Conversation
+from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from common.protocol.roles import Role
 from common.randomness import Randomness
+from common.store.key_store import KeyStore, StoreOwner
+from common.transport.apparatus import apparatus_context
 from common.transport.channel import ClassicalChannel
-from common.transport.connections import Connection
 from common.transport.mqtt import BrokerAccess, Bus, connect
+from common.transport.psk import AnyConnection
+from common.transport.tls import PeerIdentity
 from common.trust.certificates import fingerprint
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
 from common.wire.topics import Topics
@@ -36,20 +46,26 @@ _SMALLEST_BODY_LIMIT = 1 << 20
 """A detection takes at most one byte of gap per 128 gates plus a bit of basis; parities and seeds are shorter still."""
 
 
+type Greeting = Callable[[Conversation, Introduction, PendingBlocks], Awaitable[Acquaintance]]
+
+
 @dataclass(slots=True)
 class Station[S: NodeSettings]:
     """What a station has from its start to its end."""
 
     role: Role
     settings: S
-    credentials: NodeCredentials
+    credentials: NodeCredentials | None
+    """None once the latch is closed: a certificate opens nothing then, so an expired one does no harm."""
     seal: LightSeal
     bus: Bus
     journal: Journal
     pipe: LauncherPipe
     randomness: Randomness
-    keyring: Keyring = field(default_factory=Keyring)
+    vault: Vault
+    greeting: Greeting
     epochs: int = 0
+    """How many times this process has met its peer."""
 
     @property
     def topics(self) -> Topics:
@@ -68,7 +84,7 @@ class Station[S: NodeSettings]:
             randomness=self.randomness,
             tell=self.tell,
             begin=self.pipe.begin,
-            settle=self.pipe.settle,
+            vault=self.vault,
         )
 
     def tell(self, event: Event) -> None:
@@ -80,58 +96,104 @@ class Station[S: NodeSettings]:
         self.tell(PeerRefused(reason=reason))
         print(f"{self.settings.node}: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
 
-    def channel(self, connection: Connection) -> ClassicalChannel:
+    def channel(self, connection: AnyConnection) -> ClassicalChannel:
         """Wrap an authenticated connection for the conversations of this link."""
         limit = max(_SMALLEST_BODY_LIMIT, _BODY_BYTES_PER_PULSE * self.settings.parameters.block_pulses)
         return ClassicalChannel(
             connection.reader, connection.writer, limit, self.settings.classical.patience_s
         )
 
-    async def greet(self, connection: Connection, channel: ClassicalChannel, greeting: Greeting) -> Link:
-        """Greet an authenticated peer; an epoch begins when both agree."""
-        link = await greeting(self.party, channel, self._signatures(connection))
-        self.epochs += 1
-        self.tell(
-            EpochBegan(
-                epoch=self.epochs - 1,
-                session=link.session,
-                authenticated_by="mutual-tls",
-                tls_version=connection.writer.get_extra_info("ssl_object").version(),
-                key_id=None,
-                peer=connection.peer.name,
-                peer_fingerprint=connection.peer.fingerprint,
-            )
-        )
-        return link
+    def epoch_of(self, key: BlockId | None) -> int:
+        """Number the epoch that a connection belongs to: 0 with certificates, the current one, or the next."""
+        if key is None:
+            return 0
+        current = self.vault.epoch()
+        return current.number if current.key_id == key_id(key) else current.number + 1
 
-    def _signatures(self, connection: Connection) -> CertificateSignature:
+    async def meet(self, connection: AnyConnection, channel: ClassicalChannel, key: BlockId | None) -> Link:
+        """Greet an authenticated peer and settle what was pending; with a new key, an epoch begins.
+
+        `key` is the block whose link PSK authenticates the connection, None for certificates. When this returns both
+        directions have been heard, so with a key the latch is closed and every older key destroyed. LinkError if what
+        authenticates the connection has lost its force while we greeted: whoever dawdles may not get round the latch.
+        """
+        conversation = link_conversation(self.role, self.settings.link, channel.line())
+        material = None if key is None else self.vault.link_psk_material(key)
+        met = await self.greeting(conversation, self._introduction(key), self.vault)
+        if key is None and self.vault.epoch().latched:
+            raise LinkError(
+                "the bootstrap has closed in the meantime, and a certificate opens nothing any more"
+            )
+        if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
+            raise LinkError(f"the link PSK {key_id(key)} is no longer valid here")
+        self.epochs += 1
+        self.tell(_epoch_began(connection, met, key))
+        scheme = (
+            self._signatures(connection)
+            if material is None
+            else HmacSha256(checkpoint_key(material, met.session))
+        )
+        return Link(self.party, channel, conversation, met.session, met.epoch, scheme)
+
+    def _introduction(self, key: BlockId | None) -> Introduction:
+        settings = self.settings
+        return Introduction(
+            link=settings.link,
+            node=settings.node,
+            peer=settings.peer,
+            parameters=settings.parameters,
+            nonce=secrets.token_hex(16),
+            epoch=self.epoch_of(key),
+        )
+
+    def _signatures(self, connection: AnyConnection) -> CertificateSignature:
         """Checkpoints of bootstrap blocks are signed by the certificates that authenticate this connection."""
+        peer = connection.peer
+        if not isinstance(peer, PeerIdentity) or self.credentials is None:
+            raise LocalProtocolError("Only where both showed certificates can both sign with them.")
         fingerprints = {
             self.role: bytes.fromhex(fingerprint(self.credentials.certificate_der)),
-            self.role.peer: bytes.fromhex(connection.peer.fingerprint),
+            self.role.peer: bytes.fromhex(peer.fingerprint),
         }
-        certificate = connection.peer.certificate_der
         return CertificateSignature(
             sign=self.credentials.sign,
-            verify_peer=lambda data, signature: verify_signature(certificate, data, signature),
+            verify_peer=lambda data, signature: verify_signature(peer.certificate_der, data, signature),
             fingerprints=(fingerprints[Role.ALICE], fingerprints[Role.BOB]),
         )
 
 
+def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None) -> EpochBegan:
+    return EpochBegan(
+        epoch=met.epoch,
+        session=met.session,
+        authenticated_by="mutual-tls" if key is None else "tls-psk",
+        tls_version=connection.writer.get_extra_info("ssl_object").version(),
+        key_id=None if key is None else key_id(key),
+        peer=connection.peer.name,
+        peer_fingerprint=connection.peer.fingerprint,
+    )
+
+
 @asynccontextmanager
 async def open_station[S: NodeSettings](
-    role: Role, settings: S, folder: Path, seed: int | None, report_file: int | None
+    role: Role, greeting: Greeting, settings: S, folder: Path, seed: int | None, report_file: int | None
 ) -> AsyncIterator[Station[S]]:
     """Check everything a station needs, connect it to its broker, and tell its start and its end."""
-    credentials = _credentials(settings, folder)
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
-    access = _broker_access(settings, folder)
-    async with connect(access) as bus:
-        with closing(JournalFile(folder / settings.journal)) as file:
+    owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
+    credentials = None if KeyStore.is_latched(folder) else _credentials(settings, folder)
+    async with connect(_broker_access(settings, folder)) as bus:
+        with (
+            closing(JournalFile(folder / settings.journal)) as file,
+            closing(KeyStore.open(folder, owner)) as store,
+        ):
             journal = Journal(settings.node, file, pipe.event)
+            vault = Vault(store, settings.link, role, _settling(pipe, journal))
             randomness = Randomness(settings.node, seed)
-            station = Station(role, settings, credentials, seal, bus, journal, pipe, randomness)
+            station = Station(
+                role, settings, credentials, seal, bus, journal, pipe, randomness, vault, greeting
+            )
             async with journal.published(bus, station.topics.journal(settings.node)):
                 station.tell(_started(station))
                 try:
@@ -158,7 +220,28 @@ def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
 def _broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
     broker = settings.broker
     password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
-    return BrokerAccess(broker.address, f"{settings.link}-{settings.node}", broker.username, password or None)
+    return BrokerAccess(
+        broker.address,
+        f"{settings.link}-{settings.node}",
+        broker.username,
+        password or None,
+        None
+        if broker.authority is None
+        else apparatus_context(
+            folder / broker.authority,
+            broker.certificate and folder / broker.certificate,
+            broker.private_key and folder / broker.private_key,
+        ),
+    )
+
+
+def _settling(pipe: LauncherPipe, journal: Journal) -> OnSettled:
+    def settle(block: BlockId, key: SecretKey | None, *, available: bool, late: bool) -> None:
+        pipe.settle(block, key)
+        if late:
+            journal.tell(BlockSettled(block_id=str(block), available=available))
+
+    return settle
 
 
 type Run[S: NodeSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]

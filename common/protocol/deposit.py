@@ -9,7 +9,7 @@ from common.keys.identifiers import BlockId
 class Deposit(Protocol):
     """Where a node keeps its keys."""
 
-    async def hold(self, block: BlockId, key: SecretKey) -> None:
+    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
         """Keep the key as pending; it is durable when this returns."""
 
     async def release(self, block: BlockId) -> None:

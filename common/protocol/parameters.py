@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from common.distillation.finite_key import require_one_decoy, require_two_decoys
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
@@ -64,6 +65,13 @@ class LinkParameters(BaseModel):
             raise ValueError(f"{self.protocol} needs {expected} intensities with a probability each")
         if (self.tolerated_qber is None) == (self.protocol is ProtocolName.SINGLE_PHOTON):
             raise ValueError("tolerated_qber belongs to the single-photon protocol, and to it alone")
+        match self.protocol:
+            case ProtocolName.ONE_DECOY:
+                require_one_decoy(self.intensities)
+            case ProtocolName.TWO_DECOY:
+                require_two_decoys(self.intensities)
+            case ProtocolName.SINGLE_PHOTON:
+                pass
         _ = self.source
         return self
 

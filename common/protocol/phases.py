@@ -19,6 +19,9 @@ class LinkPhase(StrEnum):
 
     CONNECTED = "connected"
     GREETED = "greeted"
+    MET = "met"
+    ALICE_CLAIMED = "alice-claimed"
+    BOB_ANSWERED = "bob-answered"
     ESTABLISHED = "established"
     ENDED = "ended"
 
@@ -75,8 +78,12 @@ _P = BlockPhase
 
 LINK_TABLE: Table = {
     (LinkPhase.CONNECTED, Move(_A, say.Hello)): LinkPhase.GREETED,
-    (LinkPhase.GREETED, Move(_B, say.Hello)): LinkPhase.ESTABLISHED,
+    (LinkPhase.GREETED, Move(_B, say.Hello)): LinkPhase.MET,
     (LinkPhase.GREETED, Move(_B, say.Goodbye)): LinkPhase.ENDED,
+    # pending blocks of earlier connections are resolved before any new one is opened
+    (LinkPhase.MET, Move(_A, say.Holdings)): LinkPhase.ALICE_CLAIMED,
+    (LinkPhase.ALICE_CLAIMED, Move(_B, say.Holdings)): LinkPhase.BOB_ANSWERED,
+    (LinkPhase.BOB_ANSWERED, Move(_A, say.Holdings)): LinkPhase.ESTABLISHED,
     (LinkPhase.ESTABLISHED, Move(_A, say.Goodbye)): LinkPhase.ENDED,
     (LinkPhase.ESTABLISHED, Move(_B, say.Goodbye)): LinkPhase.ENDED,
 }

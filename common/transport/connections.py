@@ -1,8 +1,11 @@
-"""Connections that exist only when each end has accepted the other.
+"""Connections that exist only when each end has accepted the other, whatever it is that proves who they are.
 
-In TLS 1.3 the dialler cannot see at the handshake whether the listener will have its certificate, and the
-listener compares names only afterwards. So the first application byte is the listener's ACCEPTED; until it
-has arrived, `dial` does not return, and a refusal has one place where it can show.
+In TLS 1.3 the dialler cannot see at the handshake whether the listener will have it, and the listener looks at
+names only afterwards. So the first application byte is the listener's ACCEPTED; until it has arrived, a dialler's
+call does not return, and a refusal has one place where it can show.
+
+What differs between certificates (`dial` and `listen`, here) and keys (`common.transport.psk`) is a `Handshake`; how
+one connects, waits, accepts and refuses is written once.
 """
 
 import asyncio
@@ -10,7 +13,10 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from functools import partial
+from ssl import SSLContext, SSLObject
+from typing import NamedTuple, Protocol, cast
 
 from common.errors import CredentialsError, LinkError
 from common.transport.refusals import explain
@@ -18,7 +24,7 @@ from common.transport.tls import PeerIdentity, check_peer, dialler_context, list
 from common.trust.credentials import NodeCredentials
 
 ACCEPTED = b"\x06"
-"""What the listener says once it has checked the dialler's name (ASCII's "acknowledge")."""
+"""What the listener says once it has checked who dials (ASCII's "acknowledge")."""
 
 READ_LIMIT_BYTES = 4 * 1024 * 1024
 """How much is buffered before the peer is made to wait; a single message may be larger."""
@@ -32,12 +38,24 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between probes, probes: a vanished peer is noticed after a minute."""
 
 
-class Connection(NamedTuple):
+class Peer(Protocol):
+    """Who is at the other end, as far as every kind of proof can say."""
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of its certificate, 64 hexadecimal digits; None where no certificate was shown."""
+
+
+class Connection[P: Peer = PeerIdentity](NamedTuple):
     """A TLS connection whose peer is known, and who it is."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    peer: PeerIdentity
+    peer: P
 
     async def close(self) -> None:
         """Say goodbye and close; does not fail if the peer is gone."""
@@ -46,42 +64,43 @@ class Connection(NamedTuple):
             await self.writer.wait_closed()
 
 
-type OnConnection = Callable[[Connection], Awaitable[None]]
+type OnConnection[P: Peer = PeerIdentity] = Callable[[Connection[P]], Awaitable[None]]
 type OnRefused = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake[P: Peer]:
+    """One handshake of one end: how it is made, who is there afterwards, and what it means if it fails."""
+
+    context: SSLContext
+    check: Callable[[SSLObject], P]
+    """Tells who is at the other end of the finished handshake; CredentialsError if it is the wrong one."""
+    explain: Callable[[OSError, str], CredentialsError | LinkError]
+    """Translates what `ssl` or a socket raised on the line to or from somewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a node listens."""
+
+    port: int
+    """The TCP port, which matters if any free one was asked for."""
+    close: Callable[[], None]
+    """Closes the port and drops unfinished handshakes; those who have come through go on."""
 
 
 async def dial(
     host: str, port: int, credentials: NodeCredentials, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
 ) -> Connection:
-    """Connect to the node called `peer_name` and wait until it has accepted us.
+    """Connect to the node called `peer_name` and wait until it has accepted our certificate.
 
     Raises CredentialsError if either end refuses the other's certificate, LinkError if nobody answers, the
     network fails, or `timeout_s` seconds have passed.
     """
     _refuse_namesake(credentials, peer_name)
-    where = f"{peer_name} at {_address(host, port)}"
-    context = dialler_context(credentials)
-    with ExitStack() as line:
-        try:
-            async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(
-                    host,
-                    port,
-                    ssl=context,
-                    server_hostname=peer_name,
-                    limit=READ_LIMIT_BYTES,
-                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-                )
-                line.callback(_abort, writer)
-                _set_options(writer)
-                peer = check_peer(writer.get_extra_info("ssl_object"), peer_name, credentials.name)
-                await _await_acceptance(reader, credentials)
-        except (CredentialsError, LinkError) as refusal:
-            raise type(refusal)(f"{where}: {refusal}") from refusal
-        except OSError as error:
-            raise explain(error, where, in_handshake=True) from error
-        line.pop_all()
-    return Connection(reader, writer, peer)
+    handshake = _by_certificate(dialler_context(credentials), peer_name, credentials)
+    unaccepted = f"on seeing our certificate ({credentials.files.certificate}): its journal says why"
+    return await connect(host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s)
 
 
 @asynccontextmanager
@@ -92,47 +111,92 @@ async def listen(
     peer_name: str,
     on_connection: OnConnection,
     on_refused: OnRefused,
-) -> AsyncIterator[int]:
-    """Accept the node called `peer_name`, and nobody else, for as long as the context lasts.
+) -> AsyncIterator[Door]:
+    """Accept the node called `peer_name` by its certificate, and nobody else, for as long as the context lasts.
 
-    Yields the port, which matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
-    its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
-    the event loop's exception handler. Each refused one is told to `on_refused` in a sentence. Leaving the
-    context cancels all. Raises CredentialsError if our own credentials cannot be used, LinkError if the
-    address cannot be listened at.
+    Yields the door; `admit` says what becomes of connections. Raises CredentialsError if our own credentials
+    cannot be used, LinkError if the address cannot be listened at.
     """
     _refuse_namesake(credentials, peer_name)
-    entrance = _Entrance(credentials, peer_name, on_connection, on_refused)
+    handshake = _by_certificate(listener_context(credentials), peer_name, credentials)
+    async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
+        yield door
+
+
+async def connect[P: Peer](
+    host: str, port: int, peer_name: str, handshake: Handshake[P], *, unaccepted: str, timeout_s: float
+) -> Connection[P]:
+    """Connect to the node called `peer_name`, make one handshake, and wait until the listener has accepted us.
+
+    `unaccepted` goes on with the sentence "the peer closed the line", should it do so instead. Raises the
+    CredentialsError or LinkError of the handshake's check or explanation, and LinkError if something else than a
+    node of ours answers.
+    """
+    where = f"{peer_name} at {_address(host, port)}"
+    with ExitStack() as line:
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(
+                    host,
+                    port,
+                    ssl=handshake.context,
+                    server_hostname=peer_name,
+                    limit=READ_LIMIT_BYTES,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+                )
+                line.callback(_abort, writer)
+                _set_options(writer)
+                peer = handshake.check(writer.get_extra_info("ssl_object"))
+                await _await_acceptance(reader, unaccepted)
+        except (CredentialsError, LinkError) as refusal:
+            raise type(refusal)(f"{where}: {refusal}") from refusal
+        except OSError as error:
+            raise handshake.explain(error, where) from error
+        line.pop_all()
+    return Connection(reader, writer, peer)
+
+
+@asynccontextmanager
+async def admit[P: Peer](
+    host: str,
+    port: int,
+    begin: Callable[[], Handshake[P]],
+    on_connection: OnConnection[P],
+    on_refused: OnRefused,
+) -> AsyncIterator[Door]:
+    """Listen for as long as the context lasts, and admit whom the handshake that `begin` makes lets in.
+
+    Yields the door, whose port matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
+    its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
+    the event loop's exception handler. Each refused one is told to `on_refused` in a sentence. Leaving the
+    context cancels all. Raises LinkError if the address cannot be listened at.
+    """
+    entrance = _Entrance(begin, on_connection, on_refused)
     try:
         server = await asyncio.start_server(entrance.arrived, host, port, limit=READ_LIMIT_BYTES)
     except OSError as error:
         raise _cannot_listen(_address(host, port), error) from error
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield Door(server.sockets[0].getsockname()[1], partial(_shut, server, entrance))
     finally:
         server.close()
-        await entrance.close()
+        await entrance.end()
         server.abort_clients()
         await server.wait_closed()
 
 
-class _Entrance:
-    """Where strangers wait: TLS, then the name, and only then the listener's ACCEPTED."""
+class _Entrance[P: Peer]:
+    """Where strangers wait: TLS, then who it is, and only then the listener's ACCEPTED."""
 
     def __init__(
-        self,
-        credentials: NodeCredentials,
-        peer_name: str,
-        on_connection: OnConnection,
-        on_refused: OnRefused,
+        self, begin: Callable[[], Handshake[P]], on_connection: OnConnection[P], on_refused: OnRefused
     ) -> None:
-        self._context = listener_context(credentials)
-        self._own_name = credentials.name
-        self._peer_name = peer_name
+        self._begin = begin
         self._on_connection = on_connection
         self._on_refused = on_refused
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: dict[asyncio.Task[None], str] = {}
+        self._is_open = True
 
     def arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin with a new TCP connection, before a single byte of it has been read.
@@ -140,16 +204,25 @@ class _Entrance:
         Whatever the plain-text reader took up would be lost to TLS; called within `connection_made`, the
         pause comes before the event loop has begun to read.
         """
+        if not self._is_open:  # the kernel had accepted it when the port was closed
+            _abort(writer)
+            return
         cast("asyncio.Transport", writer.transport).pause_reading()
         if len(self._handshakes) >= MAX_HANDSHAKES:
-            self._drop_oldest()
+            self._drop_oldest(f"the oldest of {MAX_HANDSHAKES} unfinished handshakes")
         where = _address(*writer.get_extra_info("peername")[:2])
         task = asyncio.create_task(self._serve(reader, writer, where), name=f"connection from {where}")
         self._handshakes[task] = where
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    async def close(self) -> None:
+    def shut(self) -> None:
+        """Drop every unfinished handshake, and whoever else arrives."""
+        self._is_open = False
+        while self._handshakes:
+            self._drop_oldest("this port has been closed")
+
+    async def end(self) -> None:
         """Cancel every handshake and every connection, and wait for their ends."""
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -159,35 +232,36 @@ class _Entrance:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
         with ExitStack() as line:
             line.callback(_abort, writer)
+            handshake = self._begin()
             try:
-                peer = await self._admit(writer)
+                peer = await self._admit(writer, handshake)
             except CredentialsError as refusal:
                 self._on_refused(f"{where}: {refusal}")
                 return
             except OSError as error:
-                self._on_refused(str(explain(error, where, in_handshake=True)))
+                self._on_refused(str(handshake.explain(error, where)))
                 return
             connection = Connection(reader, writer, peer)
             await self._on_connection(connection)
             await connection.close()
 
-    async def _admit(self, writer: asyncio.StreamWriter) -> PeerIdentity:
+    async def _admit(self, writer: asyncio.StreamWriter, handshake: Handshake[P]) -> P:
         _set_options(writer)
         await writer.start_tls(
-            self._context,
+            handshake.context,
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
             ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
-        peer = check_peer(writer.get_extra_info("ssl_object"), self._peer_name, self._own_name)
+        peer = handshake.check(writer.get_extra_info("ssl_object"))
         self._handshakes.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
         writer.write(ACCEPTED)
         return peer
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, why: str) -> None:
         task, where = next(iter(self._handshakes.items()))
         del self._handshakes[task]
         task.cancel()
-        self._on_refused(f"{where}: dropped, the oldest of {MAX_HANDSHAKES} unfinished handshakes")
+        self._on_refused(f"{where}: dropped, {why}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -197,16 +271,28 @@ class _Entrance:
             asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
-async def _await_acceptance(reader: asyncio.StreamReader, credentials: NodeCredentials) -> None:
+def _shut[P: Peer](server: asyncio.Server, entrance: _Entrance[P]) -> None:
+    server.close()
+    entrance.shut()
+
+
+async def _await_acceptance(reader: asyncio.StreamReader, unaccepted: str) -> None:
     try:
         answer = await reader.readexactly(len(ACCEPTED))
     except (EOFError, ConnectionError) as error:
-        raise CredentialsError(
-            f"the peer closed the line on seeing our certificate ({credentials.files.certificate}): "
-            "its journal says why"
-        ) from error
+        raise CredentialsError(f"the peer closed the line {unaccepted}") from error
     if answer != ACCEPTED:
         raise LinkError("what answers there is not a qkdlink node")
+
+
+def _by_certificate(
+    context: SSLContext, peer_name: str, credentials: NodeCredentials
+) -> Handshake[PeerIdentity]:
+    return Handshake(
+        context,
+        check=partial(check_peer, expected_name=peer_name, own_name=credentials.name),
+        explain=partial(explain, in_handshake=True),
+    )
 
 
 def _refuse_namesake(credentials: NodeCredentials, peer_name: str) -> None:

@@ -56,8 +56,22 @@ class Hello(Message):
     link: Name
     node: Name
     nonce: Nonce
+    epoch: Annotated[int, Field(ge=0, le=2**32)]
+    """Which epoch this connection belongs to: 0 for the bootstrap; Bob repeats what Alice says."""
     parameters: Annotated[str, StringConstraints(max_length=8192)]
     """The link parameters as canonical JSON, so that a difference can be named field by field."""
+
+
+class Holdings(Message):
+    """Alice, Bob, Alice: what is pending here, and the answer to what is pending there."""
+
+    type: Literal["holdings"] = "holdings"
+    pending: Attachment
+    """Claims of 56 bytes each: session, number, proof."""
+    have: Attachment
+    """Of the peer's claims: blocks that are here too, 24 bytes each: session, number."""
+    never: Attachment
+    """Of the peer's claims: blocks that were never here."""
 
 
 class Goodbye(Message):

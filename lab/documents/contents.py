@@ -1,6 +1,6 @@
 """Which passage of the documents is written by what."""
 
-from lab.documents import examples, pictures, tables
+from lab.documents import epochs, examples, key_examples, pictures, tables
 from lab.documents.passages import Generators
 
 GENERATORS: Generators = {
@@ -8,10 +8,16 @@ GENERATORS: Generators = {
     "link-phases": tables.link_phases,
     "block-picture": pictures.block_picture,
     "abort-picture": pictures.abort_picture,
+    "meeting-picture": epochs.meeting_picture,
+    "epoch-picture": epochs.epoch_picture,
+    "epoch-limits": epochs.epoch_limits,
+    "cut-rule": epochs.cut_rule,
+    "key-labels": key_examples.key_labels,
     "messages": tables.messages,
     "journal-events": tables.journal_events,
     "link-parameters": tables.link_parameters,
     "node-settings": tables.node_settings,
+    "obstacles": tables.obstacles,
     "presets": tables.presets,
     "protocols": tables.protocols,
     "limits": tables.limits,
@@ -21,5 +27,8 @@ GENERATORS: Generators = {
     "example-light-header": examples.light_header,
     "example-receipt": examples.receipt,
     "example-checkpoint": examples.checkpoint,
+    "example-keys": key_examples.derived_keys,
+    "example-keyed-checkpoint": key_examples.keyed_checkpoint,
+    "example-claim": key_examples.pending_claim,
     "example-distillation": examples.distillation,
 }

@@ -25,9 +25,9 @@ from common.wire.framing import Envelope, encode
 from common.wire.messages import BlockAccepted, DetectionAnnouncement, OpenBlock
 from common.wire.pulse_frames import FrameHeader
 
-_LINK = "link-1"
+LINK = "link-1"
 _NONCES = ("00" * 16, "ff" * 16)
-_SESSION = session_id(_LINK, *_NONCES)
+SESSION = session_id(LINK, *_NONCES)
 _BLOCK = 1
 _GATES = np.array([3, 4, 200, 16700], np.uint32)
 _BASES = np.array([0, 1, 0, 0], np.uint8)
@@ -39,12 +39,12 @@ _SEED = bytes(range(64))
 def message_frame() -> str:
     """One message with two attachments, as it is on the line."""
     message = DetectionAnnouncement(detections=len(_GATES), gaps=encode_gates(_GATES), bases=pack(_BASES))
-    return _dump(encode(Envelope(_SESSION, _BLOCK, 1, message)))
+    return _dump(encode(Envelope(SESSION, _BLOCK, 1, message)))
 
 
 def attachments() -> str:
     """Each encoding of an attachment."""
-    return _values(
+    return values(
         {
             "gates 3, 4, 200, 16700": encode_gates(_GATES).hex(" "),
             "bits 0, 1, 0, 0": pack(_BASES).hex(" "),
@@ -66,21 +66,15 @@ def receipt() -> str:
 
 def checkpoint() -> str:
     """What a signature covers, from the nonces of a session on."""
-    frames = (
-        (Role.ALICE, encode(Envelope(_SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1)))),
-        (Role.BOB, encode(Envelope(_SESSION, _BLOCK, 0, BlockAccepted()))),
-    )
-    transcript = Transcript(Place(_LINK, _SESSION, _BLOCK).heading)
-    for speaker, frame in frames:
-        transcript.append(speaker, frame)
-    return _values(
+    transcript, frames = example_transcript()
+    return values(
         {
             "nonce of Alice": _NONCES[0],
             "nonce of Bob": _NONCES[1],
-            "session": _SESSION,
-            "heading": Place(_LINK, _SESSION, _BLOCK).heading.decode(),
-            "frame of Alice": frames[0][1].hex(),
-            "frame of Bob": frames[1][1].hex(),
+            "session": SESSION,
+            "heading": Place(LINK, SESSION, _BLOCK).heading.decode(),
+            "frame of Alice": frames[0].hex(),
+            "frame of Bob": frames[1].hex(),
             "SHA-256 of the transcript": transcript.sha256().hex(),
             "fingerprint of Alice": hashlib.sha256(b"alice").hexdigest(),
             "fingerprint of Bob": hashlib.sha256(b"bob").hexdigest(),
@@ -89,13 +83,25 @@ def checkpoint() -> str:
     )
 
 
+def example_transcript() -> tuple[Transcript, tuple[bytes, bytes]]:
+    """Return a transcript of two messages, and the frames of Alice and Bob in it."""
+    frames = (
+        encode(Envelope(SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1))),
+        encode(Envelope(SESSION, _BLOCK, 0, BlockAccepted())),
+    )
+    transcript = Transcript(Place(LINK, SESSION, _BLOCK).heading)
+    for speaker, frame in zip(Role, frames, strict=True):
+        transcript.append(speaker, frame)
+    return transcript, frames
+
+
 def distillation() -> str:
     """Small inputs and outputs of reconciliation, verification and amplification."""
     tag_bits = verification_tag_bits(len(_KEY), 1e-15)
     seed = _SEED[: verification_seed_bytes(len(_KEY), 1e-15)]
     plan = schedule(100_000, 0.01)
     toeplitz_seed = np.unpackbits(np.frombuffer(_SEED[::-1], np.uint8))[: toeplitz_seed_bits(len(_KEY), 5)]
-    return _values(
+    return values(
         {
             "block sizes for 100000 bits at 0.01": ", ".join(map(str, (*plan.head, plan.tail_block_bits))),
             "parity budget for 100000 bits at 0.01": str(parity_budget(100_000, 0.01)),
@@ -114,7 +120,7 @@ def distillation() -> str:
 
 def _header() -> FrameHeader:
     return FrameHeader(
-        link=_LINK, session=_SESSION, block=_BLOCK, sequence=2, frames=8, first_pulse=524288, pulses=262144
+        link=LINK, session=SESSION, block=_BLOCK, sequence=2, frames=8, first_pulse=524288, pulses=262144
     )
 
 
@@ -138,13 +144,14 @@ def _dump(data: bytes) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-def _values(values: dict[str, str]) -> str:
-    return "\n".join(["```text", *_lines(values), "```"])
+def values(named: dict[str, str]) -> str:
+    """Return named values, one a line, as a document shows them."""
+    return "\n".join(["```text", *_lines(named), "```"])
 
 
-def _lines(values: dict[str, str]) -> Iterator[str]:
-    width = max(map(len, values))
-    for name, value in values.items():
+def _lines(named: dict[str, str]) -> Iterator[str]:
+    width = max(map(len, named))
+    for name, value in named.items():
         yield f"{name:<{width}} = {value}"
 
 

@@ -18,20 +18,20 @@ def block_picture() -> str:
     for phase, move, following in _course(BlockPhase.NEW):
         mark = "*" if (phase, Move(move.speaker, Abort)) in BLOCK_TABLE else " "
         loop = f"   ... {following} again" if following in reached else ""
-        lines.append(f"{phase:<22} {mark}  {_arrow(move)}{loop}")
+        lines.append(f"{phase:<22} {mark}  {arrow(move)}{loop}")
         reached += [phase, following]
-    return _fenced([*lines, reached[-1]])
+    return fenced([*lines, reached[-1]])
 
 
 def abort_picture() -> str:
     """Draw how an abort is settled, whoever begins."""
     lines = []
     for speaker, first in ((Role.ALICE, BlockPhase.ALICE_ABORTS), (Role.BOB, BlockPhase.BOB_ABORTS)):
-        lines.append(f"{'a phase marked *':<22}    {_arrow(Move(speaker, Abort))}")
+        lines.append(f"{'a phase marked *':<22}    {arrow(Move(speaker, Abort))}")
         course = list(_course(first))
-        lines += [f"{phase:<22}    {_arrow(move)}" for phase, move, _ in course]
+        lines += [f"{phase:<22}    {arrow(move)}" for phase, move, _ in course]
         lines += [course[-1][2], ""]
-    return _fenced(lines[:-1])
+    return fenced(lines[:-1])
 
 
 def _course(first: Phase) -> Iterator[tuple[Phase, Move, Phase]]:
@@ -48,12 +48,14 @@ def _course(first: Phase) -> Iterator[tuple[Phase, Move, Phase]]:
         phase = following
 
 
-def _arrow(move: Move) -> str:
+def arrow(move: Move) -> str:
+    """Draw one message, from left to right if Alice says it."""
     name = type_name(move.message)
     if move.speaker is Role.ALICE:
         return f"{name} {'-' * (_ARROW_WIDTH - len(name) - 2)}>"
     return f"<{'-' * (_ARROW_WIDTH - len(name) - 2)} {name}"
 
 
-def _fenced(lines: list[str]) -> str:
+def fenced(lines: list[str]) -> str:
+    """Return lines of plain text as a document shows them."""
     return "\n".join(["```text", *lines, "```"])

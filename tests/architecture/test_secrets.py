@@ -1,15 +1,18 @@
 """Secrets have redacted reprs, whichever object holds them, and however deep."""
 
+from contextlib import closing
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.authentication.hmac_sha256 import HmacSha256
 from common.distillation import stages
 from common.distillation.stages import ReconciledKey, SecretKey, SiftedKey, VerifiedKey
 from common.keys.identifiers import FIRST_SESSION, BlockId
-from common.node.keyring import Keyring
 from common.node.launcher_pipe import LauncherPipe
+from common.node.vault import Vault
 from common.optics.detector import Receiver
 from common.optics.fibre import Fibre
 from common.optics.presets import preset
@@ -17,7 +20,10 @@ from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.seal import LightSeal
 from common.optics.source import PulseSource, Source
+from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
+from common.store.key_store import KeyStore, StoreOwner
+from common.store.sealing import StoreSeal
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import signature_schemes
@@ -53,7 +59,8 @@ SECRETS = {
     "ChoiceStream": SEEDED.choices(Choice.PULSES, 1),
     "Randomness": SEEDED,
     "Learnt": Learnt(np.arange(len(BITS), dtype=np.uint32), BITS, CLASSES),
-    "Keyring": Keyring(),
+    "StoreSeal": StoreSeal(PACKED * 4),
+    "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),
     "CertificateSignature": signature_schemes()[0],
 } | {kind.__name__: message for kind, message in SAMPLES.items()}
@@ -81,10 +88,13 @@ def test_an_object_that_holds_a_secret_does_not_print_it(name: str):
         assert not reveals(shown)
 
 
-async def test_a_keyring_does_not_print_what_it_keeps():
-    keyring = Keyring()
-    await keyring.hold(BlockId("link", FIRST_SESSION, 1), SecretKey(PACKED, 64))
-    assert not reveals(repr(keyring))
+async def test_neither_store_nor_vault_prints_what_it_keeps(tmp_path: Path):
+    key = SecretKey(PACKED * 8, 512)
+    with closing(KeyStore.open(tmp_path, StoreOwner("link", "alice", reproducible=False))) as store:
+        vault = Vault(store, "link", Role.ALICE, lambda *_, **__: None)
+        await vault.hold(BlockId("link", FIRST_SESSION, 1), key, 100, bootstrap=True)
+        assert not reveals(repr(store))
+        assert not reveals(repr(vault))
 
 
 def test_the_spellings_of_a_secret_are_recognised_where_nothing_is_redacted():

@@ -274,7 +274,7 @@ def test_a_reproducible_run_refuses_a_home_that_has_been_lived_in(
         (100, "ca/private-key.pem", False),
         (645, "alice/certificate.pem", False),  # after the authority's own certificate, which is shorter
         (685, "alice/node.toml", True),
-        (1000, "journal.jsonl", True),
+        (1000, "The key store of (alice|bob)", True),
     ],
 )
 def test_on_a_full_disk_the_error_names_the_file_and_nothing_half_made_is_left(
@@ -305,8 +305,7 @@ def test_on_a_full_disk_the_error_names_the_file_and_nothing_half_made_is_left(
     assert not list(tmp_path.rglob(".*")), "no temporary file"
     assert home.exists() == furnished
     for journal in home.glob("*/journal.jsonl"):
-        assert Journal(journal).events
-        assert journal.read_text().endswith("\n")
+        assert journal.read_text() == "" or journal.read_text().endswith("\n")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from common.distillation.stages import SecretKey
 from common.errors import LinkError
 from common.journal.events import LightFault, PeerRefused
 from common.keys.identifiers import BlockId
-from common.node.keyring import Keyring
+from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import ProtocolName
 from common.transport.mqtt import BrokerAccess, Subscription, connect
@@ -79,13 +79,15 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[bytes] = []
-    hold = Keyring.hold
+    hold = Vault.hold
 
-    async def remembering(keyring: Keyring, block: BlockId, key: SecretKey) -> None:
+    async def remembering(
+        vault: Vault, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool
+    ) -> None:
         keys.append(key.material)
-        await hold(keyring, block, key)
+        await hold(vault, block, key, leaked_bits, bootstrap=bootstrap)
 
-    monkeypatch.setattr(Keyring, "hold", remembering)
+    monkeypatch.setattr(Vault, "hold", remembering)
     async with bench(tmp_path / "home", SMALLER, blocks=2) as link, eavesdropping(link.broker) as eve:
         fingerprints = await _both_done(link)
         await until(
@@ -208,7 +210,7 @@ async def test_alice_waits_for_a_bob_who_is_late(tmp_path: Path) -> None:
 async def test_alice_gives_up_a_bob_who_never_comes(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         alice = link.start_here(ALICE, classical={"patience_s": 0.5})
-        assert await alice.last_words() == f"Bob at {link.classical}: nobody listens there."
+        assert await alice.last_words() == f"Bob at {link.bootstrap}: nobody listens there."
 
 
 async def test_a_bob_of_this_authority_with_another_name_than_alice_was_told_is_refused(
@@ -217,7 +219,7 @@ async def test_a_bob_of_this_authority_with_another_name_than_alice_was_told_is_
     async with bench(tmp_path / "home", SMALLER) as link:
         link.start_here(BOB)
         said = await link.start_here(ALICE, peer="carol").last_words()
-        assert said.startswith(f"Carol at {link.classical}: the peer's certificate is for another name")
+        assert said.startswith(f"Carol at {link.bootstrap}: the peer's certificate is for another name")
 
 
 async def test_an_alice_of_this_authority_with_another_name_than_bob_was_told_is_refused(

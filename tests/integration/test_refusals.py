@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.journal.events import NodeStarted
+from common.store.key_store import KeyStore, StoreOwner
 from common.trust import pki
 from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB, LinkHome
@@ -134,10 +136,10 @@ CASES = {
         r"The journal .* cannot be written: No such file or directory\.",
     ),
     "disk full at the first line": Case(
-        ALICE, lambda _: None, r"The journal .* cannot be written: .*", file_limit=60
+        ALICE, lambda _: None, r"Cannot write .*store\.key: File too large; nothing was written\.", file_limit=60
     ),
     "disk full at the second line": Case(
-        BOB, lambda link: link.spawn(ALICE), r"The journal .* cannot be written: .*", file_limit=300
+        BOB, lambda link: link.spawn(ALICE), r"The key store of bob cannot be written: .*", file_limit=300
     ),
 }
 
@@ -223,7 +225,11 @@ def test_a_node_that_cannot_live_says_why_in_one_line_and_ends_with_status_2(
 @pytest.mark.parametrize("name", CASES)
 def test_a_node_that_cannot_live_leaves_nothing_half_written(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = _one_of(outcomes, name)
-    assert outcome.files_after == outcome.files_before
+    files = {path: data for path, data in outcome.files_after.items() if "/store." not in path}
+    assert files == outcome.files_before
+    for folder in {Path(path).parent for path in outcome.files_after if path.endswith("store.db")}:
+        with closing(KeyStore.open(folder, StoreOwner(folder.parent.name, folder.name, reproducible=False))) as store:
+            assert store.balance().produced_bits == 0, "whatever stopped the node, its store opens the next time"
     if outcome.journal.path.exists():
         text = outcome.journal.path.read_text()
         assert text == "" or text.endswith("\n")

@@ -87,7 +87,8 @@ class Bob:
 @asynccontextmanager
 async def listening(shown: NodeCredentials, peer: str = "alice") -> AsyncIterator[Bob]:
     bob = Bob()
-    async with listen("127.0.0.1", 0, shown, peer, bob.on_connection, bob.refused.put_nowait) as port:
+    async with listen("127.0.0.1", 0, shown, peer, bob.on_connection, bob.refused.put_nowait) as door:
+        port = door.port
         bob.port = port
         yield bob
 
@@ -119,7 +120,8 @@ async def test_a_slow_reader_makes_the_writer_wait_and_loses_nothing(home: Path)
         done.set()
 
     payload = os.urandom(1 << 20)
-    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", read_slowly, pytest.fail) as port:
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", read_slowly, pytest.fail) as door:
+        port = door.port
         connection = await dial("127.0.0.1", port, credentials(home, "alice"), "bob")
         for _ in range(24):
             connection.writer.write(payload)
@@ -143,7 +145,8 @@ async def test_sockets_are_prompt_and_kept_alive_on_both_ends(home: Path) -> Non
     async def look(connection: Connection) -> None:
         found.append(options(connection))
 
-    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", look, pytest.fail) as port:
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", look, pytest.fail) as door:
+        port = door.port
         connection = await dial("127.0.0.1", port, credentials(home, "alice"), "bob")
         assert await connection.reader.read() == b""
         found.append(options(connection))
@@ -527,7 +530,8 @@ async def test_a_failing_connection_is_reported_and_the_listener_goes_on(home: P
     async def fail(_: Connection) -> None:
         raise LinkError("the first block failed")
 
-    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", fail, pytest.fail) as port:
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", fail, pytest.fail) as door:
+        port = door.port
         for _ in range(2):
             connection = await dial("127.0.0.1", port, credentials(home, "alice"), "bob")
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
@@ -546,7 +550,8 @@ async def test_leaving_the_listener_ends_its_connections_and_waits_for_their_end
         finally:
             ended.append(connection.peer.name)
 
-    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", hold, pytest.fail) as port:
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", hold, pytest.fail) as door:
+        port = door.port
         connection = await dial("127.0.0.1", port, credentials(home, "alice"), "bob")
     assert ended == ["alice"]
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):

@@ -113,7 +113,8 @@ LIES = {
     "a parity too many": Lie(ALICE, VerificationHash, more("disclosed_parities"), "Bob received"),
     "a short hash key": Lie(ALICE, VerificationHash, shorter("seed"), "wrong length"),
     "a long amplification seed": Lie(ALICE, AmplificationSeed, longer("seed"), "wrong length"),
-    "a seed for a shorter key": Lie(ALICE, AmplificationSeed, being(secret_bits=1), "wrong length"),
+    "a seed for a shorter key": Lie(ALICE, AmplificationSeed, being(secret_bits=256), "wrong length"),
+    "a key too short for a link PSK": Lie(ALICE, AmplificationSeed, being(secret_bits=255), "too short"),
     "another length confirmed by Bob": Lie(BOB, Confirmation, more("secret_bits"), "another length"),
     "another length confirmed by Alice": Lie(ALICE, Confirmation, more("secret_bits"), "another length"),
 }

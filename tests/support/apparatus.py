@@ -24,7 +24,7 @@ class MemoryDeposit:
         self.pending: dict[BlockId, bytes] = {}
         self.available: dict[BlockId, bytes] = {}
 
-    async def hold(self, block: BlockId, key: SecretKey) -> None:
+    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
         """Keep a key as pending."""
         assert block not in self.pending | self.available
         self.pending[block] = key.material

@@ -30,7 +30,7 @@ from common.protocol.parameters import LinkParameters, ProtocolName
 from common.transport.addresses import Address
 from lab import broker as lab_broker
 from lab.broker import LOOPBACK, BrokerUser, RunningBroker, free_port, run_broker
-from lab.home import ALICE, BOB, LinkHome, open_home, replace_file, toml
+from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file, toml
 from lab.planning import plan, task_for
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
@@ -200,9 +200,17 @@ class Bench:
 
     @property
     def classical(self) -> Address:
-        """Where Bob listens."""
+        """Where Bob listens with link PSKs."""
+        return self._listening("address")
+
+    @property
+    def bootstrap(self) -> Address:
+        """Where Bob listens with certificates until the latch closes."""
+        return self._listening("bootstrap_address")
+
+    def _listening(self, name: str) -> Address:
         values = tomllib.loads(self.home.configuration(BOB).read_text())
-        return Address.parse(values["classical"]["address"])
+        return Address.parse(values["classical"][name])
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Rewrite a node's configuration."""
@@ -300,9 +308,8 @@ async def bench(
     async with run_broker(home.broker, (*home.broker_users(), ADMIN)) as broker:
         home.configure(
             parameters or small_parameters(),
-            broker.address,
-            Address(LOOPBACK, free_port()),
-            blocks=blocks,
+            LinkAddresses(broker.address, Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())),
+            {"blocks": blocks},
             log_in=broker.has_access_list,
         )
         made = Bench(home, broker)

@@ -4,7 +4,8 @@ from common.wire import messages as say
 from common.wire.messages import Message
 
 _SAMPLES: tuple[Message, ...] = (
-    say.Hello(protocol="qkdlink/1", link="link", node="alice", nonce="0" * 32, parameters="{}"),
+    say.Hello(protocol="qkdlink/1", link="link", node="alice", nonce="0" * 32, epoch=0, parameters="{}"),
+    say.Holdings(pending=b"p" * 56, have=b"h" * 24, never=b""),
     say.Goodbye(reason="all blocks are done"),
     say.OpenBlock(pulses=8, frames=1),
     say.BlockAccepted(),

@@ -1,5 +1,6 @@
 """The documents agree with the code; that their worked examples agree with them is in `test_worked_examples`."""
 
+import dataclasses
 import json
 import re
 import tomllib
@@ -7,17 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from alice.settings import AliceSettings
 from common.errors import ConfigurationError
-from common.journal.events import BlockEnded
+from common.journal.events import BlockEnded, EpochBegan
+from common.keys.allotment import Purpose
+from common.keys.derivation import Label
+from common.node.diagnosis.causes import Obstacle
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import LinkParameters
-from common.protocol.phases import BLOCK_TABLE, LINK_TABLE, BlockPhase, Move, Phase
-from common.wire.messages import MESSAGE_TYPES, Abort
+from common.protocol.phases import BLOCK_TABLE, LINK_TABLE, BlockPhase, LinkPhase, Move, Phase
+from common.store.key_store import Balance
+from common.wire.messages import MESSAGE_TYPES, Abort, Goodbye
 from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics
 from lab import launcher
 from lab.documents.__main__ import main
 from lab.documents.contents import GENERATORS
+from lab.documents.epochs import meeting_picture
 from lab.documents.passages import documents, passages, renewed
 from lab.documents.pictures import block_picture
 from lab.documents.tables import packages
@@ -27,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text("utf-8")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 WIRE = (ROOT / "docs" / "wire-format.md").read_text("utf-8")
+KEYS = (ROOT / "docs" / "keys.md").read_text("utf-8")
 
 COURSE = list(BlockPhase)[: list(BlockPhase).index(BlockPhase.CONFIRMED)]
 
@@ -82,6 +90,26 @@ class TestTablesAndPictures:
 
     def test_the_table_of_the_link_has_every_row_of_the_code(self):
         assert len(passage(PROTOCOL, "link-phases").splitlines()) == 2 + len(LINK_TABLE)
+
+    def test_the_picture_of_a_meeting_has_every_phase_on_the_way_to_blocks(self):
+        arrows = [line.split() for line in meeting_picture().splitlines() if "->" in line or "<-" in line]
+        way = {
+            (str(phase), move.speaker.label, move.message.model_fields["type"].default)
+            for phase, move in LINK_TABLE
+            if phase is not LinkPhase.ESTABLISHED and move.message is not Goodbye
+        }
+        assert {
+            (phase, "Alice", one) if other.endswith(">") else (phase, "Bob", other)
+            for phase, one, other in arrows
+        } == way
+
+    def test_every_purpose_of_a_part_is_in_the_rule_of_the_cut(self):
+        assert re.findall(r"^\| `([a-z-]+)` \|", passage(PROTOCOL, "cut-rule"), re.MULTILINE) == list(Purpose)
+
+    def test_every_label_of_a_derived_key_is_explained_and_shown_with_its_fields(self):
+        for label in Label:
+            assert f"| `{label}` |" in passage(KEYS, "key-labels")
+            assert re.search(rf"^    [a-zA-Z ]+ {label}\|", KEYS, re.MULTILINE)
 
     def test_the_picture_has_each_message_of_a_block_once(self):
         course = [
@@ -164,7 +192,26 @@ class TestTheReadme:
             "blocks", "epochs",
         }  # fmt: skip
         assert set(example["blocks"][0]) == _fields_of_a_block()
-        assert set(example["epochs"][0]) == {"epoch", "authenticated_by", "tls_version", "key_id"}
+        fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
+        assert all(set(each) == fields <= set(EpochBegan.model_fields) for each in example["epochs"])
+        assert {each["authenticated_by"] for each in example["epochs"]} == {"mutual-tls", "tls-psk"}
+
+    def test_its_object_of_a_store_has_the_fields_of_the_contract(self):
+        example = json.loads(README.partition("link-home/alice --json\n")[2].partition("\n")[0])
+        assert list(example) == [each.name for each in dataclasses.fields(Balance)]
+        spent = {purpose.removesuffix(" (burnt)") for purpose in example["spent"]}
+        assert spent <= set(Purpose)
+        unused = example["produced_bits"] - sum(example["spent"].values()) - example["available_bits"]
+        assert 0 <= unused <= 7 * 4  # four blocks, up to seven bits each behind the last whole byte
+
+    def test_every_setting_of_its_node_is_one(self):
+        text = (
+            README.partition("my-link/alice/node.toml` is")[2].partition("```toml\n")[2].partition("```")[0]
+        )
+        assert AliceSettings.model_validate(tomllib.loads(text)).node == "alice"
+
+    def test_everything_that_the_doctor_may_find_is_explained(self):
+        assert all(f"| `{obstacle}` |" in passage(README, "obstacles") for obstacle in Obstacle)
 
     def test_its_example_of_the_calculator_gives_the_printed_numbers(self):
         block = README.partition("$ cat block.json\n")[2].partition("$ ")[0]

@@ -1,6 +1,7 @@
 """The worked examples of the documents, computed again from what the text says, without the code that wrote them."""
 
 import hashlib
+import hmac
 import json
 import re
 import struct
@@ -22,6 +23,7 @@ from common.wire.pulse_frames import Receipt, split
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text("utf-8")
 WIRE = (DOCS / "wire-format.md").read_text("utf-8")
+KEYS = (DOCS / "keys.md").read_text("utf-8")
 
 
 def passage(text: str, name: str) -> str:
@@ -40,6 +42,7 @@ def values(listing: str) -> dict[str, str]:
 
 CHECKPOINT = values(passage(PROTOCOL, "example-checkpoint"))
 DISTILLATION = values(passage(PROTOCOL, "example-distillation"))
+DERIVED = values(passage(KEYS, "example-keys"))
 
 
 def bits_of(digits: str) -> list[int]:
@@ -214,3 +217,70 @@ class TestTheCheckPoints:
         rate = min((x + 7 * sqrt(x) + 20) / n, 0.5)
         entropy = -rate * log2(rate) - (1 - rate) * log2(1 - rate)
         assert DISTILLATION["parity budget for 100000 bits at 0.01"] == str(ceil(1.3 * n * entropy + 200))
+
+
+def hkdf(material: bytes, info: str) -> bytes:
+    """RFC 5869 with SHA-256, no salt, 32 bytes: one round of extraction and one of expansion."""
+    extracted = hmac.digest(bytes(32), material, "sha256")
+    return hmac.digest(extracted, info.encode() + b"\1", "sha256")
+
+
+class TestTheKeys:
+    def test_the_key_is_named_after_a_block_of_an_earlier_session(self):
+        alice, bob = DERIVED["nonces of the earlier session"].split(", ")
+        session = hashlib.sha256(f"qkdlink session|link-1|{alice}|{bob}".encode()).hexdigest()[:32]
+        assert DERIVED["key id"] == f"{session}/7"
+        assert DERIVED["identity"] == f"qkd1:link-1:alice:{session}/7"
+
+    @pytest.mark.parametrize(
+        ("name", "field"),
+        [
+            ("link PSK", "link-1|alice->bob|{key id}|"),
+            ("checkpoint key", "{session}|"),
+            ("proof key", ""),
+        ],
+    )
+    def test_each_key_is_derived_as_described(self, name: str, field: str):
+        label = re.search(rf"^    {name} +(qkdlink v1 [a-z ]+)\|", KEYS, re.MULTILINE)
+        assert label is not None
+        info = f"{label[1]}|{field.format_map(DERIVED)}sha256"
+        assert DERIVED[name] == hkdf(bytes.fromhex(DERIVED["material"]), info).hex()
+
+    def test_a_keyed_checkpoint_is_tagged_as_described(self):
+        example = values(passage(KEYS, "example-keyed-checkpoint"))
+        assert example["SHA-256 of the transcript"] == CHECKPOINT["SHA-256 of the transcript"]
+        assert example["key"] == DERIVED["checkpoint key"]
+        label, place = b"qkdlink checkpoint hmac v1\0", b"\1\0"
+        assert len(label) == 27
+        statement = label + place + bytes.fromhex(example["SHA-256 of the transcript"])
+        tag = hmac.digest(bytes.fromhex(example["key"]), statement, "sha256")
+        assert example["tag of Bob at position 0"] == tag.hex()
+
+    def test_a_pending_block_is_claimed_as_described(self):
+        example = values(passage(KEYS, "example-claim"))
+        claim = b"".join(bytes.fromhex(value) for value in example.values())
+        session, number, proof = struct.unpack(">16sQ32s", claim)
+        assert (len(claim), f"{session.hex()}/{number}") == (56, DERIVED["key id"])
+        statement = f"link-1/{session.hex()}/{number}|{DERIVED['session']}|Alice"
+        assert proof == hmac.digest(bytes.fromhex(DERIVED["proof key"]), statement.encode(), "sha256")
+
+
+class TestTheCut:
+    def test_the_lengths_of_the_parts_are_those_of_the_text(self):
+        rows = [line.strip("| ").split(" | ") for line in passage(PROTOCOL, "cut-rule").splitlines()]
+        for column, heading in enumerate(rows[0][2:], start=2):
+            kind, bits = heading.removesuffix(" bits").split(", ")
+            given = {row[0].strip("`"): int(row[column]) for row in rows[2:]}
+            assert given == cut_by_the_text(int(bits), bootstrap=kind == "bootstrap")
+
+
+def cut_by_the_text(bits: int, *, bootstrap: bool) -> dict[str, int]:
+    left, parts = bits // 8, {}
+    for name, wanted in (("link-psk", 32), ("tags-alice-to-bob", 64), ("tags-bob-to-alice", 64)):
+        parts[name] = wanted if left >= wanted else 0
+        left -= parts[name]
+    reserve = min(left, 65536 // 8) if bootstrap else left // 16
+    parts["reserve-at-alice"], parts["reserve-at-bob"] = reserve // 2, reserve - reserve // 2
+    left -= reserve
+    parts["applications-at-alice"], parts["applications-at-bob"] = left // 2, left - left // 2
+    return {name: 8 * length for name, length in parts.items()}

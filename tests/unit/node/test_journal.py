@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -73,22 +73,24 @@ def test_a_journal_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Pat
         JournalFile(tmp_path / "nowhere" / "journal.jsonl")
 
 
-@pytest.fixture
-def small_disk() -> Iterator[int]:
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """A limit on every file of this process; pytest itself may be writing one, so nothing else is done meanwhile."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250, before[1]))
-    yield 250
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_is_an_error_and_leaves_whole_lines(path: Path) -> None:
     writing, file = journal(path, [])
     with closing(file):
         for n in range(2):
             writing.tell(NodeStopped(reason=str(n)))
         for _ in range(2):
-            with pytest.raises(ConfigurationError, match="cannot be written"):
+            with small_disk(), pytest.raises(ConfigurationError, match="cannot be written"):
                 writing.tell(NodeStopped(reason="x" * 60))
     assert [ENTRY.validate_json(line).event for line in lines(path)] == [
         NodeStopped(reason="0"),

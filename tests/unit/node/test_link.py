@@ -1,23 +1,33 @@
 """What becomes of a block when its line, its peer or its node ends; and the two greetings."""
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from alice.greeting import greet as greet_bob
+from bob.greeting import greet as greet_alice
+from common.authentication.scheme import CheckpointScheme
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, LinkError, RemoteProtocolError
 from common.journal.events import BlockEnded, Event
 from common.keys.identifiers import BlockId
-from common.node.link import Link, Party, greet_back, greet_first
+from common.node.link import Link, LinkDeposit, Party
+from common.node.station import Greeting
+from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.block import Block
+from common.protocol.greeting import Introduction, link_conversation
 from common.protocol.parameters import LinkParameters
 from common.protocol.roles import Role
 from common.randomness import Randomness
+from common.store.key_store import KeyStore, StoreOwner
 from common.transport.channel import ClassicalChannel, StreamLine
 from common.wire.framing import Received
 from tests.support.processes import small_parameters
@@ -43,7 +53,11 @@ class Side:
 
 
 def party(
-    role: Role, parameters: LinkParameters, told: list[Event], settled: list[tuple[BlockId, SecretKey | None]]
+    role: Role,
+    parameters: LinkParameters,
+    told: list[Event],
+    settled: list[tuple[BlockId, SecretKey | None]],
+    folder: Path,
 ) -> Party:
     names = {Role.ALICE: "alice", Role.BOB: "bob"}
     return Party(
@@ -54,8 +68,13 @@ def party(
         parameters=parameters,
         randomness=Randomness(names[role]),
         tell=told.append,
+        vault=Vault(
+            KeyStore.open(folder, StoreOwner("link-1", names[role], reproducible=False)),
+            "link-1",
+            role,
+            lambda block, key, **_: settled.append((block, key)),
+        ),
         begin=lambda _: None,
-        settle=lambda block, key: settled.append((block, key)),
     )
 
 
@@ -66,6 +85,7 @@ def _nobody(_: Received) -> StreamLine | None:
 @asynccontextmanager
 async def both(bobs: LinkParameters = PARAMETERS) -> AsyncIterator[tuple[Side, Side]]:
     sides: list[Side] = []
+    homes = ExitStack()
     for end, role in zip(socket.socketpair(), Role, strict=True):
         reader, writer = await asyncio.open_connection(sock=end)
         channel = ClassicalChannel(reader, writer, 1 << 20, 5.0)
@@ -73,18 +93,29 @@ async def both(bobs: LinkParameters = PARAMETERS) -> AsyncIterator[tuple[Side, S
         told: list[Event] = []
         settled: list[tuple[BlockId, SecretKey | None]] = []
         parameters = bobs if role is Role.BOB else PARAMETERS
-        sides.append(Side(party(role, parameters, told, settled), channel, reading, told, settled))
+        folder = Path(homes.enter_context(TemporaryDirectory()))
+        sides.append(Side(party(role, parameters, told, settled, folder), channel, reading, told, settled))
     try:
         yield sides[0], sides[1]
     finally:
         for side in sides:
             side.channel.close()
+            side.party.vault.store.close()
+        homes.close()
         await asyncio.gather(*(side.reading for side in sides))
 
 
 def greetings(alice: Side, bob: Side) -> tuple[Awaitable[Link], Awaitable[Link]]:
     ours, theirs = signature_schemes()
-    return greet_first(alice.party, alice.channel, ours), greet_back(bob.party, bob.channel, theirs)
+    return _meet(alice, greet_bob, ours), _meet(bob, greet_alice, theirs)
+
+
+async def _meet(side: Side, greet: Greeting, scheme: CheckpointScheme) -> Link:
+    party = side.party
+    conversation = link_conversation(party.role, party.link, side.channel.line())
+    ours = Introduction(party.link, party.node, party.peer, party.parameters, secrets.token_hex(16), epoch=0)
+    met = await greet(conversation, ours, party.vault)
+    return Link(party, side.channel, conversation, met.session, met.epoch, scheme)
 
 
 async def greeted(alice: Side, bob: Side) -> tuple[Link, Link]:
@@ -135,21 +166,23 @@ async def test_a_peer_that_means_another_link_is_turned_away(node: str, link: st
         assert isinstance(ours, ConfigurationError | LinkError | RemoteProtocolError)
 
 
-async def _waits_for_ever(_: Block) -> SecretKey | Aborted:
+async def _waits_for_ever(_: LinkDeposit, __: Block) -> SecretKey | Aborted:
     await asyncio.Event().wait()
     raise AssertionError
 
 
 async def test_a_block_with_a_key_is_settled_and_told_with_its_length() -> None:
-    key = SecretKey(material=b"abcd", secret_bits=30)
+    key = SecretKey(material=bytes(range(40)), secret_bits=320)
 
-    async def succeeds(_: Block) -> SecretKey | Aborted:
+    async def succeeds(deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        await deposit.hold(block.id, key, 100)
+        await deposit.release(block.id)
         return key
 
     async with both() as (alice, bob):
         link, _ = await greeted(alice, bob)
         await link.run_block(1, succeeds)
-        assert (alice.ended.secret_bits, alice.ended.aborted) == (30, None)
+        assert (alice.ended.secret_bits, alice.ended.aborted) == (320, None)
         assert alice.settled == [(BlockId("link-1", link.session, 1), key)]
 
 
@@ -163,7 +196,7 @@ async def test_a_block_with_a_key_is_settled_and_told_with_its_length() -> None:
 async def test_what_ends_one_block_ends_the_connection_and_is_the_reason_of_the_others(
     error: LinkError | RemoteProtocolError, reason: AbortReason
 ) -> None:
-    async def fails(_: Block) -> SecretKey | Aborted:
+    async def fails(_: LinkDeposit, __: Block) -> SecretKey | Aborted:
         await asyncio.sleep(0.01)
         raise error
 
@@ -195,7 +228,7 @@ async def test_a_block_of_a_node_that_is_stopped_says_that() -> None:
 
 
 async def test_a_fault_of_ours_leaves_an_account_too() -> None:
-    async def breaks(_: Block) -> SecretKey | Aborted:
+    async def breaks(_: LinkDeposit, __: Block) -> SecretKey | Aborted:
         raise ZeroDivisionError
 
     async with both() as (alice, bob):

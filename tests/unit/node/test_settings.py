@@ -10,7 +10,7 @@ from bob.settings import BobSettings
 from common.errors import ConfigurationError
 from common.node.settings import load_settings, read_seal_key, read_secret_line
 from common.transport.addresses import Address
-from lab.home import ALICE, BOB, LinkHome, open_home, toml
+from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, toml
 from tests.support.processes import small_parameters
 
 PARAMETERS = small_parameters()
@@ -19,7 +19,8 @@ PARAMETERS = small_parameters()
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> LinkHome:
     home = open_home(tmp_path_factory.mktemp("settings") / "home")
-    home.configure(PARAMETERS, Address("127.0.0.1", 1883), Address("127.0.0.1", 5000), blocks=7, log_in=True)
+    broker, classical, bootstrap = (Address("127.0.0.1", port) for port in (1883, 5000, 5001))
+    home.configure(PARAMETERS, LinkAddresses(broker, classical, bootstrap), {"blocks": 7}, log_in=True)
     return home
 
 

@@ -30,6 +30,7 @@ from common.wire.messages import (
     Checkpoint,
     Goodbye,
     Hello,
+    Holdings,
     LightEnded,
     Message,
     OpenBlock,
@@ -335,4 +336,4 @@ async def test_a_settled_abort_leaves_by_its_own_way_out():
 
 
 def test_greetings_and_goodbyes_belong_to_the_link_alone():
-    assert {move.message for _, move in LINK_TABLE} == {Hello, Goodbye}
+    assert {move.message for _, move in LINK_TABLE} == {Hello, Holdings, Goodbye}

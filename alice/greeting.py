@@ -1,0 +1,23 @@
+"""Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
+
+from common.errors import ConfigurationError
+from common.keys.identifiers import session_id
+from common.protocol.conversation import Conversation
+from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
+from common.wire.messages import Goodbye, Hello, Holdings
+
+
+async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:
+    """Meet Bob; ConfigurationError unless every parameter is the same on both sides."""
+    await conversation.say(hello(ours, ours.epoch))
+    theirs = await conversation.expect_either(Hello, Goodbye)
+    if isinstance(theirs, Goodbye):
+        raise ConfigurationError(f"{ours.peer} turned this node away: {theirs.reason}")
+    check_agreement(ours, theirs)
+    session = session_id(ours.link, ours.nonce, theirs.nonce)
+    await conversation.say(Holdings(pending=await pending.claims(session), have=b"", never=b""))
+    answered = await conversation.expect(Holdings)
+    await pending.settle(answered)
+    have, never = await pending.answer(answered.pending, session)
+    await conversation.say(Holdings(pending=b"", have=have, never=never))
+    return Acquaintance(session, theirs.epoch)

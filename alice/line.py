@@ -1,0 +1,142 @@
+"""One connection to Bob, while blocks live on it."""
+
+import asyncio
+from typing import Self
+
+from alice.settings import AliceSettings
+from common.errors import LinkError, RemoteProtocolError
+from common.keys.identifiers import BlockId
+from common.node.link import Distil, Link
+from common.node.station import Station
+from common.transport.channel import ClassicalChannel
+from common.transport.psk import AnyConnection
+
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+
+
+class OpenLine:
+    """A line that was met on: its link, its age, and how many blocks it has carried."""
+
+    def __init__(
+        self,
+        link: Link,
+        connection: AnyConnection,
+        channel: ClassicalChannel,
+        reading: asyncio.Task[None],
+        key: BlockId | None,
+    ) -> None:
+        self.link = link
+        self.blocks = 0
+        self.confirmed_any = False
+        self.lost: LinkError | RemoteProtocolError | None = None
+        self._connection = connection
+        self._channel = channel
+        self._reading = reading
+        self._key = key
+        self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
+        self._delay_s = _FIRST_DELAY_S
+        self._living: set[asyncio.Task[None]] = set()
+        self._watching = asyncio.create_task(self._watch(), name="line")
+        self._postponed = False
+        self.refusal = ""
+        """Why the last attempt at the next epoch failed."""
+
+    @classmethod
+    async def open(
+        cls, station: Station[AliceSettings], connection: AnyConnection, key: BlockId | None
+    ) -> Self:
+        """Meet the peer on a fresh connection; whatever goes wrong closes it."""
+        channel = station.channel(connection)
+        reading = asyncio.create_task(channel.read(_no_new_block), name="classical channel")
+        try:
+            link = await station.meet(connection, channel, key)
+        except BaseException:
+            await _close(connection, channel, reading)
+            raise
+        return cls(link, connection, channel, reading, key)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the line was opened."""
+        return asyncio.get_running_loop().time() - self._opened_at
+
+    @property
+    def key_number(self) -> int:
+        """Number of the block whose link PSK authenticates the line; 0 for certificates."""
+        return 0 if self._key is None else self._key.number
+
+    @property
+    def living(self) -> int:
+        """How many blocks live here at this moment."""
+        return len(self._living)
+
+    @property
+    def next_attempt_in_s(self) -> float:
+        """How long to wait before the next epoch may be tried again."""
+        return self._attempt_at - asyncio.get_running_loop().time()
+
+    def begin(self, number: int, distil: Distil, group: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Begin a block here; its first word is said before that of any block begun later."""
+        self.blocks += 1
+        task = group.create_task(self._live(number, distil), name=f"block {number}")
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
+        return task
+
+    async def _live(self, number: int, distil: Distil) -> None:
+        """Live one block; what ends the line is kept, and told to whoever wants to use it next."""
+        try:
+            await self.link.run_block(number, distil)
+            self.confirmed_any = True
+        except (LinkError, RemoteProtocolError) as error:
+            self.lose(error)
+
+    async def _watch(self) -> None:
+        """Give every block up once the line is gone: light alone would not notice that nobody is left to hear."""
+        try:
+            await self._channel.lost()
+        except (LinkError, RemoteProtocolError) as error:
+            self.lose(error)
+            self._give_up_blocks()
+
+    def _give_up_blocks(self) -> None:
+        for task in self._living:
+            task.cancel()
+
+    def lose(self, error: LinkError | RemoteProtocolError) -> None:
+        """Note that the line is of no more use."""
+        self.lost = self.lost or error
+
+    def delay_attempt(self, refusal: str) -> None:
+        """Wait longer and longer from one failed attempt at the next epoch to another."""
+        self.refusal = refusal
+        self._attempt_at = asyncio.get_running_loop().time() + self._delay_s
+        self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+
+    def postpone(self) -> bool:
+        """Note that the next epoch is put off; True at the first time, so that it is told once."""
+        first, self._postponed = not self._postponed, True
+        return first
+
+    async def drained(self) -> None:
+        """Wait until no block lives here any more."""
+        while self._living:
+            await asyncio.wait(self._living)
+
+    async def close(self) -> None:
+        """Close the connection; a block that still lives here is given up."""
+        self._watching.cancel()
+        self._channel.close()
+        self._give_up_blocks()
+        await _close(self._connection, self._channel, self._reading)
+
+
+async def _close(connection: AnyConnection, channel: ClassicalChannel, reading: asyncio.Task[None]) -> None:
+    channel.close()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await connection.close()
+
+
+def _no_new_block(_: object) -> None:
+    return None

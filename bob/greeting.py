@@ -1,0 +1,27 @@
+"""Bob's side of a meeting: he listens, and his word on the number of the epoch counts."""
+
+from common.errors import ConfigurationError
+from common.keys.identifiers import session_id
+from common.protocol.conversation import Conversation
+from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
+from common.wire.messages import Goodbye, Hello, Holdings
+
+_LONGEST_REASON = 500
+
+
+async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:
+    """Meet Alice; ConfigurationError, told to her too, unless every parameter is the same on both sides."""
+    theirs = await conversation.expect(Hello)
+    try:
+        check_agreement(ours, theirs)
+    except ConfigurationError as error:
+        await conversation.say(Goodbye(reason=str(error)[:_LONGEST_REASON]))
+        raise
+    epoch = max(ours.epoch, theirs.epoch)
+    await conversation.say(hello(ours, epoch))
+    session = session_id(ours.link, theirs.nonce, ours.nonce)
+    claimed = await conversation.expect(Holdings)
+    have, never = await pending.answer(claimed.pending, session)
+    await conversation.say(Holdings(pending=await pending.claims(session), have=have, never=never))
+    await pending.settle(await conversation.expect(Holdings))
+    return Acquaintance(session, epoch)

@@ -1,0 +1,83 @@
+"""One connection of Alice's: meet her, then a task for each block that she opens."""
+
+import asyncio
+
+from bob.receiver import MqttReceiver
+from bob.settings import BobSettings
+from bob.steps import distil
+from common.distillation.stages import SecretKey
+from common.keys.identifiers import BlockId
+from common.node.link import Link, LinkDeposit
+from common.node.station import Station
+from common.protocol.aborts import Aborted
+from common.protocol.block import Block
+from common.transport.channel import StreamLine
+from common.transport.psk import AnyConnection
+from common.wire.framing import LINK_BLOCK, Received
+from common.wire.messages import OpenBlock
+
+
+class Session:
+    """Bob's end of one connection; its tasks live in the group of whoever serves it."""
+
+    def __init__(
+        self,
+        station: Station[BobSettings],
+        receiver: MqttReceiver,
+        connection: AnyConnection,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._station = station
+        self._receiver = receiver
+        self._connection = connection
+        self._group = group
+        self._channel = station.channel(connection)
+        self._reading = group.create_task(self._channel.read(self._on_new_block), name="classical channel")
+        self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        self._open_blocks = 0
+        self._last_number = LINK_BLOCK
+
+    async def meet(self, key: BlockId | None) -> Link:
+        """Greet Alice; from then on she may open blocks."""
+        link = await self._station.meet(self._connection, self._channel, key)
+        self._met.set_result(link)
+        return link
+
+    def sign_of_life(self) -> None:
+        """Alice's light has arrived: she is there, although she says nothing."""
+        self._channel.sign_of_life()
+
+    def close(self) -> None:
+        """End the connection: whoever waits for Alice is told."""
+        self._channel.close()
+        self._reading.cancel()
+        self._met.cancel()
+
+    def _on_new_block(self, received: Received) -> StreamLine | None:
+        """Open a block at Alice's word: numbers only grow, and there is a limit to how many are open."""
+        number = received.envelope.block
+        if (
+            not isinstance(received.envelope.message, OpenBlock)
+            or number <= self._last_number
+            or self._open_blocks >= self._station.settings.most_blocks_in_flight
+        ):
+            return None
+        self._last_number = number
+        self._open_blocks += 1
+        line = self._channel.line(number)
+        self._group.create_task(self._live(number), name=f"block {number}")
+        return line
+
+    async def _live(self, number: int) -> None:
+        """Live one block, once we have met: her first word of it may come while we still write down the epoch."""
+        try:
+            link = await self._met
+            await link.run_block(number, self._distil)
+        finally:
+            self._open_blocks -= 1
+
+    async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        try:
+            return await distil(self._receiver, deposit, block)
+        finally:
+            self._receiver.close(block)

@@ -1,0 +1,166 @@
+"""Alice's way to Bob, tried as she would go it and left before anything is agreed.
+
+A line is opened with a key or a certificate, and Bob hears who is there. Then, instead of the pending blocks that come
+next, he hears the line being closed: he has stored nothing by then, and neither has this side.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+from common.errors import ConfigurationError, CredentialsError, LinkError
+from common.keys.derivation import key_id, link_psk, psk_identity
+from common.keys.identifiers import BlockId
+from common.node.diagnosis.causes import Obstacle, obstacle_of
+from common.node.diagnosis.findings import Finding
+from common.node.diagnosis.house import Holdings, Patient
+from common.node.diagnosis.network import PATIENCE_S
+from common.node.station import Greeting
+from common.protocol.greeting import Introduction, link_conversation
+from common.transport.channel import ClassicalChannel
+from common.transport.connections import dial
+from common.transport.psk import AnyConnection, dial_psk
+from common.trust.credentials import NodeCredentials
+from common.wire.messages import Holdings as HoldingsMessage
+
+_LARGEST_GREETING = 1 << 20
+_MOST_KEYS_TRIED = 4
+"""As many as Alice offers (`alice.station`)."""
+
+
+@dataclass(slots=True)
+class TrialLine:
+    """One connection to Bob, for two questions: who is there, and is he told the same."""
+
+    patient: Patient
+    holdings: Holdings
+    greeting: Greeting
+    """Alice's side of a meeting."""
+    _connection: AnyConnection | None = None
+    _epoch: int = 0
+
+    async def check_identity(self) -> Finding:
+        """Ask whether each end can prove to the other who it is, as the next connection of this node would."""
+        peer, refusal = self.patient.settings.peer, None
+        try:
+            for block, material in self.holdings.link_psks[:_MOST_KEYS_TRIED]:
+                try:
+                    self._connection = await self._dial_with(block, material)
+                except CredentialsError as error:
+                    refusal = error
+                else:
+                    return Finding.ok(f"{peer} has proven the key {key_id(block)} and takes it")
+            if self.holdings.latched:
+                return _no_common_key(peer, refusal)
+            self._connection = await self._bootstrap()
+        except (CredentialsError, LinkError) as error:
+            return _refused(peer, error)
+        return Finding.ok(f"{peer}'s certificate is right, and {peer} takes this node's")
+
+    async def check_parameters(self) -> Finding:
+        """Ask whether the peer was told the same about the link, by greeting it."""
+        peer = self.patient.settings.peer
+        try:
+            await self._greet()
+        except _Enough:
+            return Finding.ok(f"{peer} has the same link, names, protocol version and parameters")
+        except ConfigurationError as error:
+            return Finding.failed(
+                Obstacle.PARAMETERS,
+                f'{str(error).rstrip(".")}, where "here" is {peer}; copy [parameters] from one file to the other, and'
+                f" start {peer} again, because a node ends when it hears of parameters that are not its own",
+            )
+        except LinkError as error:
+            return Finding.failed(Obstacle.PEER, f"{peer} takes the line, but does not greet: {error}")
+        raise AssertionError("a greeting without pending blocks cannot end")
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _dial_with(self, block: BlockId, material: bytes) -> AnyConnection:
+        settings, name = self.patient.settings, key_id(block)
+        address = settings.classical.address
+        psk, identity = link_psk(material, settings.link, name), psk_identity(settings.link, name)
+        self._epoch = max(1, self.holdings.epoch)
+        return await dial_psk(address.host, address.port, identity, psk, settings.peer)
+
+    async def _bootstrap(self) -> AnyConnection:
+        patient = self.patient
+        address, settings = patient.settings.classical.bootstrap_address, patient.settings
+        credentials = NodeCredentials.load(patient.credential_files, settings.node, patient.now)
+        self._epoch = 0
+        return await dial(address.host, address.port, credentials, settings.peer)
+
+    async def _greet(self) -> None:
+        connection, settings = self._connection, self.patient.settings
+        if connection is None:
+            raise LinkError("there is no line")
+        channel = ClassicalChannel(connection.reader, connection.writer, _LARGEST_GREETING, PATIENCE_S)
+        reading = asyncio.create_task(channel.read(lambda _: None), name="classical channel")
+        introduction = Introduction(
+            link=settings.link,
+            node=settings.node,
+            peer=settings.peer,
+            parameters=settings.parameters,
+            nonce=secrets.token_hex(16),
+            epoch=self._epoch,
+        )
+        try:
+            conversation = link_conversation(self.patient.role, settings.link, channel.line())
+            await self.greeting(conversation, introduction, _NoPendingBlocks())
+        finally:
+            channel.close()
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+
+class _Enough(Exception):  # noqa: N818 - it is no error
+    """Both have introduced themselves; what comes next would change what is stored."""
+
+
+class _NoPendingBlocks:
+    """Ends a greeting at the point at which pending blocks would be named."""
+
+    async def claims(self, session: str) -> bytes:
+        """Leave."""
+        raise _Enough(session)
+
+    async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
+        """Leave."""
+        raise _Enough(session, claims)
+
+    async def settle(self, answered: HoldingsMessage) -> None:
+        """Leave."""
+        raise _Enough(answered)
+
+
+def _no_common_key(peer: str, refusal: CredentialsError | None) -> Finding:
+    tried = (
+        f"{peer} takes none of this node's link PSKs ({refusal})" if refusal else "no link PSK is left here"
+    )
+    return Finding.failed(
+        Obstacle.KEY,
+        f"{tried}, and certificates open nothing since the bootstrap is closed: see that both homes are those of one"
+        " link, else run `qkdlink bootstrap --again` at both ends",
+    )
+
+
+def _refused(peer: str, error: CredentialsError | LinkError) -> Finding:
+    obstacle = obstacle_of(error)
+    match obstacle:
+        case Obstacle.NAME:
+            remedy = f"; correct `peer`, or the address, so that {peer} is who answers there"
+        case Obstacle.CLOCK:
+            remedy = ""
+        case Obstacle.CERTIFICATE:
+            remedy = (
+                f"; carry both nodes' folders from one installation, and run `qkdlink doctor` at {peer}, too"
+            )
+        case _:
+            obstacle = Obstacle.PEER
+            remedy = f"; see that it is {peer} who listens there, and run `qkdlink doctor` at {peer}, too"
+    return Finding.failed(obstacle, f"{error}{remedy}")

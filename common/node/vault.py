@@ -1,0 +1,161 @@
+"""The key store as the node uses it: waits for the disk off the event loop, and tells what was settled."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.distillation.stages import SecretKey
+from common.keys.allotment import Purpose
+from common.keys.identifiers import BlockId
+from common.protocol.aborts import Aborted, AbortReason
+from common.protocol.resumption import (
+    MOST_PENDING,
+    Claim,
+    claim,
+    decode_blocks,
+    decode_claims,
+    encode_blocks,
+    encode_claims,
+    is_proven,
+)
+from common.protocol.roles import Role
+from common.store.key_store import Epoch, KeyStore, State
+from common.wire.messages import Holdings
+
+
+class OnSettled(Protocol):
+    """Hears what became of each block."""
+
+    def __call__(self, block: BlockId, key: SecretKey | None, /, *, available: bool, late: bool) -> None:
+        """A block is settled: with its key if this process made it; late if its conversation had ended before."""
+
+
+@dataclass(slots=True)
+class Vault:
+    """Keys of a node: deposits of running blocks, pending blocks of earlier connections, link PSKs."""
+
+    store: KeyStore
+    link: str
+    role: Role
+    on_settled: OnSettled
+    _live: set[BlockId] = field(default_factory=set)
+    """Blocks that a task is working on; nobody else decides about them."""
+    _held: dict[BlockId, SecretKey] = field(default_factory=dict)
+    """Keys of this process that are pending, for the fingerprint of their release."""
+
+    async def use_number(self, number: int) -> None:
+        """Use up a block number: no later block of this link has it, whatever happens to this process."""
+        await asyncio.to_thread(self.store.opened, number)
+
+    def open(self, block: BlockId) -> None:
+        """Begin to work on a block: nobody else decides about it until `close`."""
+        self._live.add(block)
+
+    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
+        """Keep a key as pending; it is durable when this returns."""
+        await _to_its_end(self._hold(block, key, leaked_bits, bootstrap=bootstrap))
+
+    async def _hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
+        await asyncio.to_thread(self.store.hold, block, key, leaked_bits, bootstrap=bootstrap)
+        self._held[block] = key
+
+    async def release(self, block: BlockId) -> None:
+        """Make a pending key available: the peer has confirmed it, or proven that it holds it."""
+        await _to_its_end(self._release(block))
+
+    async def _release(self, block: BlockId) -> None:
+        if await asyncio.to_thread(self.store.release, block):
+            key = self._held.pop(block, None)
+            self.on_settled(block, key, available=True, late=block not in self._live)
+
+    def close(self, block: BlockId) -> int | Aborted | None:
+        """End the work on a block and say what is stored of it: its secret bits, that it is pending, or None.
+
+        What is pending stays pending until the next contact.
+        """
+        self._live.discard(block)
+        match self.store.state(block):
+            case State.AVAILABLE:
+                return self.store.secret_bits(block)
+            case State.PENDING:
+                return Aborted(AbortReason.PENDING, "stored; to be settled with the peer", by_peer=False)
+            case _:
+                self.on_settled(block, None, available=False, late=False)
+                return None
+
+    # --- pending blocks at the next contact ----------------------------------------------------------------------
+
+    async def claims(self, session: str) -> bytes:
+        """Name our pending blocks, each with a proof that we hold it."""
+        pending = [block for block in self.store.pending() if block not in self._live][:MOST_PENDING]
+        keys = [(block, self.store.proof_key(block)) for block in pending]
+        return encode_claims(claim(block, key, session, self.role) for block, key in keys if key is not None)
+
+    async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
+        """Judge the peer's pending blocks: (those that we hold too, now available here, those that we never had)."""
+        have, never = [], []
+        for claimed in decode_claims(claims, self.link):
+            if self._holds_too(claimed, session):
+                await self.release(claimed.block)
+                have.append(claimed.block)
+            elif claimed.block not in self._live and self.store.state(claimed.block) in (
+                None,
+                State.DISCARDED,
+            ):
+                never.append(claimed.block)
+        return encode_blocks(have), encode_blocks(never)
+
+    async def settle(self, answered: Holdings) -> None:
+        """Do as the peer answered: what it has is available, what it never had is discarded."""
+        for block in decode_blocks(answered.have, self.link):
+            if self._is_open_question(block):
+                await self.release(block)
+        for block in decode_blocks(answered.never, self.link):
+            if self._is_open_question(block):
+                await _to_its_end(self._discard(block))
+
+    async def _discard(self, block: BlockId) -> None:
+        await asyncio.to_thread(self.store.discard, block)
+        self._held.pop(block, None)
+        self.on_settled(block, None, available=False, late=True)
+
+    def _is_open_question(self, block: BlockId) -> bool:
+        return block not in self._live and self.store.state(block) is State.PENDING
+
+    def _holds_too(self, claimed: Claim, session: str) -> bool:
+        key = None if claimed.block in self._live else self.store.proof_key(claimed.block)
+        return key is not None and is_proven(claimed, key, session, self.role.peer)
+
+    # --- link PSKs -----------------------------------------------------------------------------------------------
+
+    def epoch(self) -> Epoch:
+        """Return the epoch that this node is in."""
+        return self.store.epoch()
+
+    def link_psk_material(self, block: BlockId) -> bytes | None:
+        """Return the material of a block's link PSK, while it exists."""
+        return self.store.material(block, Purpose.LINK_PSK)
+
+    def link_psks(self, *, live_too: bool = False) -> list[BlockId]:
+        """Return the blocks whose link PSK may authenticate a line, newest first.
+
+        A dialler leaves out blocks that are still being worked on. A listener takes them too: the dialler may have
+        our confirmation already, and her handshake then proves what her own confirmation would have said.
+        """
+        return [block for block in self.store.link_psks() if live_too or block not in self._live]
+
+    async def begin_epoch(self, number: int, block: BlockId) -> bool:
+        """Enter an epoch: both directions have been heard under this block's PSK. False if a newer one came first."""
+        await self.release(block)
+        return await asyncio.to_thread(self.store.begin_epoch, number, block)
+
+
+async def _to_its_end(change: Coroutine[Any, Any, None]) -> None:
+    """Wait for a change of the store although we are cancelled: the disk has it, so it has to be told as well."""
+    task = asyncio.ensure_future(change)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,85 @@
+"""How two nodes meet on a new connection: who we are, what has to be the same, and what was left pending.
+
+Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both say alike stands here.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.errors import ConfigurationError
+from common.keys.identifiers import FIRST_SESSION
+from common.protocol.conversation import Conversation, Line, Place
+from common.protocol.parameters import LinkParameters, differences
+from common.protocol.phases import LINK_TABLE, LinkPhase
+from common.protocol.roles import Role
+from common.wire.framing import LINK_BLOCK
+from common.wire.messages import PROTOCOL_VERSION, Hello, Holdings
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a node says of itself, and whom it expects."""
+
+    link: str
+    node: str
+    peer: str
+    parameters: LinkParameters
+    nonce: str
+    """32 hexadecimal digits, fresh for each connection."""
+    epoch: int
+    """The epoch that this connection belongs to, as far as this node knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """What both know once they have met."""
+
+    session: str
+    epoch: int
+
+
+class PendingBlocks(Protocol):
+    """Where pending blocks are kept, and judged; see `common.protocol.resumption`."""
+
+    async def claims(self, session: str) -> bytes:
+        """Name our pending blocks, with proofs."""
+
+    async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
+        """Judge the peer's claims: (blocks that are here too, blocks that never were)."""
+
+    async def settle(self, answered: Holdings) -> None:
+        """Do as the peer's answer says."""
+
+
+def link_conversation(role: Role, link: str, line: Line) -> Conversation:
+    """Begin the conversation of a connection."""
+    return Conversation(role, LINK_TABLE, LinkPhase.CONNECTED, Place(link, FIRST_SESSION, LINK_BLOCK), line)
+
+
+def hello(introduction: Introduction, epoch: int) -> Hello:
+    """Introduce a node."""
+    return Hello(
+        protocol=PROTOCOL_VERSION,
+        link=introduction.link,
+        node=introduction.node,
+        nonce=introduction.nonce,
+        epoch=epoch,
+        parameters=introduction.parameters.canonical(),
+    )
+
+
+def check_agreement(ours: Introduction, theirs: Hello) -> None:
+    """Raise ConfigurationError, naming every difference, unless the peer can be worked with."""
+    if theirs.protocol != PROTOCOL_VERSION:
+        raise ConfigurationError(
+            f"{ours.peer} speaks {theirs.protocol}, {ours.node} speaks {PROTOCOL_VERSION}: use the same version."
+        )
+    if (theirs.link, theirs.node) != (ours.link, ours.peer):
+        raise ConfigurationError(
+            f"{ours.node} expects {ours.peer} on link {ours.link}, not {theirs.node} on link {theirs.link}."
+        )
+    differing = differences(ours.parameters, theirs.parameters)
+    if differing:
+        raise ConfigurationError(
+            f"The parameters of {ours.node} and {ours.peer} differ ({'; '.join(differing)}): make them the same."
+        )

@@ -1,0 +1,527 @@
+"""The key store: blocks in two phases, parts that are spent once, a ledger that balances, and the bootstrap latch.
+
+Every change is one transaction that is on disk when the method returns (rollback journal, `synchronous = EXTRA`), so
+a process killed at any instant leaves either the state before or the state after. Material that is spent, burnt or
+discarded is overwritten (`secure_delete`).
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from common.distillation.stages import SecretKey
+from common.errors import ConfigurationError, LocalProtocolError
+from common.keys.allotment import LINK_PSK_BITS, Purpose, cut
+from common.keys.derivation import resume_proof_key
+from common.keys.identifiers import BlockId
+from common.store.sealing import StoreSeal
+
+STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
+_SCHEMA_VERSION = "1"
+_BUSY_TIMEOUT_S = 10.0
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
+    secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL, UNIQUE (session, number)) STRICT;
+CREATE TABLE parts (
+    block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, state TEXT NOT NULL, bits INTEGER NOT NULL,
+    sealed BLOB, PRIMARY KEY (block, purpose)) STRICT;
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY, block INTEGER REFERENCES blocks, entry TEXT NOT NULL, purpose TEXT, bits INTEGER NOT NULL
+    ) STRICT;
+"""
+
+
+class State(StrEnum):
+    """The life of a block and of its parts."""
+
+    PENDING = "pending"
+    AVAILABLE = "available"
+    DISCARDED = "discarded"
+    IN_USE = "in-use"
+    SPENT = "spent"
+    BURNT = "burnt"
+
+
+class Entry(StrEnum):
+    """What the ledger counts."""
+
+    PRODUCED = "produced"
+    LEAKED = "leaked"
+    SPENT = "spent"
+    BURNT = "burnt"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOwner:
+    """Whose store it is; a store is never opened for another node or link."""
+
+    link: str
+    node: str
+    reproducible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A block in the store."""
+
+    block: BlockId
+    state: State
+    secret_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The epoch that the node is in: 0 is the bootstrap, later ones have the key id of their PSK."""
+
+    number: int
+    key_id: str | None
+    latched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a store has to tell; no material."""
+
+    node: str
+    produced_bits: int
+    leaked_bits: int
+    spent: dict[str, int]
+    available_bits: int
+    pending_blocks: int
+    epoch: int
+    latched: bool
+
+
+class KeyStore:
+    """One node's keys on disk; methods are short and may be called from any thread."""
+
+    def __init__(self, connection: sqlite3.Connection, seal: StoreSeal, owner: StoreOwner) -> None:
+        self._connection = connection
+        self._seal = seal
+        self._owner = owner
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"KeyStore({self._owner.node}, redacted)"
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Open the store that is in a node's home, whoever's it is; ConfigurationError if there is none."""
+        path = folder / STORE_FILE
+        if not path.exists():
+            raise ConfigurationError(
+                f"There is no key store in {folder}: name the home of a node that has run."
+            )
+        # not read-only: what a killed process has left half-done is undone by whoever opens the file next
+        there = f"file:{quote(str(path))}?mode=rw"
+        try:
+            with closing(sqlite3.connect(there, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
+                found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+            owner = StoreOwner(found["link"], found["node"], found["reproducible"] == "1")
+        except (sqlite3.Error, KeyError) as error:
+            raise ConfigurationError(f"The key store {path} cannot be read: {error}.") from error
+        return cls.open(folder, owner)
+
+    @classmethod
+    def is_latched(cls, folder: Path) -> bool:
+        """Whether a node's home has a store whose latch is closed; nothing is made by asking."""
+        if not (folder / STORE_FILE).exists():
+            return False
+        with closing(cls.of(folder)) as store:
+            return store.epoch().latched
+
+    @classmethod
+    def open(cls, folder: Path, owner: StoreOwner) -> Self:
+        """Open the store in a node's home, making it at the first start.
+
+        ConfigurationError if it belongs to another node or link, comes from a reproducible run while this one is not
+        (or the other way round), is damaged, open to others, or without its key; and if the key is there alone, which
+        is a store that was lost.
+        """
+        path = folder / STORE_FILE
+        seal = _open_seal(path, folder / STORE_KEY_FILE)
+        try:
+            connection = sqlite3.connect(
+                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.executescript(
+                "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = EXTRA;"
+                "PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;"
+            )
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"The key store {path} cannot be opened: {error}.") from error
+        with ExitStack() as opened:
+            opened.callback(connection.close)
+            store = cls(connection, seal, owner)
+            store._furnish()
+            store._check_owner(path)
+            opened.pop_all()
+        return store
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # --- two-phase deposit -------------------------------------------------------------------------------------
+
+    def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
+        """Make a block durable as pending; LocalProtocolError if it is here already.
+
+        Its proof key, by which a pending block is recognised at the next contact, is expanded from its link PSK, and
+        outlives it: it tells nothing of the PSK.
+        """
+        with self._transaction() as database:
+            if self._row(block) is not None:
+                raise LocalProtocolError(f"Block {block} has a key already.")
+            parts = cut(key.secret_bits, bootstrap=bootstrap)
+            if key.secret_bits < LINK_PSK_BITS:
+                raise LocalProtocolError(f"The key of block {block} is too short for a link PSK.")
+            proof = self._seal.seal(resume_proof_key(parts[0].of(key.material)), self._place(block, "proof"))
+            row = database.execute(
+                "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (block.session, block.number, State.PENDING, key.secret_bits, leaked_bits, proof),
+            ).lastrowid
+            database.executemany(
+                "INSERT INTO parts VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        row,
+                        part.purpose,
+                        State.PENDING,
+                        8 * part.length,
+                        self._seal.seal(part.of(key.material), self._place(block, part.purpose)),
+                    )
+                    for part in parts
+                ],
+            )
+
+    def release(self, block: BlockId) -> bool:
+        """Make a pending block available; False if it was available already, LocalProtocolError if it is not here."""
+        with self._transaction() as database:
+            row = self._row(block)
+            if row is None or row["state"] == State.DISCARDED:
+                raise LocalProtocolError(f"Block {block} has no pending key.")
+            if row["state"] == State.AVAILABLE:
+                return False
+            database.execute("UPDATE blocks SET state = ? WHERE id = ?", (State.AVAILABLE, row["id"]))
+            database.execute(
+                "UPDATE parts SET state = ? WHERE block = ? AND state = ?",
+                (State.AVAILABLE, row["id"], State.PENDING),
+            )
+            self._enter(row["id"], Entry.PRODUCED, None, row["secret_bits"])
+            self._enter(row["id"], Entry.LEAKED, None, row["leaked_bits"])
+            for part in database.execute(
+                "SELECT purpose, bits FROM parts WHERE block = ? AND state = ?", (row["id"], State.BURNT)
+            ).fetchall():
+                self._enter(row["id"], Entry.BURNT, Purpose(part["purpose"]), part["bits"])
+            if block.number < self._epoch_block_number():
+                self._destroy_link_psk(row["id"])
+            return True
+
+    def discard(self, block: BlockId) -> None:
+        """Forget a pending block that the peer does not have; LocalProtocolError if it is available."""
+        with self._transaction() as database:
+            row = self._row(block)
+            if row is None or row["state"] == State.DISCARDED:
+                return
+            if row["state"] != State.PENDING:
+                raise LocalProtocolError(f"Block {block} is available and cannot be discarded.")
+            database.execute(
+                "UPDATE blocks SET state = ?, proof = x'' WHERE id = ?", (State.DISCARDED, row["id"])
+            )
+            database.execute("DELETE FROM parts WHERE block = ?", (row["id"],))
+
+    def state(self, block: BlockId) -> State | None:
+        """Return the state of a block, None if it was never here."""
+        with self._reading():
+            row = self._row(block)
+        return None if row is None else State(row["state"])
+
+    def secret_bits(self, block: BlockId) -> int:
+        """Return the length of a block's key; 0 if it is not here."""
+        with self._reading():
+            row = self._row(block)
+        return 0 if row is None else int(row["secret_bits"])
+
+    def pending(self) -> list[BlockId]:
+        """Return every pending block, oldest first."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT session, number FROM blocks WHERE state = ? ORDER BY id", (State.PENDING,)
+            ).fetchall()
+        return [BlockId(self._owner.link, row["session"], row["number"]) for row in rows]
+
+    def last_number(self) -> int:
+        """Return the highest block number ever opened here, 0 if there is none."""
+        with self._reading():
+            return int(self._meta("last-number", "0"))
+
+    def opened(self, number: int) -> None:
+        """Remember that a block number has been used."""
+        with self._transaction():
+            self._set_meta("last-number", str(max(number, int(self._meta("last-number", "0")))))
+
+    # --- material ----------------------------------------------------------------------------------------------
+
+    def material(self, block: BlockId, purpose: Purpose) -> bytes | None:
+        """Return the material of one part while it exists, pending parts included; for the link alone."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT sealed FROM parts JOIN blocks ON blocks.id = parts.block"
+                " WHERE session = ? AND number = ? AND purpose = ?",
+                (block.session, block.number, purpose),
+            ).fetchone()
+        sealed = None if row is None else row["sealed"]
+        return None if sealed is None else self._seal.unseal(sealed, self._place(block, purpose))
+
+    def proof_key(self, block: BlockId) -> bytes | None:
+        """Return the key that proves to the peer that this block is here."""
+        with self._reading():
+            row = self._row(block)
+        if row is None or row["state"] == State.DISCARDED:
+            return None
+        return self._seal.unseal(row["proof"], self._place(block, "proof"))
+
+    def link_psks(self) -> list[BlockId]:
+        """Return the blocks whose link PSK may be used, newest first: those after the current epoch's, and that one."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT session, number FROM parts JOIN blocks ON blocks.id = parts.block"
+                " WHERE purpose = ? AND sealed IS NOT NULL AND number >= ? ORDER BY number DESC, blocks.id DESC",
+                (Purpose.LINK_PSK, self._epoch_block_number()),
+            ).fetchall()
+        return [BlockId(self._owner.link, row["session"], row["number"]) for row in rows]
+
+    # --- epochs and the latch ----------------------------------------------------------------------------------
+
+    def epoch(self) -> Epoch:
+        """Return the epoch that the node is in."""
+        with self._reading():
+            return self._epoch()
+
+    def begin_epoch(self, number: int, block: BlockId) -> bool:
+        """Enter an epoch whose PSK comes from `block`: the latch closes, and every older link PSK is destroyed.
+
+        To be called once both directions have been heard on the new line; repeating it changes nothing.
+        False, and no change, if its PSK has been destroyed in the meantime, by a newer epoch or by an operator;
+        LocalProtocolError if the block is not available.
+        """
+        with self._transaction() as database:
+            epoch, row = self._epoch(), self._row(block)
+            if epoch.key_id == _key_id(block):
+                return True
+            if row is None or row["state"] != State.AVAILABLE:
+                raise LocalProtocolError(f"Block {block} is not available and cannot begin an epoch.")
+            taken = database.execute(
+                "UPDATE parts SET state = ? WHERE block = ? AND purpose = ? AND sealed IS NOT NULL",
+                (State.IN_USE, row["id"], Purpose.LINK_PSK),
+            )
+            if taken.rowcount == 0:
+                return False
+            self._set_meta("epoch", str(number))
+            self._set_meta("epoch-key", _key_id(block))
+            self._set_meta("latched", "1")
+            self._enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, LINK_PSK_BITS)
+            for older in database.execute(
+                "SELECT blocks.id FROM parts JOIN blocks ON blocks.id = parts.block WHERE purpose = ?"
+                " AND sealed IS NOT NULL AND number < ? AND blocks.state != ?",
+                (Purpose.LINK_PSK, block.number, State.PENDING),
+            ).fetchall():
+                self._destroy_link_psk(older["id"])
+            return True
+
+    def reopen_bootstrap(self) -> None:
+        """Open the latch: an operator's act, to be done at both ends; every link PSK is destroyed."""
+        with self._transaction() as database:
+            for row in database.execute(
+                "SELECT block FROM parts WHERE purpose = ? AND sealed IS NOT NULL", (Purpose.LINK_PSK,)
+            ).fetchall():
+                self._destroy_link_psk(row["block"])
+            self._set_meta("latched", "0")
+            self._set_meta("epoch-key", "")
+
+    # --- account -----------------------------------------------------------------------------------------------
+
+    def balance(self) -> Balance:
+        """Add up the ledger."""
+        with self._reading() as database:
+            sums = {
+                (row["entry"], row["purpose"]): row["bits"]
+                for row in database.execute(
+                    "SELECT entry, purpose, SUM(bits) AS bits FROM ledger GROUP BY entry, purpose"
+                )
+            }
+            available = database.execute(
+                "SELECT COALESCE(SUM(bits), 0) FROM parts WHERE state = ?", (State.AVAILABLE,)
+            ).fetchone()[0]
+            pending = database.execute(
+                "SELECT COUNT(*) FROM blocks WHERE state = ?", (State.PENDING,)
+            ).fetchone()[0]
+            epoch = self._epoch()
+        spent = {
+            f"{purpose}" if entry == Entry.SPENT else f"{purpose} (burnt)": bits
+            for (entry, purpose), bits in sorted(sums.items(), key=str)
+            if entry in (Entry.SPENT, Entry.BURNT)
+        }
+        return Balance(
+            node=self._owner.node,
+            produced_bits=sums.get((Entry.PRODUCED, None), 0),
+            leaked_bits=sums.get((Entry.LEAKED, None), 0),
+            spent=spent,
+            available_bits=available,
+            pending_blocks=pending,
+            epoch=epoch.number,
+            latched=epoch.latched,
+        )
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise ConfigurationError(
+                    f"The key store of {self._owner.node} cannot be read: {error}."
+                ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise ConfigurationError(
+                    f"The key store of {self._owner.node} cannot be written: {error}."
+                ) from error
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _furnish(self) -> None:
+        self._connection.row_factory = sqlite3.Row
+        with self._transaction() as database:
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                for name, value in self._identity().items():
+                    self._set_meta(name, value)
+                self._set_meta("seal", self._seal.seal(b"", self._seal_place).hex())
+
+    def _identity(self) -> dict[str, str]:
+        return {
+            "schema": _SCHEMA_VERSION,
+            "link": self._owner.link,
+            "node": self._owner.node,
+            "reproducible": str(int(self._owner.reproducible)),
+        }
+
+    def _check_owner(self, path: Path) -> None:
+        with self._reading():
+            found = {name: self._meta(name, "") for name in self._identity()}
+            sealed = self._meta("seal", "")
+        for name, value in self._identity().items():
+            if found[name] != value:
+                raise ConfigurationError(
+                    f"The key store {path} has {name} '{found[name]}', this node {name} '{value}': they do not go"
+                    " together."
+                )
+        try:
+            self._seal.unseal(bytes.fromhex(sealed), self._seal_place)
+        except ValueError as error:
+            raise ConfigurationError(f"The key store {path} is damaged.") from error
+
+    @property
+    def _seal_place(self) -> str:
+        return f"{self._owner.node}/{self._owner.link}/seal"
+
+    def _place(self, block: BlockId, purpose: str) -> str:
+        return f"{self._owner.node}/{block}/{purpose}"
+
+    def _row(self, block: BlockId) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = self._connection.execute(
+            "SELECT * FROM blocks WHERE session = ? AND number = ?", (block.session, block.number)
+        ).fetchone()
+        return found
+
+    def _meta(self, name: str, default: str) -> str:
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return default if row is None else str(row["value"])
+
+    def _set_meta(self, name: str, value: str) -> None:
+        self._connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def _epoch(self) -> Epoch:
+        key_id = self._meta("epoch-key", "")
+        return Epoch(int(self._meta("epoch", "0")), key_id or None, self._meta("latched", "0") == "1")
+
+    def _epoch_block_number(self) -> int:
+        key_id = self._epoch().key_id
+        return 0 if key_id is None else int(key_id.rpartition("/")[2])
+
+    def _enter(self, row: int, entry: Entry, purpose: Purpose | None, bits: int) -> None:
+        self._connection.execute(
+            "INSERT INTO ledger (block, entry, purpose, bits) VALUES (?, ?, ?, ?)",
+            (row, entry, purpose, bits),
+        )
+
+    def _destroy_link_psk(self, row: int) -> None:
+        """Overwrite a link PSK: one in use was entered as spent before, one still pending is entered at its release."""
+        found = self._connection.execute(
+            "SELECT state, bits FROM parts WHERE block = ? AND purpose = ? AND sealed IS NOT NULL",
+            (row, Purpose.LINK_PSK),
+        ).fetchone()
+        if found is None:
+            return
+        self._connection.execute(
+            "UPDATE parts SET sealed = NULL, state = ? WHERE block = ? AND purpose = ?",
+            (State.SPENT if found["state"] == State.IN_USE else State.BURNT, row, Purpose.LINK_PSK),
+        )
+        if found["state"] == State.AVAILABLE:
+            self._enter(row, Entry.BURNT, Purpose.LINK_PSK, found["bits"])
+
+
+def _open_seal(store: Path, key: Path) -> StoreSeal:
+    """Make an empty store and then its key at the first start; afterwards neither is opened without the other."""
+    if key.exists() and not store.exists():
+        raise ConfigurationError(
+            f"The key store {store} is gone, but its key {key} is there: put the store back, or, if it is lost, remove"
+            " the key too and run `qkdlink bootstrap --again` at the other end."
+        )
+    try:
+        os.close(os.open(store, os.O_RDWR | os.O_CREAT, 0o600))
+        status = store.stat()
+    except OSError as error:
+        raise ConfigurationError(f"The key store {store} cannot be opened: {error.strerror}.") from error
+    if status.st_mode & 0o077:
+        raise ConfigurationError(f"The key store {store} is open to others: run 'chmod 600 {store}'.")
+    if status.st_size and not key.exists():
+        raise ConfigurationError(
+            f"The key {key} of the key store is gone: put it back; nothing opens without it."
+        )
+    return StoreSeal.open(key)
+
+
+def _key_id(block: BlockId) -> str:
+    return f"{block.session}/{block.number}"

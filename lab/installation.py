@@ -1,0 +1,212 @@
+"""An installation for machines or containers that share addresses and nothing else: made once, carried by folders.
+
+    ca/             the nodes' authority; it stays where it was made
+    apparatus-ca/   the authority of the broker and its clients; no classical channel ever believes it
+    alice/, bob/    all that a node needs: credentials, light seal, `apparatus/` (who it is at the broker), node.toml
+    broker/         Mosquitto's certificate, configuration and access list
+
+A journal of intent stands in the folder until the last file is there, and becomes the installation's record in the
+same instant. What an interrupted run has left behind is made anew, all of it: nobody can have used it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import ConfigurationError
+from common.node.settings import CONFIGURATION_FILE
+from common.protocol.parameters import LinkParameters
+from common.transport.addresses import Address
+from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE
+from common.trust.pki import create_authority, issue
+from common.trust.private_files import NewFile, private_folder, write_new
+from lab.broker import BrokerUser, access_list, house_rules
+from lab.home import (
+    ALICE,
+    BOB,
+    DEFAULT_LINK,
+    SEAL_FILE,
+    LinkAddresses,
+    broker_users,
+    new_seal,
+    node_configuration,
+    replace_file,
+)
+
+NODES_AUTHORITY, APPARATUS_AUTHORITY = "ca", "apparatus-ca"
+BROKER, APPARATUS = "broker", "apparatus"
+RECORD_FILE, INTENT_FILE = "installation.json", "unfinished-installation.json"
+BROKER_VERSION_TOPIC = "$SYS/broker/version"
+"""All that the broker's own certificate may read: enough for a health check to see it alive."""
+_PARTS = (NODES_AUTHORITY, APPARATUS_AUTHORITY, ALICE, BOB, BROKER)
+_CREDENTIALS = (PRIVATE_KEY_FILE, CERTIFICATE_FILE, AUTHORITY_FILE)
+_NODE_FILES = (
+    CONFIGURATION_FILE,
+    SEAL_FILE,
+    *_CREDENTIALS,
+    *(f"{APPARATUS}/{name}" for name in _CREDENTIALS),
+)
+_BROKER_FILES = ("mosquitto.conf", "access-list", *_CREDENTIALS)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where everything is, further names of the two that are dialled, and what only Alice is told."""
+
+    addresses: LinkAddresses
+    broker_hosts: tuple[str, ...] = ()
+    bob_hosts: tuple[str, ...] = ()
+    alice: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
+    """Whether `folder` holds the installation that was made for `wish` (what the user asked for, as JSON values).
+
+    False if nothing is there, or only what an interrupted run has left. ConfigurationError if another installation is
+    there, if files of this one are missing, or if the folder is something else.
+    """
+    record = folder / RECORD_FILE
+    if not record.exists():
+        _refuse_foreign(folder)
+        return False
+    made_for = json.loads(record.read_text(encoding="utf-8"))
+    differing = sorted(key for key in made_for | dict(wish) if made_for.get(key) != wish.get(key))
+    if differing:
+        asked = ", ".join(f"{key} {made_for.get(key)}, not {wish.get(key)}" for key in differing)
+        raise ConfigurationError(
+            f"{folder} was made for {asked}: name another home, or remove this one first."
+        )
+    missing = [path for path in _files() if not (folder / path).exists()]
+    if missing:
+        raise ConfigurationError(
+            f"{folder / missing[0]} is gone: bring it back, or remove {folder} and make it anew."
+        )
+    return True
+
+
+def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: LinkParameters) -> None:
+    """Make the installation in `folder`, whole or not at all; QkdlinkError, one sentence, if that fails."""
+    _refuse_foreign(folder)
+    with private_folder(folder), _alone(folder), _whole_or_nothing(folder, wish):
+        create_authority(folder / NODES_AUTHORITY)
+        create_authority(folder / APPARATUS_AUTHORITY, "qkdlink-apparatus-authority")
+        seal = new_seal()
+        for name, hosts in ((ALICE, ()), (BOB, (site.addresses.classical.host, *site.bob_hosts))):
+            issue(folder / NODES_AUTHORITY, name, folder / name, hosts)
+            issue(folder / APPARATUS_AUTHORITY, name, folder / name / APPARATUS)
+            write_new(NewFile(folder / name / SEAL_FILE, seal))
+        _configure_nodes(folder, site, parameters)
+        _make_broker(folder, site)
+
+
+def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> None:
+    access = {
+        "authority": f"{APPARATUS}/{AUTHORITY_FILE}",
+        "certificate": f"{APPARATUS}/{CERTIFICATE_FILE}",
+        "private_key": f"{APPARATUS}/{PRIVATE_KEY_FILE}",
+    }
+    dialled = site.addresses
+    bound = replace(
+        dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
+    )
+    for name, peer, where, own in ((ALICE, BOB, dialled, site.alice), (BOB, ALICE, bound, {})):
+        text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, own)
+        write_new(NewFile(folder / name / CONFIGURATION_FILE, text.encode()))
+
+
+def _every_interface(dialled: Address) -> Address:
+    """Return what to bind so that `dialled` reaches it, be it the address of a router or of a container."""
+    return Address("::" if ":" in dialled.host else "0.0.0.0", dialled.port)  # noqa: S104 - who may enter is checked
+
+
+def _make_broker(folder: Path, site: Site) -> None:
+    address = site.addresses.broker
+    hosts = (address.host, "localhost", "127.0.0.1", *site.broker_hosts)
+    issue(folder / APPARATUS_AUTHORITY, BROKER, folder / BROKER, hosts)
+    users = (*broker_users(DEFAULT_LINK), BrokerUser(BROKER, None, writes=(), reads=(BROKER_VERSION_TOPIC,)))
+    write_new(
+        NewFile(folder / BROKER / "access-list", access_list(users).encode()),
+        NewFile(folder / BROKER / "mosquitto.conf", mosquitto_configuration(address.port).encode()),
+    )
+
+
+def mosquitto_configuration(port: int) -> str:
+    """Return the configuration of a Mosquitto that is started in its own folder and listens everywhere."""
+    return (
+        "# Start in this folder, as its owner: mosquitto -c mosquitto.conf\n"
+        f"listener {port}\n"
+        f"cafile {AUTHORITY_FILE}\n"
+        f"certfile {CERTIFICATE_FILE}\n"
+        f"keyfile {PRIVATE_KEY_FILE}\n"
+        "tls_version tlsv1.3\n"
+        "require_certificate true\n"
+        "use_identity_as_username true\n"
+        "use_username_as_clientid true\n"  # else anybody with a certificate could log a node out
+        "allow_anonymous false\n"
+        "acl_file access-list\n"
+    ) + house_rules()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ConfigurationError(
+            f"Somebody else is making an installation in {folder}: wait for it."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path, wish: Mapping[str, object]) -> Iterator[None]:
+    intent = folder / INTENT_FILE
+    _clear(folder)
+    replace_file(intent, json.dumps(dict(wish)) + "\n")
+    try:
+        yield
+        intent.rename(folder / RECORD_FILE)
+    except BaseException:
+        _clear(folder)
+        raise
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an unfinished run has made, but not the folders themselves, which may be mounted."""
+    if not (folder / INTENT_FILE).exists():
+        return
+    for part in _PARTS:
+        for entry in (folder / part).glob("*"):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        with suppress(OSError):
+            (folder / part).rmdir()
+    (folder / INTENT_FILE).unlink()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is not a folder: name another home.")
+    if (folder / INTENT_FILE).exists():
+        return
+    if any(not entry.is_dir() for entry in folder.rglob("*")):
+        raise ConfigurationError(f"{folder} is neither empty nor an installation: name another home.")
+
+
+def _files() -> Iterator[Path]:
+    for authority in (NODES_AUTHORITY, APPARATUS_AUTHORITY):
+        yield Path(authority, CERTIFICATE_FILE)
+    for name in (ALICE, BOB):
+        yield from (Path(name, file) for file in _NODE_FILES)
+    yield from (Path(BROKER, file) for file in _BROKER_FILES)

@@ -1,0 +1,84 @@
+"""`qkdlink doctor`: what stands between a node and its link, by the checks of `common.node.diagnosis`."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alice.greeting import greet
+from alice.settings import AliceSettings
+from bob.settings import BobSettings
+from common.errors import ConfigurationError
+from common.node.diagnosis.examination import examine_node
+from common.node.diagnosis.findings import Diagnosis
+from common.node.diagnosis.house import Patient
+from common.node.settings import NodeSettings, load_settings
+from common.protocol.roles import Role
+
+_KINDS: dict[Role, type[NodeSettings]] = {Role.ALICE: AliceSettings, Role.BOB: BobSettings}
+
+
+def doctor(config: Path, role: str | None, *, as_json: bool) -> int:
+    """Examine the node of a configuration file and say what stands in its way; return the exit status.
+
+    0 if nothing stands in the way, 1 if something does. ConfigurationError if the file is not that of a node.
+    """
+    patient = _patient(config, role)
+    diagnosis = asyncio.run(examine_node(patient, greet))
+    sys.stdout.write(f"{_json(patient, diagnosis) if as_json else _text(patient, diagnosis)}\n")
+    return 0 if diagnosis.in_the_way is None else 1
+
+
+def _patient(config: Path, role: str | None) -> Patient:
+    chosen = _role(config, role)
+    return Patient(chosen, load_settings(_KINDS[chosen], config), config.parent, datetime.now(UTC))
+
+
+def _role(config: Path, role: str | None) -> Role:
+    """Take the role that was asked for; else the one that the node is named after."""
+    name = role or _name(config)
+    for each in Role:
+        if name == each.label.lower():
+            return each
+    raise ConfigurationError(
+        f"Whether {name} is Alice or Bob of its link cannot be told: add --role alice or bob."
+    )
+
+
+def _name(config: Path) -> str:
+    for kind in _KINDS.values():
+        try:
+            return load_settings(kind, config).node
+        except ConfigurationError as error:
+            refusal = error
+    raise refusal
+
+
+def _json(patient: Patient, diagnosis: Diagnosis) -> str:
+    first = diagnosis.in_the_way
+    return json.dumps(
+        {
+            "node": patient.settings.node,
+            "role": patient.role.label.lower(),
+            "obstacle": first and first.obstacle,
+            "sentence": first and _sentence(first.sentence),
+            "checks": [
+                {"check": name, "outcome": finding.outcome, "sentence": finding.sentence}
+                for name, finding in diagnosis.findings
+            ],
+        }
+    )
+
+
+def _text(patient: Patient, diagnosis: Diagnosis) -> str:
+    lines = [f"{name:14}  {finding.outcome:11}  {finding.sentence}" for name, finding in diagnosis.findings]
+    first = diagnosis.in_the_way
+    if first is None:
+        return "\n".join([*lines, "", f"Nothing stands in the way of {patient.settings.node}."])
+    return "\n".join([*lines, "", f"In the way: {first.obstacle}. {_sentence(first.sentence)}"])
+
+
+def _sentence(text: str) -> str:
+    """Write a finding as a sentence of its own."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,89 @@
+"""`qkdlink init`: everything that broker, Alice and Bob need on machines or in containers of their own."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import ConfigurationError
+from common.transport.addresses import Address
+from lab.home import ALICE, BOB, LinkAddresses
+from lab.installation import APPARATUS_AUTHORITY, BROKER, NODES_AUTHORITY, Site, install, is_installed
+from qkdlink.demo import planned
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Addresses as they were typed, and names that the certificates carry besides."""
+
+    broker: str
+    bob: str
+    bob_bootstrap: str | None
+    broker_hosts: tuple[str, ...]
+    bob_hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Physics:
+    """What the parameters of the link are planned from; None leaves the choice to the planner."""
+
+    preset: str
+    distance_km: float | None
+    protocol: str | None
+    block_pulses: int | None
+
+
+def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any]) -> None:
+    """Make an installation in `home`, or say that it is there already; nothing of it is ever overwritten."""
+    site = _site(places, alice)
+    wish = _wish(site, physics)
+    if is_installed(home, wish):
+        _say(f"{home} is complete already; nothing was changed.")
+        return
+    parameters = planned(
+        physics.preset, physics.distance_km, physics.protocol, physics.block_pulses, reproducible=False
+    )
+    install(home, wish, site, parameters)
+    for part, meaning in (
+        (ALICE, "for Alice's machine"),
+        (BOB, "for Bob's machine"),
+        (BROKER, "for the broker's machine"),
+        (NODES_AUTHORITY, "the authority of the nodes; keep it here"),
+        (APPARATUS_AUTHORITY, "the authority of the broker and its clients; keep it here"),
+    ):
+        _say(f"{home / part}  {meaning}")
+
+
+def _site(places: Places, alice: Mapping[str, Any]) -> Site:
+    classical = _address(places.bob)
+    bootstrap = _address(places.bob_bootstrap or str(Address(classical.host, classical.port + 1)))
+    addresses = LinkAddresses(_address(places.broker), classical, bootstrap)
+    return Site(addresses, places.broker_hosts, places.bob_hosts, alice)
+
+
+def _wish(site: Site, physics: Physics) -> dict[str, object]:
+    """Return what was asked for as JSON values, under the names of the options."""
+    return {
+        "--broker": str(site.addresses.broker),
+        "--bob": str(site.addresses.classical),
+        "--bob-bootstrap": str(site.addresses.bootstrap),
+        "--broker-host": list(site.broker_hosts),
+        "--bob-host": list(site.bob_hosts),
+        "--preset": physics.preset,
+        "--distance": physics.distance_km,
+        "--protocol": physics.protocol,
+        "--block-pulses": physics.block_pulses,
+        **{f"--{name.replace('_', '-')}": value for name, value in site.alice.items()},
+    }
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

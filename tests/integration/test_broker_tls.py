@@ -1,0 +1,143 @@
+"""A node's apparatus at a broker that asks for certificates: the one of an installation, run by Mosquitto."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import CredentialsError, LinkError
+from common.node.settings import BrokerSettings
+from common.transport import mqtt
+from common.transport.addresses import Address
+from common.transport.apparatus import apparatus_context
+from common.transport.mqtt import BrokerAccess, Bus, connect
+from common.trust.pki import create_authority, issue
+from lab.broker import find_mosquitto, free_port
+from lab.home import LinkAddresses
+from lab.installation import Site, install
+from qkdlink.demo import planned
+
+pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installation")
+    address = Address("localhost", free_port())
+    parameters = planned("metropolitan", None, "single-photon", 250_000, reproducible=False)
+    install(folder, {"port": address.port}, Site(LinkAddresses(address, address, address)), parameters)
+    issue(folder / "apparatus-ca", "visitor", folder / "visitor")
+    create_authority(folder / "other-ca")
+    issue(folder / "other-ca", "alice", folder / "other")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def port(home: Path) -> Iterator[int]:
+    mosquitto = find_mosquitto()
+    assert mosquitto is not None
+    port = int((home / "broker" / "mosquitto.conf").read_text().split("listener ")[1].split()[0])
+    with subprocess.Popen(
+        [mosquitto, "-c", "mosquitto.conf"], cwd=home / "broker", stderr=subprocess.DEVNULL
+    ) as broker:
+        yield port
+        broker.terminate()
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mqtt, "_CONNECT_TIMEOUT_S", 1.0)
+
+
+def access(port: int, folder: Path, authority: Path | None = None, host: str = "localhost") -> BrokerAccess:
+    context = apparatus_context(
+        authority or folder / "authority.pem", folder / "certificate.pem", folder / "private-key.pem"
+    )
+    return BrokerAccess(Address(host, port), "test", tls=context)
+
+
+async def connected(access: BrokerAccess) -> AsyncIterator[Bus]:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with connect(access) as bus:
+                    yield bus
+                    return
+            except LinkError:
+                await asyncio.sleep(0.05)  # it has only just been started
+
+
+async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
+    alice, bob, visitor = (
+        access(port, home / folder) for folder in ("alice/apparatus", "bob/apparatus", "visitor")
+    )
+    async for hers in connected(alice):
+        async for his in connected(bob):
+            async for theirs in connected(visitor):
+                light = await his.subscribe("qkd/link-1/light/alice")
+                stolen = await theirs.subscribe("qkd/link-1/light/alice")
+                await theirs.publish("qkd/link-1/light/alice", b"forged")
+                prying = await hers.subscribe("qkd/link-1/journal/bob")
+                await his.publish("qkd/link-1/light/alice", b"forged")
+                await his.publish("qkd/link-1/journal/bob", b"bob's own")
+                await hers.publish("qkd/link-1/light/alice", b"light")
+                assert (await asyncio.wait_for(light.get(), 5)).payload == b"light"
+                for unheard in (stolen, prying):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(unheard.get(), 0.3)
+
+
+async def test_the_broker_refuses_a_certificate_of_another_authority(home: Path, port: int):
+    async for _ in connected(access(port, home / "alice/apparatus")):
+        pass
+    for stranger in (home / "other", home / "alice"):
+        with pytest.raises(LinkError):
+            async with connect(access(port, stranger, home / "apparatus-ca" / "certificate.pem")):
+                pass
+
+
+async def test_the_broker_refuses_whoever_shows_none(home: Path, port: int):
+    async for _ in connected(access(port, home / "alice/apparatus")):
+        pass
+    nobody = BrokerAccess(
+        Address("localhost", port), "test", tls=apparatus_context(home / "apparatus-ca" / "certificate.pem")
+    )
+    with pytest.raises(LinkError):
+        async with connect(nobody):
+            pass
+
+
+async def test_a_node_refuses_a_broker_of_another_authority_or_name(home: Path, port: int):
+    async for _ in connected(access(port, home / "alice/apparatus")):
+        pass
+    other = home / "ca" / "certificate.pem"
+    with pytest.raises(LinkError, match="certificate verify failed"):
+        async with connect(access(port, home / "alice/apparatus", other)):
+            pass
+    with pytest.raises(LinkError, match="certificate verify failed"):
+        async with connect(access(port, home / "alice/apparatus", host="127.0.0.2")):
+            pass
+
+
+def test_a_key_of_another_certificate_is_refused_before_it_is_shown(home: Path):
+    with pytest.raises(CredentialsError, match="is not the key of"):
+        apparatus_context(
+            home / "alice/apparatus/authority.pem",
+            home / "alice/apparatus/certificate.pem",
+            home / "bob/apparatus/private-key.pem",
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"certificate": "c.pem"}, "go together"),
+        ({"private_key": "k.pem"}, "go together"),
+        ({"certificate": "c.pem", "private_key": "k.pem"}, "name its authority"),
+    ],
+)
+def test_half_an_identity_at_the_broker_is_a_fault_of_the_configuration(given: dict[str, str], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        BrokerSettings.model_validate({"address": "broker:8883", **given})

@@ -1,0 +1,95 @@
+"""Stores in processes of their own, which end at a chosen statement or meet a full disk."""
+
+import json
+import os
+import resource
+from collections.abc import Callable
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+
+from common.errors import ConfigurationError
+from common.store.key_store import STORE_FILE, KeyStore
+from tests.support.stores import block, deposit, open_store, secret
+
+LARGE_BITS = 400_000
+"""A key that takes more pages than the cache below holds."""
+
+
+def _prepare(store: KeyStore) -> None:
+    deposit(store, 1)
+    deposit(store, 2)
+    store.begin_epoch(1, block(1))
+    store.hold(block(3), secret(3), 100, bootstrap=False)
+
+
+CHANGES: dict[str, Callable[[KeyStore], object]] = {
+    "hold": lambda store: store.hold(block(4), secret(4), 100, bootstrap=False),
+    "hold a large key": lambda store: store.hold(block(4), secret(4, LARGE_BITS), 100, bootstrap=False),
+    "release": lambda store: store.release(block(3)),
+    "discard": lambda store: store.discard(block(3)),
+    "begin epoch": lambda store: store.begin_epoch(2, block(2)),
+    "reopen bootstrap": lambda store: store.reopen_bootstrap(),
+    "use number": lambda store: store.opened(9),
+}
+"""Every change that a store knows, each of them possible in the state that `prepared` leaves."""
+
+
+def prepared(folder: Path) -> KeyStore:
+    """A store in which every change is possible: two available blocks, an epoch, a pending block."""
+    store = open_store(folder)
+    _prepare(store)
+    return store
+
+
+def ends_at(folder: Path, change: str, statement: int) -> bool:
+    """Make a change in a process that ends at its n-th statement, before that is executed; False if it had fewer."""
+    return _in_a_process(_end_at, folder, change, statement) == 1
+
+
+def on_a_full_disk(folder: Path, change: str) -> dict[str, object]:
+    """Try a change where no file may grow, then once more where it may; return what the store said."""
+    assert _in_a_process(_on_a_full_disk, folder, change) == 0
+    found: dict[str, object] = json.loads((folder / "said.json").read_text())
+    return found
+
+
+def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.dying_stores"])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def _end_at(folder: Path, change: str, statement: int) -> None:
+    store, seen = open_store(folder), 0
+    store._connection.execute("PRAGMA cache_size = 1")
+
+    def count(_: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > statement:
+            os._exit(1)
+
+    store._connection.set_trace_callback(count)
+    CHANGES[change](store)
+    os._exit(0)
+
+
+def _on_a_full_disk(folder: Path, change: str) -> None:
+    said: dict[str, object] = {"sentence": None}
+    with closing(open_store(folder)) as store:
+        before = store.balance()
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / STORE_FILE).stat().st_size, hard))
+        try:
+            CHANGES[change](store)
+        except ConfigurationError as error:
+            said["sentence"] = str(error)
+        said["unchanged"] = store.balance() == before and store.state(block(4)) is None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        CHANGES[change](store)
+        said["afterwards"] = store.state(block(4))
+    (folder / "said.json").write_text(json.dumps(said))

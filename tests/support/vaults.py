@@ -1,0 +1,139 @@
+"""Two vaults that meet: the real greetings over lines that may be cut, and stores whose process may die."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from alice.greeting import greet as greet_bob
+from bob.greeting import greet as greet_alice
+from common.errors import LinkError
+from common.keys.identifiers import BlockId
+from common.node.vault import Vault
+from common.protocol.greeting import Acquaintance, Introduction, link_conversation
+from common.protocol.roles import Role
+from common.store.key_store import State
+from tests.support.lines import MemoryLine, Room
+from tests.support.pair import small_block
+from tests.support.stores import ALICE_OWNER, LINK, open_store
+
+NAMES = {Role.ALICE: "alice", Role.BOB: "bob"}
+GREETING_MESSAGES = 5
+_GREET = {Role.ALICE: greet_bob, Role.BOB: greet_alice}
+
+
+class Died(BaseException):
+    """The process of a node has ended here."""
+
+
+@dataclass
+class Side:
+    """A node as far as its vault goes: it writes to its store, and may die before or after the n-th time."""
+
+    role: Role
+    folder: Path
+    vault: Vault = field(init=False)
+    settled: list[tuple[BlockId, bool]] = field(default_factory=list)
+    writes_left: int | None = None
+    dies_before_writing: bool = False
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin a new process on the store as it is."""
+        store = open_store(self.folder / NAMES[self.role], replace(ALICE_OWNER, node=NAMES[self.role]))
+        store._connection.execute("PRAGMA synchronous = OFF")  # durability has tests of its own
+        for name in ("hold", "release", "discard", "begin_epoch"):
+            setattr(store, name, self._mortal(getattr(store, name)))
+        self.vault = Vault(store, LINK, self.role, self._on_settled)
+        self.writes_left = None
+
+    def restart(self) -> None:
+        """Die, if it has not happened, and begin anew."""
+        self.vault.store.close()
+        self.start()
+
+    def states(self) -> dict[BlockId, State]:
+        """What became of every block that was ever here."""
+        found = self.vault.store._connection.execute("SELECT session, number, state FROM blocks").fetchall()
+        return {BlockId(LINK, session, number): State(state) for session, number, state in found}
+
+    def _on_settled(self, block: BlockId, key: object, /, *, available: bool, late: bool) -> None:
+        del key, late
+        self.settled.append((block, available))
+
+    def _mortal[**P, R](self, write: Callable[P, R]) -> Callable[P, R]:
+        def written(*args: P.args, **kwargs: P.kwargs) -> R:
+            if self.writes_left is None:
+                return write(*args, **kwargs)
+            self.writes_left -= 1
+            if self.writes_left == 0 and self.dies_before_writing:
+                raise Died
+            result = write(*args, **kwargs)
+            if self.writes_left == 0:
+                raise Died
+            return result
+
+        return written
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What came of a contact on each side: whether it knows that both directions were heard, and who died."""
+
+    met: dict[Role, Acquaintance | None]
+    died: set[Role]
+
+
+async def contact(
+    sides: dict[Role, Side], key: BlockId | None = None, *, delivered: int = GREETING_MESSAGES
+) -> Contact:
+    """Let both meet as stations do; after so many messages the line is cut. With a key an epoch begins."""
+    room, said = Room(NAMES.values()), 0
+    lines: dict[Role, MemoryLine] = {}
+
+    def carry(to: Role) -> Callable[[bytes], None]:
+        def deliver(frame: bytes) -> None:
+            nonlocal said
+            said += 1
+            if said <= delivered:
+                lines[to].deliver(frame)
+
+        return deliver
+
+    lines |= {role: MemoryLine(room, NAMES[role], carry(role.peer)) for role in Role}
+    met: dict[Role, Acquaintance | None] = dict.fromkeys(Role)
+    died: set[Role] = set()
+
+    async def live(role: Role) -> None:
+        side = sides[role]
+        try:
+            conversation = link_conversation(role, LINK, lines[role])
+            acquaintance = await _GREET[role](conversation, _introduction(side, key), side.vault)
+            if key is not None:
+                assert await side.vault.begin_epoch(acquaintance.epoch, key)
+            met[role] = acquaintance
+        except LinkError:
+            pass
+        except Died:
+            died.add(role)
+        finally:
+            room.leave(NAMES[role])
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(live(role) for role in Role))
+    return Contact(met, died)
+
+
+def _introduction(side: Side, key: BlockId | None) -> Introduction:
+    epoch = 0 if key is None else side.vault.epoch().number + 1
+    return Introduction(
+        link=LINK,
+        node=NAMES[side.role],
+        peer=NAMES[side.role.peer],
+        parameters=small_block(),
+        nonce=secrets.token_hex(16),
+        epoch=epoch,
+    )
