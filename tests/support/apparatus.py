@@ -23,11 +23,13 @@ class MemoryDeposit:
     def __init__(self) -> None:
         self.pending: dict[BlockId, bytes] = {}
         self.available: dict[BlockId, bytes] = {}
+        self.leaked_bits: dict[BlockId, int] = {}
 
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
         """Keep a key as pending."""
         assert block not in self.pending | self.available
         self.pending[block] = key.material
+        self.leaked_bits[block] = leaked_bits
 
     async def release(self, block: BlockId) -> None:
         """Make a pending key available."""
