@@ -67,7 +67,12 @@ def test_numpy_s_random_numbers_are_named_only_as_the_type_of_nature_and_only_by
 
 def test_nonces_and_keys_beside_the_streams_come_from_the_operating_system():
     users = where(lambda path: [one for one in imports(path) if one == "secrets"], PROGRAMS)
-    known = {"common/randomness.py", "common/node/station.py", "common/optics/seal.py", "common/store/sealing.py"}
+    known = {
+        "common/randomness.py",
+        "common/node/station.py",
+        "common/optics/seal.py",
+        "common/store/sealing.py",
+    }
     assert known <= set(users)
     assert where(lambda path: [one for one in imports(path) if one.split(".")[0] == "uuid"], PROGRAMS) == {}
 

@@ -136,7 +136,10 @@ CASES = {
         r"The journal .* cannot be written: No such file or directory\.",
     ),
     "disk full at the first line": Case(
-        ALICE, lambda _: None, r"Cannot write .*store\.key: File too large; nothing was written\.", file_limit=60
+        ALICE,
+        lambda _: None,
+        r"Cannot write .*store\.key: File too large; nothing was written\.",
+        file_limit=60,
     ),
     "disk full at the second line": Case(
         BOB, lambda link: link.spawn(ALICE), r"The key store of bob cannot be written: .*", file_limit=300
@@ -228,8 +231,12 @@ def test_a_node_that_cannot_live_leaves_nothing_half_written(outcomes: dict[str,
     files = {path: data for path, data in outcome.files_after.items() if "/store." not in path}
     assert files == outcome.files_before
     for folder in {Path(path).parent for path in outcome.files_after if path.endswith("store.db")}:
-        with closing(KeyStore.open(folder, StoreOwner(folder.parent.name, folder.name, reproducible=False))) as store:
-            assert store.balance().produced_bits == 0, "whatever stopped the node, its store opens the next time"
+        with closing(
+            KeyStore.open(folder, StoreOwner(folder.parent.name, folder.name, reproducible=False))
+        ) as store:
+            assert store.balance().produced_bits == 0, (
+                "whatever stopped the node, its store opens the next time"
+            )
     if outcome.journal.path.exists():
         text = outcome.journal.path.read_text()
         assert text == "" or text.endswith("\n")
