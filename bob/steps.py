@@ -21,10 +21,9 @@ from common.distillation.stages import (
     count_classes,
 )
 from common.distillation.verification import (
-    surplus_leak_bits,
     verification_seed_bytes,
     verification_tag,
-    verification_tag_bits,
+    verified_key,
 )
 from common.errors import RemoteProtocolError
 from common.keys.allotment import LINK_PSK_BITS
@@ -177,10 +176,10 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
     if tag != shown.tag:
         await block.abort(AbortReason.VERIFICATION_FAILED, "the reconciled keys are not the same")
     await block.say(Verified())
-    surplus = surplus_leak_bits(verification_tag_bits(length, eps_cor), eps_cor)
-    block.account.leaked_bits = reconciled.leaked_bits + surplus
+    verified = verified_key(reconciled, eps_cor)
+    block.account.leaked_bits = verified.leaked_bits
     block.reached("verify")
-    return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
+    return verified
 
 
 async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:

@@ -25,6 +25,7 @@ from math import ceil, log2
 import numpy as np
 
 from common.bits import Bits, pack
+from common.distillation.stages import ReconciledKey, VerifiedKey
 
 _FIELD_BITS = 127
 _PRIME = 2**_FIELD_BITS - 1
@@ -69,6 +70,12 @@ def verification_tag(bits: Bits, seed: bytes, eps_cor: float) -> bytes:
 def surplus_leak_bits(tag_bits: int, eps_cor: float) -> int:
     """What a tag discloses beyond the log2(2 / eps_cor) bits that every key length already pays for it."""
     return max(0, ceil(tag_bits - log2(2 / eps_cor)))
+
+
+def verified_key(reconciled: ReconciledKey, eps_cor: float) -> VerifiedKey:
+    """Return the key that a tag has found equal, with what the tag has cost: `surplus_leak_bits` on top of the parities."""
+    surplus = surplus_leak_bits(verification_tag_bits(len(reconciled.bits), eps_cor), eps_cor)
+    return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
 
 
 def _evaluate(data: bytes, point: int) -> int:
