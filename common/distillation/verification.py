@@ -73,7 +73,7 @@ def surplus_leak_bits(tag_bits: int, eps_cor: float) -> int:
 
 
 def verified_key(reconciled: ReconciledKey, eps_cor: float) -> VerifiedKey:
-    """Return the key that a tag has found equal, with what the tag has cost: `surplus_leak_bits` on top of the parities."""
+    """Return the key that a tag has found equal; what the tag costs is added to what the parities have leaked."""
     surplus = surplus_leak_bits(verification_tag_bits(len(reconciled.bits), eps_cor), eps_cor)
     return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
 
