@@ -17,7 +17,6 @@ GENERATORS: Generators = {
     "journal-events": tables.journal_events,
     "link-parameters": tables.link_parameters,
     "node-settings": tables.node_settings,
-    "obstacles": tables.obstacles,
     "presets": tables.presets,
     "protocols": tables.protocols,
     "limits": tables.limits,

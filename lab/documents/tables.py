@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
 from common.journal.events import AnyEvent, Event
-from common.node.diagnosis.causes import Obstacle
 from common.node.settings import BrokerSettings, ClassicalSettings, CredentialSettings, NodeSettings
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
@@ -45,11 +44,6 @@ _MEANINGS = {
     "credentials.authority": "The one authority that is believed.",
 }
 """Fields that explain themselves in the code, in words for a document."""
-
-_OBSTACLES = {
-    Obstacle.CLOCK: "This machine's clock, which is behind dates that it has seen.",
-}
-"""Obstacles that explain themselves in the code, in words for a document."""
 
 
 def block_phases() -> str:
@@ -151,15 +145,6 @@ def _default(value: object) -> str:
     if value is None:
         return "none"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-def obstacles() -> str:
-    """Everything that the doctor may find in the way."""
-    notes = field_notes(Obstacle)
-    return table(
-        ("in the way", "what it is"),
-        ((f"`{obstacle}`", notes.get(obstacle.name) or _OBSTACLES[obstacle]) for obstacle in Obstacle),
-    )
 
 
 def presets() -> str:

@@ -17,7 +17,7 @@ from alice.greeting import greet
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
-from common.journal.events import EpochBegan, PeerRefused
+from common.journal.events import EpochBegan, LineLost, PeerRefused
 from common.node.diagnosis.causes import Obstacle
 from common.node.diagnosis.examination import examine_node
 from common.node.diagnosis.findings import Diagnosis, Finding, Outcome
@@ -104,13 +104,15 @@ async def test_after_the_bootstrap_the_link_psk_is_what_counts(tmp_path: Path) -
     async with bench(tmp_path / "home", SMALLER, blocks=3) as link:
         link.start_here(BOB)
         await link.start_here(ALICE).task
+        await until(lambda: len(link.journal(BOB).blocks) == 3, "the end of his last block")
         hers, numbers = link.home.node(ALICE), link.journal(ALICE).blocks.keys()
-        before = _content(hers)
+        before = _content(hers), _content(link.home.node(BOB))
         diagnosis = await _examined(link, ALICE)
         assert diagnosis.in_the_way is None
         assert "has proven the key" in _of(diagnosis, "peer identity").sentence
         assert "no certificate is needed" in _of(diagnosis, "credentials").sentence
-        assert _content(hers) == before
+        await until(lambda: bool(link.journal(BOB).of(LineLost)), "his noticing that the doctor has left")
+        assert (_content(hers), _content(link.home.node(BOB))) == before
 
         # she has lost her store, and he is latched
         for file in ("store.db", "store.key"):
@@ -144,9 +146,9 @@ async def test_a_latched_node_and_a_peer_who_has_lost_everything_have_no_common_
 
 
 def _content(folder: Path) -> dict[Path, tuple[bytes, int]]:
-    return {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()
-    }
+    """Every file of a home, and when it was written; but for the journal, which tells of visits."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 # --- what Alice's side finds -------------------------------------------------------------------------------------
@@ -154,12 +156,11 @@ def _content(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 async def test_a_bob_who_waits_is_met_without_an_epoch_a_latch_or_a_block(tmp_path: Path) -> None:
     async with _waiting_bob(tmp_path / "home") as link:
-        before = _content(link.home.node(ALICE))
-        his_store = (link.home.node(BOB) / "store.db").read_bytes()
+        before = _content(link.home.node(ALICE)), _content(link.home.node(BOB))
         diagnosis = await _examined(link, ALICE)
         assert [finding.outcome for _, finding in diagnosis.findings] == [Outcome.OK] * 10
-        assert _content(link.home.node(ALICE)) == before
-        assert (link.home.node(BOB) / "store.db").read_bytes() == his_store
+        await until(lambda: bool(link.journal(BOB).of(LineLost)), "his noticing that the doctor has left")
+        assert (_content(link.home.node(ALICE)), _content(link.home.node(BOB))) == before
         assert not link.journal(BOB).of(EpochBegan)
         await link.start_here(ALICE).task
         assert len(link.journal(ALICE).keys) == 1

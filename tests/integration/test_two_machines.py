@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.journal.events import EpochBegan
+from common.node.diagnosis import examination
+from common.node.diagnosis.network import reach
 from common.store.key_store import KeyStore
 from common.transport.addresses import Address
 from common.trust.pki import Validity, create_authority, issue
@@ -406,11 +409,14 @@ def test_parameters_that_differ_are_named_with_both_values(world: World, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "broker"])
-def test_a_filtered_port_is_a_firewall(world: World, tmp_path: Path, name: str) -> None:
+def test_a_filtered_port_is_a_firewall(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     if name == "bootstrap" and not world.hides:
         pytest.skip("without iptables the router cannot tell ports apart")
     world.bob_waits()
     alice = world.alice_elsewhere(tmp_path / ALICE)
+    monkeypatch.setattr(examination, "reach", partial(reach, patience_s=1.5))
     with _filtered(world, PORTS[name]):
         told = world.ask(world.alice, alice)
     assert told["obstacle"] == "firewall", told
