@@ -1,6 +1,6 @@
 """Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, RemoteProtocolError
 from common.keys.identifiers import session_id
 from common.protocol.conversation import Conversation
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
@@ -14,6 +14,10 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     if isinstance(theirs, Goodbye):
         raise ConfigurationError(f"{ours.peer} turned this node away: {theirs.reason}")
     check_agreement(ours, theirs)
+    if theirs.epoch < ours.epoch:
+        raise RemoteProtocolError(
+            f"{ours.peer} goes back to epoch {theirs.epoch}; this is epoch {ours.epoch}."
+        )
     session = session_id(ours.link, ours.nonce, theirs.nonce)
     await conversation.say(Holdings(pending=await pending.claims(session), have=b"", never=b""))
     answered = await conversation.expect(Holdings)

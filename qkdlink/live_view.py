@@ -44,6 +44,8 @@ class LiveView:
         self._tasks: dict[int, TaskID] = {}
         self._ended: list[BlockEnded] = []
         self._line = "no line yet"
+        self._lines: dict[int, str] = {}
+        """By block: what authenticated the line on which it began."""
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -106,6 +108,7 @@ class LiveView:
                 self._line = how
                 self._say(f"line     {version} to {peer}, authenticated by {how}")
             case BlockOpened(number=number, pulses=pulses):
+                self._lines[number] = self._line
                 self._tasks[number] = self._progress.add_task(
                     str(number), total=pulses + len(STAGES) - 1, stage="light"
                 )
@@ -123,7 +126,7 @@ class LiveView:
         if (task := self._tasks.pop(ended.number, None)) is not None:
             self._progress.remove_task(task)
         if not self._console.is_terminal:
-            self._say(f"block {ended.number:<3}{_line(ended)}, {self._line}")
+            self._say(f"block {ended.number:<3}{_line(ended)}, {self._lines.get(ended.number, self._line)}")
 
     def _render(self) -> Group:
         return Group(self._table(), self._progress)
@@ -150,7 +153,7 @@ class LiveView:
                 _percent(ended.qber_test),
                 f"{ended.leaked_bits}",
                 f"{ended.secret_bits}" if ended.aborted is None else f"none: {ended.aborted}",
-                self._line,
+                self._lines.get(ended.number, self._line),
             )
         return table
 
