@@ -183,7 +183,7 @@ async def open_station[S: NodeSettings](
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
     credentials = None if KeyStore.is_latched(folder) else _credentials(settings, folder)
-    async with connect(_broker_access(settings, folder)) as bus:
+    async with connect(broker_access(settings, folder)) as bus:
         with (
             closing(JournalFile(folder / settings.journal)) as file,
             closing(KeyStore.open(folder, owner)) as store,
@@ -217,7 +217,8 @@ def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
     return NodeCredentials.load(files, settings.node, datetime.now(UTC))
 
 
-def _broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
+def broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
+    """How this node reaches its broker, and as whom; ConfigurationError or CredentialsError if its files do not do."""
     broker = settings.broker
     password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
     return BrokerAccess(

@@ -24,6 +24,7 @@ _VERIFICATION = {
     20: _OTHER_AUTHORITY,
     26: "the peer's certificate is not meant for its end of a TLS line",
     62: "the peer's certificate is for another name: another node answers at this address",
+    64: "the peer's certificate is for another address",
 }
 """By OpenSSL's X509_V_ERR_... numbers (x509_vfy.h), which are stable; its texts are not."""
 

@@ -57,7 +57,7 @@ class Hello(Message):
     node: Name
     nonce: Nonce
     epoch: Annotated[int, Field(ge=0, le=2**32)]
-    """Which epoch this connection belongs to, 0 for the bootstrap; of both numbers Bob says the larger, and it counts."""
+    """Which epoch this connection belongs to, 0 for the bootstrap; Bob says the larger of both, and it counts."""
     parameters: Annotated[str, StringConstraints(max_length=8192)]
     """The link parameters as canonical JSON, so that a difference can be named field by field."""
 

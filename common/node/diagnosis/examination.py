@@ -17,7 +17,7 @@ from common.node.diagnosis.house import (
 from common.node.diagnosis.line import TrialLine
 from common.node.diagnosis.network import BROKER, Place, check_binding, check_name, judge, judge_peer, reach
 from common.node.diagnosis.witness import Memory, as_dialler, as_listener, read_journal, recall
-from common.node.station import Greeting, _broker_access
+from common.node.station import Greeting, broker_access
 from common.protocol.roles import Role
 
 
@@ -88,7 +88,7 @@ class _Visit:
     async def _broker_login(self) -> Finding:
         if self._running:
             return Finding.skipped("this node is running, and a second login could end the first")
-        return await check_broker(self._patient, _broker_access(self._patient.settings, self._patient.folder))
+        return await check_broker(self._patient, broker_access(self._patient.settings, self._patient.folder))
 
     # --- Alice, who dials --------------------------------------------------------------------------------------
 
