@@ -19,6 +19,10 @@ class Wire:
         self._there = there
         self._lines: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, ...]] = {}
 
+    def lead_to(self, there: Address) -> None:
+        """Lead connections somewhere else from now on."""
+        self._there = there
+
     def cut(self) -> None:
         """Cut every connection that there is."""
         for task, writers in self._lines.items():
