@@ -24,7 +24,7 @@ from common.protocol.rekeying import (
     RekeyingPolicy,
 )
 from common.protocol.roles import Role
-from common.transport.connections import dial
+from common.transport.connections import dial, is_anybody_at
 from common.transport.light import LightOutlet
 from common.transport.psk import AnyConnection, dial_psk
 
@@ -128,6 +128,8 @@ class Alice:
                 return await self._dial()
             except (LinkError, RemoteProtocolError) as error:
                 if first_contact and loop.time() > deadline:
+                    if await self._is_shut_out():
+                        raise self._shut_out() from error
                     raise
                 if not first_contact:
                     self._station.tell(LineLost(reason=sentence(error)))
@@ -137,6 +139,21 @@ class Alice:
                 self._station.refuse(str(refusal))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _is_shut_out(self) -> bool:
+        """Whether this node has no key and the other end is there, but listens for keys alone."""
+        vault, address = self._station.vault, self._settings.classical.address
+        return (
+            not vault.epoch().latched
+            and not vault.link_psks()
+            and await is_anybody_at(address.host, address.port)
+        )
+
+    def _shut_out(self) -> LinkError:
+        return LinkError(
+            f"{self._settings.peer} takes no certificates any more, and {self._settings.node} has no key: if its"
+            " store is lost, an operator has to run `qkdlink bootstrap --again` at the other end."
+        )
 
     async def _dial(self) -> OpenLine:
         """Dial with the newest key that Bob takes; with certificates only while the latch is open."""

@@ -30,6 +30,7 @@ READ_LIMIT_BYTES = 4 * 1024 * 1024
 """How much is buffered before the peer is made to wait; a single message may be larger."""
 
 HANDSHAKE_TIMEOUT_S = 10.0
+KNOCK_TIMEOUT_S = 2.0
 SHUTDOWN_TIMEOUT_S = 2.0
 MAX_HANDSHAKES = 16
 """Handshakes at a time; beyond that the oldest is dropped, so that strangers cannot keep the peer out."""
@@ -121,6 +122,17 @@ async def listen(
     handshake = _by_certificate(listener_context(credentials), peer_name, credentials)
     async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
         yield door
+
+
+async def is_anybody_at(host: str, port: int, timeout_s: float = KNOCK_TIMEOUT_S) -> bool:
+    """Whether a TCP connection can be made there; nothing is said on it."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    _abort(writer)
+    return True
 
 
 async def connect[P: Peer](

@@ -197,6 +197,9 @@ async def test_without_bob_the_sentence_is_that_nobody_listens(tmp_path: Path) -
 
 async def test_bobs_ports_have_to_be_free_and_his_own(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
+        # an address of its own, because a dialler of another test could be given a port of 127.0.0.1 at any time
+        free = {name: f"127.0.0.77:{free_port()}" for name in ("address", "bootstrap_address")}
+        link.change(BOB, {"classical": free})
         assert await _verdict(link, BOB) == (None, "")
         with socket.create_server((LOOPBACK, 0)) as taken:
             link.change(BOB, {"classical": {"address": f"{LOOPBACK}:{taken.getsockname()[1]}"}})
