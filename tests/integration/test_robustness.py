@@ -7,7 +7,6 @@ middle of a block.
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -108,17 +107,19 @@ async def test_bob_may_be_started_after_alice(link: Link) -> None:
 
 
 async def test_garbage_and_stalled_connections_at_bobs_port_disturb_nothing(link: Link) -> None:
+    await link.makes_keys_again()
     address = link.bench.classical
     before = set(link.both)
-    stalled = [socket.create_connection((address.host, address.port)) for _ in range(30)]
+    # never a blocking call here: Alice's light passes through this very process
+    stalled = [await asyncio.open_connection(address.host, address.port) for _ in range(30)]
     try:
         for i in range(300):
-            with socket.create_connection((address.host, address.port)) as stranger:
-                stranger.sendall((b"GET / HTTP/1.0\r\n\r\n", os.urandom(400), b"\x16\x03\x01\xff\xff")[i % 3])
-            await asyncio.sleep(0)
+            _, stranger = await asyncio.open_connection(address.host, address.port)
+            stranger.write((b"GET / HTTP/1.0\r\n\r\n", os.urandom(400), b"\x16\x03\x01\xff\xff")[i % 3])
+            stranger.close()
         await link.makes_keys_again()
     finally:
-        for connection in stalled:
+        for _, connection in stalled:
             connection.close()
     new = [ended for block, ended in link.bench.journal(ALICE).blocks.items() if block not in before]
     assert not [ended for ended in new if ended.aborted]
