@@ -1,0 +1,94 @@
+"""Nodes that can be killed at a named point: real processes, forked from one that has imported everything already."""
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import alice.station
+import bob.station
+from alice.settings import AliceSettings
+from bob.settings import BobSettings
+from common.node.station import main
+from lab.home import ALICE, BOB, LinkHome
+from lab.kill_points import arm, point
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """At which point a node is to die, and at which of the calls that match."""
+
+    point: str
+    on: int
+
+
+class Mortal:
+    """A node as a process of its own; it ends with us at the latest."""
+
+    def __init__(self, home: LinkHome, name: str, death: Death | None = None) -> None:
+        context = get_context("forkserver")
+        context.set_forkserver_preload([__name__, "lab.warm"])
+        theirs, self._ours = context.Pipe(duplex=False)
+        self._words = home.folder / f"{name}.stderr"
+        self._process: BaseProcess = context.Process(
+            target=_live, args=(name, home.configuration(name), death, self._words, theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.is_alive()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it has ended by SIGKILL."""
+        return self._process.exitcode == -signal.SIGKILL
+
+    @property
+    def words(self) -> str:
+        """What it has written for a person."""
+        return self._words.read_text()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.join()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self._process.terminate()
+        self._process.join(10)
+        if self._process.is_alive():
+            self.kill()
+
+
+def _live(name: str, configuration: Path, death: Death | None, words: Path, theirs: Connection) -> None:
+    threading.Thread(target=_end_with_launcher, args=(theirs,), daemon=True).start()
+    with words.open("ab") as stderr:
+        os.dup2(stderr.fileno(), 2)
+    if death is not None:
+        arm(point(death.point, name), death.on)
+    sys.argv = [name, "--config", str(configuration)]
+    if name == ALICE:
+        main(ALICE, AliceSettings, alice.station.run)
+    else:
+        main(BOB, BobSettings, bob.station.run)
+
+
+def _end_with_launcher(theirs: Connection) -> None:
+    with suppress(EOFError, OSError):
+        theirs.recv_bytes()
+    os.kill(os.getpid(), signal.SIGKILL)
