@@ -8,6 +8,7 @@ discarded is overwritten (`secure_delete`).
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
-    secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL, UNIQUE (session, number)) STRICT;
+    secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL,
+    released REAL, UNIQUE (session, number)) STRICT;
 CREATE TABLE parts (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, state TEXT NOT NULL, bits INTEGER NOT NULL,
     sealed BLOB, PRIMARY KEY (block, purpose)) STRICT;
@@ -213,7 +215,10 @@ class KeyStore:
                 raise LocalProtocolError(f"Block {block} has no pending key.")
             if row["state"] == State.AVAILABLE:
                 return False
-            database.execute("UPDATE blocks SET state = ? WHERE id = ?", (State.AVAILABLE, row["id"]))
+            database.execute(
+                "UPDATE blocks SET state = ?, released = ? WHERE id = ?",
+                (State.AVAILABLE, time.time(), row["id"]),
+            )
             database.execute(
                 "UPDATE parts SET state = ? WHERE block = ? AND state = ?",
                 (State.AVAILABLE, row["id"], State.PENDING),
@@ -283,6 +288,48 @@ class KeyStore:
             ).fetchone()
         sealed = None if row is None else row["sealed"]
         return None if sealed is None else self._seal.unseal(sealed, self._place(block, purpose))
+
+    def deliver(self, block: BlockId, purpose: Purpose) -> bytes | None:
+        """Hand a part out for its purpose, once: it is spent on disk, and overwritten, before this returns.
+
+        None if the block is not available, or the part was delivered, has expired or was never cut. LocalProtocolError
+        for a link PSK, which epochs use and destroy (`begin_epoch`).
+        """
+        if purpose is Purpose.LINK_PSK:
+            raise LocalProtocolError("A link PSK is used by epochs alone.")
+        with self._transaction() as database:
+            part = database.execute(
+                "SELECT parts.block, bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
+                " WHERE session = ? AND number = ? AND purpose = ? AND parts.state = ?",
+                (block.session, block.number, purpose, State.AVAILABLE),
+            ).fetchone()
+            if part is None:
+                return None
+            database.execute(
+                "UPDATE parts SET state = ?, sealed = NULL WHERE block = ? AND purpose = ?",
+                (State.SPENT, part["block"], purpose),
+            )
+            self._enter(part["block"], Entry.SPENT, purpose, part["bits"])
+            return self._seal.unseal(part["sealed"], self._place(block, purpose))
+
+    def expire(self, before: float) -> int:
+        """Burn the application parts of blocks released before a time (seconds since 1970); returns how many.
+
+        Link PSKs, tag keys and the reserve never expire: the link would have to go back to its bootstrap.
+        """
+        with self._transaction() as database:
+            parts = database.execute(
+                "SELECT parts.block, purpose, bits FROM parts JOIN blocks ON blocks.id = parts.block"
+                " WHERE parts.state = ? AND released < ? AND purpose IN (?, ?)",
+                (State.AVAILABLE, before, Purpose.APPLICATIONS_AT_ALICE, Purpose.APPLICATIONS_AT_BOB),
+            ).fetchall()
+            for part in parts:
+                database.execute(
+                    "UPDATE parts SET state = ?, sealed = NULL WHERE block = ? AND purpose = ?",
+                    (State.BURNT, part["block"], part["purpose"]),
+                )
+                self._enter(part["block"], Entry.BURNT, Purpose(part["purpose"]), part["bits"])
+        return len(parts)
 
     def proof_key(self, block: BlockId) -> bytes | None:
         """Return the key that proves to the peer that this block is here."""
