@@ -6,7 +6,7 @@ from typing import Protocol
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
-from common.distillation.estimation import estimate
+from common.distillation.estimation import estimate, starting_qber
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.parity import Questions
@@ -69,7 +69,7 @@ async def distil(transmitter: Transmitter, deposit: Deposit, block: Block) -> Se
         prepared = await transmit(transmitter, block)
         sifted = await sift(prepared, block)
         estimated = await estimate_errors(sifted, block)
-        reconciled = await reconcile(sifted, block)
+        reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
         secret = await amplify(verified, estimated, block)
         return await confirm(secret, deposit, block)
@@ -130,10 +130,12 @@ async def estimate_errors(sifted: SiftedKey, block: Block) -> Estimate:
     return estimated
 
 
-async def reconcile(sifted: SiftedKey, block: Block) -> ReconciledKey:
+async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> ReconciledKey:
     """Answer Bob's parity questions, count every one, and stop at the block's budget."""
     opened = await block.expect(ReconciliationOpened)
     length = len(sifted.key_bits)
+    if opened.expected_qber != starting_qber(estimated, block.parameters.expected_qber):
+        raise RemoteProtocolError("Bob does not start from the error rate that both have found.")
     plan = await block.read(schedule, length, opened.expected_qber)
     answerer = await block.read(
         Answerer, sifted.key_bits, plan, opened.shuffle_seed, parity_budget(length, opened.expected_qber)

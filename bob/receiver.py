@@ -34,6 +34,7 @@ class _Reception:
     detectors: Receiver
     records: list[DetectionRecord] = field(default_factory=list)
     next_frame: int = 0
+    pulses: int = 0
     missing: set[int] = field(default_factory=set)
     first_missing: int | None = None
     out_of_order: bool = False
@@ -86,6 +87,10 @@ class MqttReceiver:
             self.close(block)
         if reception.first_missing is not None:
             raise LightLost(_missing_sentence(reception))
+        if reception.pulses != block.parameters.block_pulses:
+            raise LightLost(
+                f"{reception.pulses} pulses came where {block.parameters.block_pulses} are agreed"
+            )
         return DetectionRecord.joined(reception.records)
 
     def close(self, block: Block) -> None:
@@ -144,6 +149,7 @@ class MqttReceiver:
         if reception.first_missing is None:
             reception.records.append(await block.compute(reception.detectors.detect, train))
         reception.next_frame = header.sequence + 1
+        reception.pulses += header.pulses
         block.tell(
             LightProgress(
                 block_id=str(block.id), number=block.id.number, pulses=header.first_pulse + header.pulses

@@ -117,6 +117,9 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     if (
         announced.sifted != matched.sum()
         or not len(announced.emitted) == len(announced.detected) == class_count
+        or sum(announced.emitted) != block.parameters.block_pulses
+        or sum(announced.detected) != count
+        or any(clicks > pulses for clicks, pulses in zip(announced.detected, announced.emitted, strict=True))
     ):
         raise RemoteProtocolError("Alice's announcement contradicts itself.")
     classes = await block.read(decode_classes, announced.classes, announced.sifted, class_count)

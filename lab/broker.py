@@ -59,6 +59,9 @@ class RunningBroker:
     """"mosquitto" or "amqtt"."""
     address: Address
     has_access_list: bool
+    log: Path
+    process: asyncio.subprocess.Process
+    """The broker's guard, which ends when the broker does."""
 
 
 def house_rules() -> str:
@@ -116,7 +119,9 @@ async def run_broker(folder: Path, users: Iterable[BrokerUser]) -> AsyncIterator
         )
     try:
         await _wait_for(process, port, kind, folder)
-        yield RunningBroker(kind, Address(LOOPBACK, port), has_access_list=kind == "mosquitto")
+        yield RunningBroker(
+            kind, Address(LOOPBACK, port), kind == "mosquitto", folder / "broker.log", process
+        )
     finally:
         await stop(process)
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from common.errors import LinkError
 from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan
+from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
@@ -88,8 +89,12 @@ class RunningLink:
     """By name: done once the process has ended and everything that it told was read."""
 
     async def until_done(self) -> None:
-        """Wait until Alice has made all her blocks and Bob has settled them; LinkError if either fails."""
-        done, _ = await asyncio.wait(self.lives.values(), return_when=asyncio.FIRST_COMPLETED)
+        """Wait until Alice has made all her blocks and Bob has settled them; LinkError if a process fails."""
+        broker = asyncio.create_task(self.broker.process.wait(), name="broker")
+        done, _ = await asyncio.wait([*self.lives.values(), broker], return_when=asyncio.FIRST_COMPLETED)
+        if done == {broker}:
+            raise LinkError(f"The broker ({self.broker.kind}) has ended; {self.broker.log} says why.")
+        broker.cancel()
         first = self.bob if self.lives[BOB] in done else self.alice
         if first is self.bob or first.process.returncode != 0:
             raise LinkError(first.last_words)
@@ -145,6 +150,11 @@ async def _live(node: Node, watch: Watch) -> None:
     await node.process.wait()
 
 
+def _environment() -> dict[str, str]:
+    """Our environment without what would override the nodes' settings: a launched link is the one that was planned."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+
+
 @asynccontextmanager
 async def _running(home: LinkHome, name: str, seed: int | None) -> AsyncIterator[Node]:
     node = await _start(home, name, seed)
@@ -175,6 +185,7 @@ async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(write_end,),
+            env=_environment(),
             limit=_PIPE_LIMIT_BYTES,
             start_new_session=True,
         )

@@ -1,9 +1,10 @@
 """The `qkdlink` command: what a person types, and the one line they read when something is wrong."""
 
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -216,12 +217,33 @@ def main(arguments: list[str] | None = None) -> None:
     except* KeyboardInterrupt:
         status, message = 130, "Stopped."
     except* Exception as errors:
-        usage = errors.exceptions[0]
-        if verbose or not hasattr(usage, "format_message"):
+        if verbose:
             raise
-        status, message = 2, f"{usage.format_message()} (see `qkdlink --help`)"
+        status, message = 2, _unexpected(errors)
     if message:
         sys.stderr.write(f"qkdlink: {' '.join(message.split())}\n")
+    _exit(status)
+
+
+def _unexpected(errors: BaseExceptionGroup) -> str:
+    """Say what is wrong with the command line, or that the output cannot be written, or that the fault is ours."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if hasattr(error, "format_message"):
+        return f"{error.format_message() or 'Name a command'} (see `qkdlink --help`)"
+    if isinstance(error, OSError):
+        return f"The output cannot be written: {error.strerror or error}."
+    return f"Something unexpected happened ({type(error).__name__}: {error}); --verbose shows where."
+
+
+def _exit(status: int) -> NoReturn:
+    """Exit with what has been printed on its way; output that cannot be written is an error too."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stderr.write(f"qkdlink: The output cannot be written: {error.strerror}.\n")
+        os._exit(2)  # the interpreter would try to write it once more
     sys.exit(status)
 
 
@@ -229,7 +251,7 @@ def _end_in_order() -> None:
     """Let whoever asks for an end get the orderly one of Ctrl-C; what we were told to ignore stays ignored."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(number, signal.default_int_handler)
 
 
 def _text_of(file: Path) -> str:

@@ -96,6 +96,9 @@ class Link:
             self._channel.end(error)
             outcome = _lost_with(error)
             raise
+        except Exception as error:
+            outcome = Aborted(AbortReason.FAULT, f"{type(error).__name__}: {error}", by_peer=False)
+            raise
         except asyncio.CancelledError:
             if self._channel.ended is not None:  # another block has met the reason first
                 outcome = _lost_with(self._channel.ended)

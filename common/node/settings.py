@@ -25,6 +25,7 @@ from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 
 CONFIGURATION_FILE = "node.toml"
+ENVIRONMENT_PREFIX = "QKDLINK_"
 
 
 class _Section(BaseModel):
@@ -82,7 +83,7 @@ class NodeSettings(BaseSettings):
     """What every node is told."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="QKDLINK_", env_nested_delimiter="__"
+        frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__"
     )
 
     link: Name

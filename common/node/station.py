@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
@@ -41,6 +42,9 @@ from common.trust.certificates import fingerprint
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
 from common.wire.topics import Topics
 
+_TOLD_REFUSALS = 20
+"""Refusals told in a minute; a stranger who knocks without end fills neither journal nor disk."""
+
 _BODY_BYTES_PER_PULSE = 2
 _SMALLEST_BODY_LIMIT = 1 << 20
 """A detection takes at most one byte of gap per 128 gates plus a bit of basis; parities and seeds are shorter still."""
@@ -66,6 +70,8 @@ class Station[S: NodeSettings]:
     greeting: Greeting
     epochs: int = 0
     """How many times this process has met its peer."""
+    _refusal_minute: float = -1.0
+    _refusals: int = 0
 
     @property
     def topics(self) -> Topics:
@@ -92,7 +98,16 @@ class Station[S: NodeSettings]:
         self.journal.tell(event)
 
     def refuse(self, reason: str) -> None:
-        """Journal that somebody was turned away."""
+        """Journal that somebody was turned away; of a flood of strangers, so many a minute and then their number."""
+        minute = time.monotonic() // 60
+        if minute != self._refusal_minute:
+            untold = max(0, self._refusals - _TOLD_REFUSALS)
+            self._refusal_minute, self._refusals = minute, 0
+            if untold:
+                self.tell(PeerRefused(reason=f"{untold} more were turned away in the minute before"))
+        self._refusals += 1
+        if self._refusals > _TOLD_REFUSALS:
+            return
         self.tell(PeerRefused(reason=reason))
         print(f"{self.settings.node}: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
 
@@ -264,6 +279,12 @@ def main[S: NodeSettings](program: str, kind: type[S], run: Run[S]) -> None:
             raise
         print(f"{program}: {sentence(errors)}", file=sys.stderr)  # noqa: T201 - the one line a user reads
         os._exit(2)  # threads of an unfinished kernel or connection must not hold the exit up
+    except* Exception as errors:
+        if options.verbose:
+            raise
+        reason = sentence(errors)
+        print(f"{program}: Something unexpected happened: {reason} --verbose shows where.", file=sys.stderr)  # noqa: T201
+        os._exit(2)
 
 
 def sentence(error: BaseException) -> str:
@@ -271,7 +292,10 @@ def sentence(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = " ".join(str(error).split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    first = text.partition(" ")[0]
+    if first.isalpha():  # a path or an address stays as it is
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text.endswith(".") else ".")
 
 
 def _check_seed(settings: NodeSettings, options: Namespace) -> None:

@@ -18,6 +18,8 @@ class AbortReason(StrEnum):
     PROTOCOL_BROKEN = "protocol-broken"
     PENDING = "pending"
     """Not lost: stored here, and settled with the peer at the next contact."""
+    FAULT = "fault"
+    """This program failed, not the link."""
     STOPPED = "stopped"
 
 

@@ -162,7 +162,9 @@ class BlockConversation(Conversation):
         detail = detail[:_LONGEST_DETAIL]
         await self.say(Abort(reason=reason, detail=detail))
         await self.say_checkpoint()
-        await self.expect(Abort)
+        answered = await self.expect(Abort)
+        if answered.reason != reason:
+            raise RemoteProtocolError(f"{self.role.peer.label} agrees to an abort for another reason.")
         await self.expect_checkpoint()
         raise BlockRefused(Aborted(reason, detail, by_peer=False))
 

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.distillation.finite_key import require_one_decoy, require_two_decoys
+from common.distillation.verification import verification_tag_bits
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.source import Source
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-type Epsilon = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+type Epsilon = Annotated[float, Field(ge=1e-30, lt=1, allow_inf_nan=False)]
+"""A failure probability; below 1e-30 neither tags nor bounds are computed any more."""
 
 LARGEST_BLOCK = 2**32
 _CLASSES = {"single-photon": 1, "one-decoy": 2, "two-decoy": 3}
@@ -73,6 +75,9 @@ class LinkParameters(BaseModel):
             case ProtocolName.SINGLE_PHOTON:
                 pass
         _ = self.source
+        _ = verification_tag_bits(self.block_pulses, self.eps_cor)
+        if self.detector.dead_gates > LARGEST_BLOCK:
+            raise ValueError(f"a dead time of {self.detector.dead_gates} gates is longer than any block")
         return self
 
     @property

@@ -89,7 +89,7 @@ class OpenBlock(Message):
 
     type: Literal["open-block"] = "open-block"
     pulses: Annotated[int, Field(ge=1, le=2**32)]
-    frames: Annotated[int, Field(ge=1, le=2**32)]
+    frames: Annotated[int, Field(ge=1, le=2**20)]
 
 
 class BlockAccepted(Message):

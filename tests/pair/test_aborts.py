@@ -139,6 +139,7 @@ def test_every_kind_of_abort_that_parties_settle_is_played_here():
         AbortReason.CONNECTION_LOST,
         AbortReason.PROTOCOL_BROKEN,
         AbortReason.PENDING,
+        AbortReason.FAULT,
         AbortReason.STOPPED,
     }
     played = re.findall(r"AbortReason\.(\w+), Role", Path(__file__).read_text())

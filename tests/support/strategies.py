@@ -34,7 +34,7 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
     ),
     say.Holdings: st.builds(say.Holdings, pending=_attachments, have=_attachments, never=_attachments),
     say.Goodbye: st.builds(say.Goodbye, reason=_sentences(500)),
-    say.OpenBlock: st.builds(say.OpenBlock, pulses=st.integers(1, 2**32), frames=st.integers(1, 2**32)),
+    say.OpenBlock: st.builds(say.OpenBlock, pulses=st.integers(1, 2**32), frames=st.integers(1, 2**20)),
     say.BlockAccepted: st.builds(say.BlockAccepted),
     say.LightEnded: st.builds(say.LightEnded),
     say.DetectionAnnouncement: st.builds(
