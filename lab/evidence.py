@@ -22,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import evidence_cascade, evidence_light, evidence_link
+from lab import evidence_cascade, evidence_kills, evidence_light, evidence_link, evidence_rekeying
 
 _ROOT = Path(__file__).parent.parent
 _PARTS_FOLDER = _ROOT / "build" / "evidence"
@@ -111,6 +111,26 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_link.run_part,
         conclude=evidence_link.conclude,
+    ),
+    Experiment(
+        "rekeying",
+        "200 re-keyings while blocks flow: no block lost, no identifier mismatched, no key used beyond its epoch",
+        code=_WHOLE_LINK,
+        parts=evidence_rekeying.PARTS,
+        in_slice=1,
+        processes=1,
+        run=evidence_rekeying.run_part,
+        conclude=evidence_rekeying.conclude,
+    ),
+    Experiment(
+        "kills",
+        "killed at every named point, each node and both: the same blocks, nothing twice, no certificate again",
+        code=_WHOLE_LINK,
+        parts=evidence_kills.PARTS,
+        in_slice=1,
+        processes=1,
+        run=evidence_kills.run_part,
+        conclude=evidence_kills.conclude,
     ),
 )
 
