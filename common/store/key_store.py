@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -170,8 +170,9 @@ class KeyStore:
         return store
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, once whoever is writing has finished; a cancelled task may have left its thread at it."""
+        with self._lock:
+            self._connection.close()
 
     # --- two-phase deposit -------------------------------------------------------------------------------------
 
@@ -460,8 +461,9 @@ class KeyStore:
                 raise
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        with suppress(sqlite3.ProgrammingError):  # it was closed in the meantime, which rolls back as well
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def _furnish(self) -> None:
         self._connection.row_factory = sqlite3.Row

@@ -1,11 +1,13 @@
 """A process that ends at any statement of any change leaves the state before it or after it, whole."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from common.errors import ConfigurationError
 from common.store.key_store import STORE_FILE, KeyStore
 from tests.support.dying_stores import CHANGES, ends_at, on_a_full_disk, prepared
 from tests.support.stores import block, open_store
@@ -78,3 +80,14 @@ def test_a_full_disk_is_one_sentence_and_nothing_has_changed(tmp_path: Path) -> 
         "unchanged": True,
         "afterwards": "pending",
     }
+
+
+def test_a_store_is_closed_only_when_nobody_writes(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "alice")
+    with ThreadPoolExecutor() as threads:
+        for number in range(1, 200):
+            threads.submit(store.opened, number)
+        threads.submit(store.close).result()
+        late = threads.submit(store.opened, 1_000)
+        with pytest.raises(ConfigurationError):
+            late.result()
