@@ -22,7 +22,7 @@ def trials() -> list[Trial]:
                 first = (ALICE, Death("before-hold", 3))
                 made.append(Trial((first, (node, Death(point.name, 1)))))
                 continue
-            made += [Trial(((node, Death(point.name, on)),)) for on in (1, point.later)]
+            made += [Trial(((node, Death(point.name, on)),)) for on in sorted({1, point.later})]
             made.append(Trial(((node, Death(point.name, point.later)),), together=True))
     # last confirmation lost, then either side killed
     lost = (ALICE, Death("after-release", 3))

@@ -18,6 +18,7 @@ from common.keys.allotment import Purpose
 from common.node.link import Link
 from common.protocol.conversation import Conversation
 from common.protocol.phases import BlockPhase
+from common.store import key_store, sealing
 from common.store.key_store import Entry, KeyStore
 from common.store.sealing import StoreSeal
 from common.transport.light import LightOutlet
@@ -70,6 +71,10 @@ def _within(name: str, owner: object, method: str, matches: Matches) -> KillPoin
     return KillPoint(name, owner, method, after=True, matches=matches)
 
 
+def _at_first_start(name: str, owner: object, method: str, *, after: bool = True) -> KillPoint:
+    return KillPoint(name, owner, method, after=after, later=1)
+
+
 def _said(name: str, *kinds: type, nodes: tuple[str, ...] = _BOTH, later: int = _LATER) -> KillPoint:
     return KillPoint(
         name,
@@ -91,6 +96,9 @@ def _is_last_checkpoint(conversation: Conversation, *call: object) -> bool:
 
 
 POINTS = (
+    _at_first_start("before-the-store-key", sealing, "write_new", after=False),
+    _at_first_start("before-furnishing-the-store", key_store, "_open_seal"),
+    _at_first_start("mid-furnishing-the-store", KeyStore, "_set_meta"),
     _after("mid-light", LightOutlet, "send", _ALICE, later=8),
     _after("mid-light", MqttReceiver, "_take", _BOB, later=8),
     _after("after-using-a-number", KeyStore, "opened", _ALICE),

@@ -118,28 +118,18 @@ class KeyStore:
     @classmethod
     def of(cls, folder: Path) -> Self:
         """Open the store that is in a node's home, whoever's it is; ConfigurationError if there is none."""
-        path = folder / STORE_FILE
-        if not path.exists():
+        told = _told_by(folder / STORE_FILE)
+        if not told:
             raise ConfigurationError(
                 f"There is no key store in {folder}: name the home of a node that has run."
             )
-        # not read-only: what a killed process has left half-done is undone by whoever opens the file next
-        there = f"file:{quote(str(path))}?mode=rw"
-        try:
-            with closing(sqlite3.connect(there, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
-                found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-            owner = StoreOwner(found["link"], found["node"], found["reproducible"] == "1")
-        except (sqlite3.Error, KeyError) as error:
-            raise ConfigurationError(f"The key store {path} cannot be read: {error}.") from error
+        owner = StoreOwner(told["link"], told["node"], told["reproducible"] == "1")
         return cls.open(folder, owner)
 
     @classmethod
     def is_latched(cls, folder: Path) -> bool:
         """Whether a node's home has a store whose latch is closed; nothing is made by asking."""
-        if not (folder / STORE_FILE).exists():
-            return False
-        with closing(cls.of(folder)) as store:
-            return store.epoch().latched
+        return _told_by(folder / STORE_FILE).get("latched") == "1"
 
     @classmethod
     def open(cls, folder: Path, owner: StoreOwner) -> Self:
@@ -549,6 +539,21 @@ class KeyStore:
         )
         if found["state"] == State.AVAILABLE:
             self._enter(row, Entry.BURNT, Purpose.LINK_PSK, found["bits"])
+
+
+def _told_by(path: Path) -> dict[str, str]:
+    """Return what a store says of itself in clear; nothing if there is none, or its first start was cut short."""
+    if not path.exists():
+        return {}
+    # not read-only: what a killed process has left half-done is undone by whoever opens the file next
+    there = f"file:{quote(str(path))}?mode=rw"
+    try:
+        with closing(sqlite3.connect(there, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+                return {}
+            return dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"The key store {path} cannot be read: {error}.") from error
 
 
 def _open_seal(store: Path, key: Path) -> StoreSeal:

@@ -337,8 +337,20 @@ def test_a_store_that_is_not_whole_is_refused_in_a_sentence(
 def test_a_first_start_that_was_killed_between_store_and_key_is_done_again(home: Path) -> None:
     home.mkdir()
     (home / STORE_FILE).touch(0o600)
+    assert not KeyStore.is_latched(home)
     with closing(open_store(home)) as store:
         deposit(store, 1)
+    assert not KeyStore.is_latched(home)
+
+
+def test_the_latch_can_be_asked_for_without_opening_or_making_a_store(store: KeyStore, home: Path) -> None:
+    assert not KeyStore.is_latched(home / "nowhere")
+    assert not (home / "nowhere").exists()
+    deposit(store, 1)
+    store.begin_epoch(1, block(1))
+    assert KeyStore.is_latched(home)
+    store.reopen_bootstrap()
+    assert not KeyStore.is_latched(home)
 
 
 def test_a_home_without_a_store_has_nothing_to_show(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The ledger balances after whatever may happen to a store, reopening it included; played against a model of it."""
 
 import shutil
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -106,6 +107,27 @@ class LedgerBalances(RuleBasedStateMachine):
             self.model.epoch_key, self.model.epoch, self.model.latched = one, number, True
             self.model.spent.append(one)
             self.model.destroy_older()
+
+    @precondition(lambda self: self.model.states)
+    @rule(data=st.data(), purpose=st.sampled_from([each for each in Purpose if each is not Purpose.LINK_PSK]))
+    def deliver(self, data: st.DataObject, purpose: Purpose) -> None:
+        one = data.draw(st.sampled_from(list(self.model.states)))
+        before, material = self.store.balance(), self.store.material(one, purpose)
+        there = self.model.states[one] is State.AVAILABLE and material is not None
+        delivered = self.store.deliver(one, purpose)
+        assert delivered == (material if there else None)
+        assert self.store.deliver(one, purpose) is None, "once"
+        spent = 0 if delivered is None else 8 * len(delivered)
+        assert before.available_bits - self.store.balance().available_bits == spent
+
+    @rule()
+    def expire(self) -> None:
+        before = self.store.balance()
+        self.store.expire(time.time() + 1)
+        applications = {Purpose.APPLICATIONS_AT_ALICE, Purpose.APPLICATIONS_AT_BOB}
+        for one in self.model.of(State.AVAILABLE):
+            assert {self.store.material(one, purpose) for purpose in applications} == {None}
+        assert self.store.balance().available_bits <= before.available_bits
 
     @rule()
     def reopen_bootstrap(self) -> None:
