@@ -476,7 +476,7 @@ def test_only_the_links_own_authority_is_believed_and_only_tls_1_3_is_spoken(
 def test_credentials_replaced_under_a_running_node_are_noticed(home: Path, tmp_path: Path) -> None:
     pki.issue(home / "ca", "alice", tmp_path / "alice")
     files = CredentialFiles.in_folder(tmp_path / "alice")
-    loaded = NodeCredentials.load(files, "alice", NOW)
+    loaded = NodeCredentials.load(files, "alice", datetime.now(UTC))
     shutil.copy(home / "eve" / "certificate.pem", files.certificate)
     with pytest.raises(CredentialsError, match=r"certificate\.pem was replaced"):
         dialler_context(loaded)

@@ -232,8 +232,9 @@ def alice(installation: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def _patient(folder: Path, now: datetime = NOW) -> Patient:
-    return Patient(Role.ALICE, load_settings(AliceSettings, folder / "node.toml"), folder, now)
+def _patient(folder: Path, now: datetime | None = None) -> Patient:
+    settings = load_settings(AliceSettings, folder / "node.toml")
+    return Patient(Role.ALICE, settings, folder, now or datetime.now(UTC))
 
 
 def _reissue(installation: Path, folder: Path, name: str, begin: int, end: int) -> None:
@@ -262,8 +263,8 @@ def test_a_clock_before_the_certificates_is_found(alice: Path, date: datetime) -
 
 def test_a_clock_before_the_last_line_of_the_journal_is_found(alice: Path) -> None:
     patient = _patient(alice)
-    assert check_clock(patient, NOW + timedelta(minutes=4)).outcome is Outcome.OK
-    assert check_clock(patient, NOW + timedelta(minutes=6)).obstacle is Obstacle.CLOCK
+    assert check_clock(patient, patient.now + timedelta(minutes=4)).outcome is Outcome.OK
+    assert check_clock(patient, patient.now + timedelta(minutes=6)).obstacle is Obstacle.CLOCK
 
 
 async def _credentials(patient: Patient, *, latched: bool = False) -> Finding:

@@ -20,12 +20,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from common.errors import CredentialsError
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from common.trust.pem import read_certificate
 
-NOW = datetime.now(UTC)
 
-
-def load(folder: Path, name: str = "alice", now: datetime = NOW) -> NodeCredentials:
-    return NodeCredentials.load(CredentialFiles.in_folder(folder), name, now)
+def load(folder: Path, name: str = "alice", now: datetime | None = None) -> NodeCredentials:
+    return NodeCredentials.load(CredentialFiles.in_folder(folder), name, now or datetime.now(UTC))
 
 
 @pytest.fixture
@@ -35,9 +34,9 @@ def alice(home: Path, tmp_path: Path) -> CredentialFiles:
     return CredentialFiles.in_folder(tmp_path / "alice")
 
 
-def refuse(files: CredentialFiles, sentence: str, name: str = "alice", now: datetime = NOW) -> None:
+def refuse(files: CredentialFiles, sentence: str, name: str = "alice", now: datetime | None = None) -> None:
     with pytest.raises(CredentialsError, match=sentence) as caught:
-        NodeCredentials.load(files, name, now)
+        NodeCredentials.load(files, name, now or datetime.now(UTC))
     assert "\n" not in str(caught.value)
 
 
@@ -92,7 +91,7 @@ def test_a_key_that_others_can_open_is_refused(alice: CredentialFiles, mode: int
 
 def test_a_read_only_key_is_accepted(alice: CredentialFiles) -> None:
     alice.private_key.chmod(0o400)
-    NodeCredentials.load(alice, "alice", NOW)
+    NodeCredentials.load(alice, "alice", datetime.now(UTC))
 
 
 UNENCRYPTED = NoEncryption()
@@ -123,19 +122,21 @@ def test_a_key_that_cannot_be_used_is_refused(alice: CredentialFiles, content: b
 
 
 def test_an_expired_certificate_is_refused_with_its_date(alice: CredentialFiles) -> None:
-    later = NOW + timedelta(days=366)
-    refuse(alice, rf"certificate\.pem expired on {NOW + timedelta(days=365):%Y-%m-%d}", now=later)
+    end = read_certificate(alice.certificate).not_valid_after_utc
+    refuse(alice, rf"certificate\.pem expired on {end:%Y-%m-%d}", now=end + timedelta(days=1))
 
 
 def test_a_certificate_of_the_future_is_refused_with_both_dates(alice: CredentialFiles, home: Path) -> None:
     shutil.rmtree(alice.certificate.parent)
-    window = pki.Validity(NOW + timedelta(days=2), NOW + timedelta(days=9))
+    now = datetime.now(UTC)
+    window = pki.Validity(now + timedelta(days=2), now + timedelta(days=9))
     pki.issue(home / "ca", "alice", alice.certificate.parent, validity=window)
-    refuse(alice, rf"is not valid before {window.begins:%Y-%m-%d %H:%M} UTC.*clock says {NOW:%Y-%m-%d %H:%M}")
+    sentence = rf"is not valid before {window.begins:%Y-%m-%d %H:%M} UTC.*clock says {now:%Y-%m-%d %H:%M}"
+    refuse(alice, sentence, now=now)
 
 
 def test_an_expired_authority_is_refused(alice: CredentialFiles) -> None:
-    refuse(alice, r"authority\.pem expired on", now=NOW + timedelta(days=4000))
+    refuse(alice, r"authority\.pem expired on", now=datetime.now(UTC) + timedelta(days=4000))
 
 
 def test_a_slow_clock_of_four_minutes_is_no_obstacle(alice: CredentialFiles) -> None:
