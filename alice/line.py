@@ -1,9 +1,11 @@
 """One connection to Bob, while blocks live on it."""
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 from alice.settings import AliceSettings
+from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError
 from common.keys.identifiers import BlockId
 from common.node.link import Distil, Link
@@ -35,8 +37,11 @@ class OpenLine:
         self._key = key
         self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
         self._delay_s = _FIRST_DELAY_S
-        self._living: set[asyncio.Task[None]] = set()
+        self._living: set[asyncio.Task[bool]] = set()
         self._watching = asyncio.create_task(self._watch(), name="line")
+        self._hearing = asyncio.create_task(self._hear(), name="goodbye")
+        self.farewell: str | None = None
+        """Why the peer opens no further block here, once it has said so."""
         self._postponed = False
         self.refusal = ""
         """Why the last attempt at the next epoch failed."""
@@ -75,21 +80,28 @@ class OpenLine:
         """How long to wait before the next epoch may be tried again."""
         return self._attempt_at - asyncio.get_running_loop().time()
 
-    def begin(self, number: int, distil: Distil, group: asyncio.TaskGroup) -> asyncio.Task[None]:
-        """Begin a block here; its first word is said before that of any block begun later."""
+    def begin(self, number: int, distil: Distil, group: asyncio.TaskGroup) -> asyncio.Task[bool]:
+        """Begin a block here, whose task says whether it made a key; it speaks before any block begun later."""
         self.blocks += 1
         task = group.create_task(self._live(number, distil), name=f"block {number}")
         self._living.add(task)
         task.add_done_callback(self._living.discard)
         return task
 
-    async def _live(self, number: int, distil: Distil) -> None:
+    async def _live(self, number: int, distil: Distil) -> bool:
         """Live one block; what ends the line is kept, and told to whoever wants to use it next."""
         try:
-            await self.link.run_block(number, distil)
-            self.confirmed_any = True
+            outcome = await self.link.run_block(number, distil)
         except (LinkError, RemoteProtocolError) as error:
             self.lose(error)
+            return False
+        self.confirmed_any = True
+        return isinstance(outcome, SecretKey)
+
+    async def _hear(self) -> None:
+        """Wait for the peer's goodbye, which ends the link; a line that is lost has no more to say."""
+        with suppress(LinkError, RemoteProtocolError):
+            self.farewell = await self.link.hear_goodbye()
 
     async def _watch(self) -> None:
         """Give every block up once the line is gone: light alone would not notice that nobody is left to hear."""
@@ -126,6 +138,7 @@ class OpenLine:
     async def close(self) -> None:
         """Close the connection; a block that still lives here is given up."""
         self._watching.cancel()
+        self._hearing.cancel()
         self._channel.close()
         self._give_up_blocks()
         await _close(self._connection, self._channel, self._reading)

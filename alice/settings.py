@@ -18,6 +18,10 @@ class AliceSettings(NodeSettings):
     """A new epoch, with a PSK from generated key, after so many blocks."""
     rekey_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Or after so much time, whichever comes first."""
+    backoff_first_s: Annotated[float, Field(ge=0)] = 1.0
+    """The pause after a block that yielded no key, doubled from one such block to the next."""
+    backoff_longest_s: Annotated[float, Field(ge=0)] = 600.0
+    """The longest such pause."""
     frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**18
     """Pulses per frame of light, one byte each."""
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8

@@ -9,14 +9,21 @@ from alice.settings import AliceSettings
 from alice.steps import distil
 from alice.transmitter import MqttTransmitter
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
-from common.journal.events import LineLost, RekeyingPostponed
+from common.errors import (
+    ConfigurationError,
+    CredentialsError,
+    LinkError,
+    RemoteProtocolError,
+    StarvationError,
+)
+from common.journal.events import LineLost, RekeyingPostponed, ReserveLow
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.link import LinkDeposit
 from common.node.station import Station, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
+from common.protocol.economy import Backoff, StarvationAlarm, seconds_to_starvation
 from common.protocol.rekeying import (
     LONGEST_OVERLAP_S,
     MOST_BOOTSTRAP_KEYS,
@@ -24,7 +31,7 @@ from common.protocol.rekeying import (
     RekeyingPolicy,
 )
 from common.protocol.roles import Role
-from common.transport.connections import dial, is_anybody_at
+from common.transport.connections import is_anybody_at
 from common.transport.light import LightOutlet
 from common.transport.psk import AnyConnection, dial_psk
 
@@ -64,6 +71,9 @@ class Alice:
         self._left = self._settings.blocks or None
         self._room = asyncio.Semaphore(self._settings.blocks_in_flight)
         self._pause_s = _FIRST_PAUSE_S
+        self._backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_longest_s)
+        self._alarm = StarvationAlarm()
+        self._living: set[asyncio.Task[bool]] = set()
         self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
 
     async def work(self) -> None:
@@ -73,7 +83,8 @@ class Alice:
             while self._left != 0:
                 await self._room.acquire()
                 await self._station.bus.ready()  # without its broker a block would be lost before it begins
-                line = await self._usable(line)
+                await asyncio.sleep(self._backoff.pause_s)
+                line = await self._payable(await self._usable(line))
                 await self._begin_block(line)
             if line is not None:
                 await self._retire(line)
@@ -85,7 +96,34 @@ class Alice:
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
         await self._station.vault.use_number(number)
-        line.begin(number, self._distil, self._group).add_done_callback(lambda _: self._room.release())
+        block = line.begin(number, self._distil, self._group)
+        self._living.add(block)
+        block.add_done_callback(self._ended)
+
+    def _ended(self, block: asyncio.Task[bool]) -> None:
+        """Make room for the next block, at once or after a pause, and say how long this can go on."""
+        self._living.discard(block)
+        self._room.release()
+        if block.cancelled() or block.exception() is not None:
+            return
+        if block.result():
+            self._backoff.succeeded()
+            self._alarm.succeeded()
+            return
+        self._backoff.failed()
+        payable = self._station.vault.blocks_payable()
+        if self._settings.authentication.scheme.cuts_tags and self._alarm.is_due(payable):
+            seconds = seconds_to_starvation(payable, self._backoff)
+            self._station.tell(ReserveLow(blocks_payable=payable, seconds_to_starvation=seconds))
+
+    async def _payable(self, line: OpenLine) -> OpenLine:
+        """Wait until a block more can be paid for; StarvationError if nothing that could pay for it is under way."""
+        while line.link.pays_for_tags and self._station.vault.blocks_payable() <= len(self._living):
+            if not self._living:
+                raise self._station.vault.starvation()
+            await asyncio.wait(self._living, return_when=asyncio.FIRST_COMPLETED)
+            line = await self._usable(line)
+        return line
 
     async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
         return await distil(self._transmitter, deposit, block)
@@ -97,6 +135,8 @@ class Alice:
         while True:
             if line is None:
                 line = await self._connect()
+            elif line.farewell is not None:
+                raise StarvationError(f"{self._settings.peer} ends the link: {line.farewell}")
             elif line.lost is not None:
                 await self._leave(line, line.lost)
                 line = None
@@ -184,11 +224,10 @@ class Alice:
         return await self._open(await dial_psk(address.host, address.port, identity, psk, settings.peer), key)
 
     async def _bootstrap(self) -> OpenLine:
-        address, credentials = self._settings.classical.bootstrap_address, self._station.credentials
-        if credentials is None:
+        if self._station.anchor is None:
             raise ConfigurationError("The bootstrap was reopened while this node ran: restart it.")
         return await self._open(
-            await dial(address.host, address.port, credentials, self._settings.peer), None
+            await self._station.anchor.dial(self._settings.classical.bootstrap_address), None
         )
 
     async def _open(self, connection: AnyConnection, key: BlockId | None) -> OpenLine:

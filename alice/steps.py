@@ -1,6 +1,7 @@
 """The left column: a key block from light to secret key, as Alice lives it. Bob's column is `bob/steps.py`."""
 
 import math
+from dataclasses import replace
 from typing import Protocol
 
 from common.bits import pack, unpack
@@ -27,7 +28,6 @@ from common.distillation.verification import (
     verified_key,
 )
 from common.errors import RemoteProtocolError
-from common.keys.allotment import LINK_PSK_BITS
 from common.optics.records import PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
@@ -80,8 +80,11 @@ async def distil(transmitter: Transmitter, deposit: Deposit, block: Block) -> Se
 async def transmit(transmitter: Transmitter, block: Block) -> PreparationRecord:
     """Send the light: the number of pulses is fixed before the first frame."""
     pulses = block.parameters.block_pulses
-    await block.say(OpenBlock(pulses=pulses, frames=transmitter.frames(pulses)))
-    await block.expect(BlockAccepted)
+    await block.say(
+        OpenBlock(pulses=pulses, frames=transmitter.frames(pulses), verification_key=block.pinning.ours)
+    )
+    accepted = await block.expect(BlockAccepted)
+    block.pinning.shown(accepted.verification_key)
     block.opened(pulses)
     try:
         prepared = await transmitter.transmit(block)
@@ -170,13 +173,15 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
 async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:
     """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
-    if length.secret_bits < LINK_PSK_BITS:
-        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits))
+    if length.secret_bits < block.economy.upkeep_bits:
+        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits, block))
+    reserve_bits = min(block.economy.reserve_wanted(), length.secret_bits)
     seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8
     seed = block.choices(Choice.AMPLIFICATION).bytes(seed_bytes)
-    await block.say(AmplificationSeed(secret_bits=length.secret_bits, seed=seed))
+    await block.say(AmplificationSeed(secret_bits=length.secret_bits, reserve_bits=reserve_bits, seed=seed))
     await block.say_checkpoint()
     secret = await block.compute(amplify_key, verified, seed, length.secret_bits)
+    secret = replace(secret, reserve_bits=reserve_bits)
     block.reached("amplify")
     return secret
 
@@ -218,10 +223,10 @@ def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Cou
         raise RemoteProtocolError("Bob reports more corrected errors than there are bits.")
 
 
-def _too_short(verified: VerifiedKey, balance_bits: float) -> str:
+def _too_short(verified: VerifiedKey, balance_bits: float, block: Block) -> str:
     found = (
         "no single-photon detection is certain"
         if balance_bits == -math.inf
-        else f"the bound leaves {balance_bits:.0f} bits, fewer than the {LINK_PSK_BITS} of a link PSK"
+        else f"the bound leaves {balance_bits:.0f} bits, fewer than the {block.economy.upkeep_bits} that a block costs"
     )
     return f"{found}: of {len(verified.bits)} sifted bits {verified.leaked_bits} were disclosed"

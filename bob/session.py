@@ -1,6 +1,7 @@
 """One connection of Alice's: meet her, then a task for each block that she opens."""
 
 import asyncio
+from typing import NoReturn
 
 from bob.receiver import MqttReceiver
 from bob.settings import BobSettings
@@ -72,9 +73,17 @@ class Session:
         """Live one block, once we have met: her first word of it may come while we still write down the epoch."""
         try:
             link = await self._met
+            if link.pays_for_tags and self._station.vault.blocks_payable() < 1:
+                await self._give_up(link)
             await link.run_block(number, self._distil)
         finally:
             self._open_blocks -= 1
+
+    async def _give_up(self, link: Link) -> NoReturn:
+        """End the link, which cannot pay for another block, and tell Alice so."""
+        starvation = self._station.vault.starvation()
+        await link.say_goodbye(str(starvation))
+        raise starvation
 
     async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
         try:

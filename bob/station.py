@@ -16,9 +16,8 @@ from common.keys.identifiers import BlockId
 from common.node.station import Station, open_station, sentence
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
-from common.transport.connections import Connection, Door, listen
+from common.transport.connections import Connection, Door
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
-from common.transport.tls import PeerIdentity
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
@@ -54,20 +53,15 @@ class Bob:
         """Listen with link PSKs, and with certificates while the latch is open."""
         station, settings = self._station, self._station.settings
         keys = LinkKeys(settings.link, settings.node, settings.peer, self._look_up)
-        keyed, certified = settings.classical.address, settings.classical.bootstrap_address
+        keyed = settings.classical.address
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(
                 listen_psk(keyed.host, keyed.port, keys, self._welcome_keyed, station.refuse)
             )
-            if station.credentials is not None:
+            if station.anchor is not None:
                 self._bootstrap_door = await doors.enter_async_context(
-                    listen(
-                        certified.host,
-                        certified.port,
-                        station.credentials,
-                        settings.peer,
-                        self._welcome_certified,
-                        station.refuse,
+                    station.anchor.listen(
+                        settings.classical.bootstrap_address, self._welcome_anchored, station.refuse
                     )
                 )
             yield
@@ -84,9 +78,9 @@ class Bob:
         session, _, number = connection.peer.key_id.rpartition("/")
         await self._welcome(connection, BlockId(self._station.settings.link, session, int(number)))
 
-    async def _welcome_certified(self, connection: Connection[PeerIdentity]) -> None:
+    async def _welcome_anchored(self, connection: AnyConnection) -> None:
         if self._station.vault.epoch().latched:
-            self._station.refuse("a certificate was shown after the bootstrap had closed")
+            self._station.refuse("somebody came to the bootstrap after it had closed")
             return
         await self._welcome(connection, None)
 

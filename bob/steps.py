@@ -1,5 +1,6 @@
 """The right column: a key block from light to secret key, as Bob lives it. Alice's column is `alice/steps.py`."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -26,7 +27,6 @@ from common.distillation.verification import (
     verified_key,
 )
 from common.errors import RemoteProtocolError
-from common.keys.allotment import LINK_PSK_BITS
 from common.optics.records import DetectionRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
@@ -85,8 +85,9 @@ async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
         raise RemoteProtocolError(
             f"Alice opened a block of {opened.pulses} pulses; {block.parameters.block_pulses} are agreed."
         )
+    block.pinning.shown(opened.verification_key)
     await receiver.open(block, opened.frames)
-    await block.say(BlockAccepted())
+    await block.say(BlockAccepted(verification_key=block.pinning.ours))
     block.opened(opened.pulses)
     await block.expect(LightEnded)
     try:
@@ -190,10 +191,12 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     announced = await block.expect(AmplificationSeed)
     await block.expect_checkpoint()
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
-    if announced.secret_bits < LINK_PSK_BITS:
+    if announced.secret_bits < block.economy.upkeep_bits:
         raise RemoteProtocolError(
-            f"Alice announced a key of {announced.secret_bits} bits, too short for a link PSK."
+            f"Alice announced a key of {announced.secret_bits} bits, which does not pay for its block."
         )
+    if announced.reserve_bits > announced.secret_bits:
+        raise RemoteProtocolError("Alice asks more bits for the reserve than the key has.")
     if announced.secret_bits > length.secret_bits:
         await block.abort(
             AbortReason.LENGTHS_DISAGREE,
@@ -202,6 +205,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     if len(announced.seed) != (amplification_seed_bits(len(verified.bits), announced.secret_bits) + 7) // 8:
         raise RemoteProtocolError("Alice's amplification seed has the wrong length.")
     secret = await block.read(amplify_key, verified, announced.seed, announced.secret_bits)
+    secret = replace(secret, reserve_bits=announced.reserve_bits)
     block.reached("amplify")
     return secret
 

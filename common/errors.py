@@ -4,6 +4,7 @@ QkdlinkError
 ├── ConfigurationError       a setting, a file or a home is not what it has to be
 ├── CredentialsError         a certificate or key is missing, unreadable, expired or of somebody else
 ├── LinkError                the broker, the peer or the network is not there
+├── StarvationError          no key is left to authenticate with
 ├── LocalProtocolError       we broke a rule of the protocol
 └── RemoteProtocolError      they broke a rule of the protocol
 
@@ -25,6 +26,10 @@ class CredentialsError(QkdlinkError):
 
 class LinkError(QkdlinkError):
     """The broker, the peer or the network between them is not there."""
+
+
+class StarvationError(QkdlinkError):
+    """No generated key is left to authenticate with: the link stops rather than go on with less."""
 
 
 class LocalProtocolError(QkdlinkError):

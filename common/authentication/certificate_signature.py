@@ -5,14 +5,15 @@ tie the tag to the two ends of this TLS connection: a signature made towards one
 It is computational, and it has to hold only until the block is confirmed: breaking it later opens nothing.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
+from common.authentication.place import place
+from common.authentication.scheme import Tag
 from common.authentication.transcript import Transcript
 
 _LABEL = b"qkdlink checkpoint signature v1\0"
-_PLACE = struct.Struct(">BB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class CertificateSignature:
         """The scheme's name."""
         return "certificate-signature"
 
-    def tag(self, speaker: int, position: int, transcript: Transcript) -> bytes:
-        """Sign the transcript at this place."""
-        return self.sign(self._statement(speaker, position, transcript))
+    def of_block(self, number: int) -> Self:
+        """All blocks have the same keys; the transcript's heading tells them apart."""
+        del number
+        return self
 
-    def verify(self, speaker: int, position: int, transcript: Transcript, tag: bytes) -> bool:
+    async def tag(self, speaker: int, position: int, transcript: Transcript) -> Tag:
+        """Sign the transcript at this place."""
+        return Tag(self.sign(self._statement(speaker, position, transcript)))
+
+    async def verify(self, speaker: int, position: int, transcript: Transcript, tag: Tag) -> bool:
         """Whether the peer's certificate key signed this transcript at this place."""
-        return self.verify_peer(self._statement(speaker, position, transcript), tag)
+        return not tag.pad and self.verify_peer(self._statement(speaker, position, transcript), tag.value)
 
     def _statement(self, speaker: int, position: int, transcript: Transcript) -> bytes:
-        place = _PLACE.pack(speaker, position)
-        return b"".join([_LABEL, *self.fingerprints, place, transcript.sha256()])
+        return b"".join([_LABEL, *self.fingerprints, place(speaker, position), transcript.sha256()])

@@ -82,6 +82,8 @@ class SecretKey:
 
     material: bytes = field(repr=False)
     secret_bits: int
+    reserve_bits: int = 0
+    """How many of them both sides have agreed to put aside for later tags."""
 
 
 def count_classes(classes: Classes, class_count: int) -> Counts:

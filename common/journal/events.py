@@ -57,6 +57,15 @@ class RekeyingPostponed(Event):
     reason: str
 
 
+class ReserveLow(Event):
+    """Blocks fail, and what is set aside for tags runs out: for how many blocks it lasts, and for how long."""
+
+    type: Literal["reserve-low"] = "reserve-low"
+    blocks_payable: int
+    seconds_to_starvation: float
+    """If every block from now on fails, by the pauses between them alone."""
+
+
 class BlockSettled(Event):
     """A block that was pending is settled with the peer: it is available, or it was never there."""
 
@@ -137,6 +146,7 @@ type AnyEvent = Annotated[
     | PeerRefused
     | EpochBegan
     | RekeyingPostponed
+    | ReserveLow
     | BlockSettled
     | LineLost
     | LightFault

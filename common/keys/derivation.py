@@ -5,6 +5,9 @@ the material is uniform. The info string is the label and the fields that tell t
 
     link PSK         qkdlink v1 link psk|<link>|alice->bob|<key id>|sha256
     checkpoint key   qkdlink v1 checkpoint tags|<session>|sha256
+    GMAC key         qkdlink v1 checkpoint gmac|<session>|sha256
+    bootstrap PSK    qkdlink v1 bootstrap psk|<link>|alice->bob|sha256
+    bootstrap tags   qkdlink v1 bootstrap tags|<session>|sha256
     resume proof     qkdlink v1 resume proof|sha256
 
 This is what RFC 9258 asks of an importer of external PSKs (context, protocol and hash bound into the key); Python's
@@ -37,6 +40,12 @@ class Label(StrEnum):
     """The external PSK of one epoch's TLS line."""
     CHECKPOINT_TAGS = "qkdlink v1 checkpoint tags"
     """The HMAC key of one session's checkpoint tags (both directions; who speaks stands under the tag)."""
+    CHECKPOINT_GMAC = "qkdlink v1 checkpoint gmac"
+    """The AES-256 key of one session's GMAC tags."""
+    BOOTSTRAP_PSK = "qkdlink v1 bootstrap psk"
+    """The external PSK of the bootstrap's TLS line, from a secret delivered out of band."""
+    BOOTSTRAP_TAGS = "qkdlink v1 bootstrap tags"
+    """The HMAC key of one bootstrap session's checkpoint tags, from the same secret."""
     RESUME_PROOF = "qkdlink v1 resume proof"
     """The HMAC key by which a side proves that it holds a pending block; block, session and speaker stand under the
     MAC, so that a proof sent back, or kept for another session, proves nothing."""
@@ -80,15 +89,23 @@ def parse_identity(identity: str, link: str) -> str | None:
     return found["key_id"]
 
 
-def checkpoint_key(material: bytes, session: str) -> bytes:
-    """Derive the HMAC key (32 bytes) of the checkpoint tags of `session`, from 32 secret bytes.
+def bootstrap_psk(material: bytes, link: str) -> bytes:
+    """Derive the PSK (32 bytes) with which Alice dials Bob before there is generated key, from 32 secret bytes.
+
+    Raises ValueError if the material has another length, or `link` is none.
+    """
+    return _derive(Label.BOOTSTRAP_PSK, material, _checked_link(link), f"{DIALLER}->{LISTENER}")
+
+
+def session_key(label: Label, material: bytes, session: str) -> bytes:
+    """Derive the key (32 bytes) of the checkpoint tags of `session` under one of the labels, from 32 secret bytes.
 
     It is fresh if either side's nonce is, because the session's name is a function of both. Raises ValueError if the
     material has another length or `session` is no session's name.
     """
     if re.fullmatch(SESSION_PATTERN, session) is None:
         raise ValueError(f"{session!r} does not name a session")
-    return _derive(Label.CHECKPOINT_TAGS, material, session)
+    return _derive(label, material, session)
 
 
 def resume_proof_key(material: bytes) -> bytes:

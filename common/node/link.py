@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.authentication.scheme import CheckpointScheme
+from common.authentication.scheme import Authentication
+from common.authentication.wegman_carter import WegmanCarter
 from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
+from common.errors import LinkError, RemoteProtocolError, StarvationError
 from common.journal.events import Event
 from common.keys.identifiers import BlockId
 from common.node.vault import Vault
@@ -15,7 +16,9 @@ from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.account import Account
 from common.protocol.block import Block
 from common.protocol.conversation import BlockConversation, Conversation, Place
+from common.protocol.economy import Economy
 from common.protocol.parameters import LinkParameters
+from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.transport.channel import ClassicalChannel
@@ -38,18 +41,21 @@ class Party:
     vault: Vault
     tell: Callable[[Event], None]
     begin: Begin
+    economy: Economy
+    pinning: Callable[[], Pinning]
+    """What a block shows while the bootstrap authenticates it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDeposit:
-    """Where the keys of one link go: a bootstrap's key is cut otherwise than a later one."""
+    """Where the key of a block goes, and with it what the peer has shown in this block."""
 
     vault: Vault
-    bootstrap: bool
+    pinning: Pinning
 
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
         """Keep the key as pending; it is durable when this returns."""
-        await self.vault.hold(block, key, leaked_bits, bootstrap=self.bootstrap)
+        await self.vault.hold(block, key, leaked_bits, self.pinning.theirs)
 
     async def release(self, block: BlockId) -> None:
         """The peer has confirmed: the key is available from now on."""
@@ -66,14 +72,14 @@ class Link:
         conversation: Conversation,
         session: str,
         epoch: int,
-        scheme: CheckpointScheme,
+        authentication: Authentication,
     ) -> None:
         self.party = party
         self.session = session
         self.epoch = epoch
         self._channel = channel
         self._conversation = conversation
-        self._scheme = scheme
+        self._authentication = authentication
 
     async def say_goodbye(self, reason: str) -> None:
         """Tell the peer that no further block will be opened here."""
@@ -83,7 +89,12 @@ class Link:
         """Wait for the peer's goodbye and return its reason."""
         return (await self._conversation.expect(Goodbye)).reason
 
-    async def run_block(self, number: int, distil: Distil) -> None:
+    @property
+    def pays_for_tags(self) -> bool:
+        """Whether every block here costs generated key."""
+        return isinstance(self._authentication, WegmanCarter)
+
+    async def run_block(self, number: int, distil: Distil) -> SecretKey | Aborted:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
         started = time.monotonic()
         block = self._block(number)
@@ -91,10 +102,14 @@ class Link:
         self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:
-            outcome = await distil(LinkDeposit(self.party.vault, bootstrap=self.epoch == 0), block)
+            outcome = await distil(LinkDeposit(self.party.vault, block.pinning), block)
+            return outcome  # noqa: TRY300 - the account is written on every way out
         except (LinkError, RemoteProtocolError) as error:
             self._channel.end(error)
             outcome = _lost_with(error)
+            raise
+        except StarvationError as error:
+            outcome = Aborted(AbortReason.STARVED, str(error), by_peer=False)
             raise
         except Exception as error:
             outcome = Aborted(AbortReason.FAULT, f"{type(error).__name__}: {error}", by_peer=False)
@@ -112,19 +127,22 @@ class Link:
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
-        self.party.tell(block.account.close(block.id, result, self._scheme.name, seconds))
+        self.party.tell(block.account.close(block.id, result, self._authentication.name, seconds))
 
     def _block(self, number: int) -> Block:
         party = self.party
         place = Place(party.link, self.session, number)
+        scheme = self._authentication.of_block(number)
         return Block(
             id=BlockId(party.link, self.session, number),
             parameters=party.parameters,
-            conversation=BlockConversation(party.role, place, self._channel.line(number), self._scheme),
+            conversation=BlockConversation(party.role, place, self._channel.line(number), scheme),
             randomness=party.randomness,
             compute=asyncio.to_thread,
             tell=party.tell,
             account=Account(),
+            economy=party.economy,
+            pinning=party.pinning() if self.epoch == 0 else Pinning(),
         )
 
 

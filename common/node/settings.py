@@ -18,11 +18,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from common.authentication.scheme import SchemeName
 from common.errors import ConfigurationError
 from common.keys.identifiers import Name
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
+from common.trust.anchor import AnchorName
 
 CONFIGURATION_FILE = "node.toml"
 ENVIRONMENT_PREFIX = "QKDLINK_"
@@ -79,6 +81,36 @@ class CredentialSettings(_Section):
     """The key of the emulated optics of this link, the same file at Alice, Bob and Eve."""
 
 
+class TrustSettings(_Section):
+    """Whom this node believes at the bootstrap."""
+
+    anchor: AnchorName = AnchorName.PKI
+    revocations: Path = Path("revocations.pem")
+    """pki: the revocation lists of every authority of the chain."""
+    pre_shared_key: Path = Path("pre-shared.key")
+    """psk: the secret, in hexadecimal."""
+    node_card: Path = Path("node-card.json")
+    """web-of-trust: this node's card, signed by its OpenPGP key."""
+    keyring: Path = Path("gnupg")
+    """web-of-trust: the GnuPG home with the keys that this node knows and its trust in their owners."""
+    insecure_no_authentication: bool = False
+    """Has to be true for the anchor `none`, and says what it means."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.anchor is AnchorName.NONE and not self.insecure_no_authentication:
+            raise ValueError(
+                "the anchor none needs insecure_no_authentication = true: nobody is authenticated"
+            )
+        return self
+
+
+class AuthenticationSettings(_Section):
+    """How data is authenticated once there is generated key."""
+
+    scheme: SchemeName = SchemeName.WEGMAN_CARTER
+
+
 class NodeSettings(BaseSettings):
     """What every node is told."""
 
@@ -92,6 +124,8 @@ class NodeSettings(BaseSettings):
     classical: ClassicalSettings
     broker: BrokerSettings
     parameters: LinkParameters
+    trust: TrustSettings = TrustSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
     credentials: CredentialSettings = CredentialSettings()
     journal: Path = Path("journal.jsonl")
 

@@ -11,17 +11,19 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.authentication.certificate_signature import CertificateSignature
-from common.authentication.hmac_sha256 import HmacSha256
+from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LinkError, LocalProtocolError, QkdlinkError
+from common.errors import ConfigurationError, LinkError, QkdlinkError
 from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
-from common.keys.derivation import checkpoint_key, key_id
+from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
+from common.node.anchors.anchor import Anchor
+from common.node.anchors.choice import open_anchor
+from common.node.authentication import keyed_authentication, pinning
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party
@@ -29,6 +31,7 @@ from common.node.settings import NodeSettings, load_settings, read_seal_key, rea
 from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
 from common.protocol.conversation import Conversation
+from common.protocol.economy import Economy
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from common.protocol.roles import Role
 from common.randomness import Randomness
@@ -37,9 +40,6 @@ from common.transport.apparatus import apparatus_context
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import BrokerAccess, Bus, connect
 from common.transport.psk import AnyConnection
-from common.transport.tls import PeerIdentity
-from common.trust.certificates import fingerprint
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
 from common.wire.topics import Topics
 
 _TOLD_REFUSALS = 20
@@ -59,8 +59,8 @@ class Station[S: NodeSettings]:
 
     role: Role
     settings: S
-    credentials: NodeCredentials | None
-    """None once the latch is closed: a certificate opens nothing then, so an expired one does no harm."""
+    anchor: Anchor | None
+    """None once the latch is closed: it opens nothing then, so an expired certificate does no harm."""
     seal: LightSeal
     bus: Bus
     journal: Journal
@@ -81,6 +81,7 @@ class Station[S: NodeSettings]:
     @property
     def party(self) -> Party:
         """This station as a party of its link."""
+        scheme = self.settings.authentication.scheme
         return Party(
             role=self.role,
             link=self.settings.link,
@@ -91,6 +92,10 @@ class Station[S: NodeSettings]:
             tell=self.tell,
             begin=self.pipe.begin,
             vault=self.vault,
+            economy=Economy(
+                scheme.cuts_tags, self.vault.store.reserve_lacks_bits if scheme.cuts_tags else int
+            ),
+            pinning=partial(pinning, scheme, self.vault),
         )
 
     def tell(self, event: Event) -> None:
@@ -142,13 +147,21 @@ class Station[S: NodeSettings]:
         if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
             raise LinkError(f"the link PSK {key_id(key)} is no longer valid here")
         self.epochs += 1
-        self.tell(_epoch_began(connection, met, key))
-        scheme = (
-            self._signatures(connection)
-            if material is None
-            else HmacSha256(checkpoint_key(material, met.session))
-        )
-        return Link(self.party, channel, conversation, met.session, met.epoch, scheme)
+        if material is None:
+            line, authentication = self._bootstrap(connection, met.session)
+        else:
+            scheme = self.settings.authentication.scheme
+            line, authentication = (
+                "tls-psk",
+                keyed_authentication(scheme, self.vault, material, met.session),
+            )
+        self.tell(_epoch_began(connection, met, key, line))
+        return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
+
+    def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication]:
+        if self.anchor is None:
+            raise LinkError("the bootstrap was reopened while this node ran: restart it")
+        return self.anchor.line, self.anchor.authentication(connection, session, self.vault)
 
     def _introduction(self, key: BlockId | None) -> Introduction:
         settings = self.settings
@@ -156,32 +169,19 @@ class Station[S: NodeSettings]:
             link=settings.link,
             node=settings.node,
             peer=settings.peer,
+            anchor=settings.trust.anchor,
+            scheme=settings.authentication.scheme,
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
             epoch=self.epoch_of(key),
         )
 
-    def _signatures(self, connection: AnyConnection) -> CertificateSignature:
-        """Checkpoints of bootstrap blocks are signed by the certificates that authenticate this connection."""
-        peer = connection.peer
-        if not isinstance(peer, PeerIdentity) or self.credentials is None:
-            raise LocalProtocolError("Only where both showed certificates can both sign with them.")
-        fingerprints = {
-            self.role: bytes.fromhex(fingerprint(self.credentials.certificate_der)),
-            self.role.peer: bytes.fromhex(peer.fingerprint),
-        }
-        return CertificateSignature(
-            sign=self.credentials.sign,
-            verify_peer=lambda data, signature: verify_signature(peer.certificate_der, data, signature),
-            fingerprints=(fingerprints[Role.ALICE], fingerprints[Role.BOB]),
-        )
 
-
-def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None) -> EpochBegan:
+def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None, line: str) -> EpochBegan:
     return EpochBegan(
         epoch=met.epoch,
         session=met.session,
-        authenticated_by="mutual-tls" if key is None else "tls-psk",
+        authenticated_by=line,
         tls_version=connection.writer.get_extra_info("ssl_object").version(),
         key_id=None if key is None else key_id(key),
         peer=connection.peer.name,
@@ -197,18 +197,18 @@ async def open_station[S: NodeSettings](
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
-    credentials = None if KeyStore.is_latched(folder) else _credentials(settings, folder)
+    anchor = None if KeyStore.is_latched(folder) else open_anchor(settings, folder, role)
     async with connect(broker_access(settings, folder)) as bus:
         with (
             closing(JournalFile(folder / settings.journal)) as file,
             closing(KeyStore.open(folder, owner)) as store,
         ):
             journal = Journal(settings.node, file, pipe.event)
-            vault = Vault(store, settings.link, role, _settling(pipe, journal))
-            randomness = Randomness(settings.node, seed)
-            station = Station(
-                role, settings, credentials, seal, bus, journal, pipe, randomness, vault, greeting
+            vault = Vault(
+                store, settings.link, role, _settling(pipe, journal), settings.authentication.scheme
             )
+            randomness = Randomness(settings.node, seed)
+            station = Station(role, settings, anchor, seal, bus, journal, pipe, randomness, vault, greeting)
             async with journal.published(bus, station.topics.journal(settings.node)):
                 station.tell(_started(station))
                 try:
@@ -224,12 +224,6 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
         broker=str(station.bus.address),
         reproducible=station.settings.parameters.reproducible,
     )
-
-
-def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
-    names = settings.credentials
-    files = CredentialFiles(folder / names.certificate, folder / names.private_key, folder / names.authority)
-    return NodeCredentials.load(files, settings.node, datetime.now(UTC))
 
 
 def broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:

@@ -5,8 +5,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from common.authentication.scheme import SchemeName
+from common.authentication.wegman_carter import Unit
 from common.distillation.stages import SecretKey
-from common.keys.allotment import Purpose
+from common.errors import StarvationError
+from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.resumption import (
@@ -21,6 +24,7 @@ from common.protocol.resumption import (
 )
 from common.protocol.roles import Role
 from common.store.key_store import Epoch, KeyStore, State
+from common.store.tag_units import UnitName
 from common.wire.messages import Holdings
 
 
@@ -39,6 +43,8 @@ class Vault:
     link: str
     role: Role
     on_settled: OnSettled
+    scheme: SchemeName = SchemeName.WEGMAN_CARTER
+    """Whether keys are cut for tags depends on it."""
     _live: set[BlockId] = field(default_factory=set)
     """Blocks that a task is working on; nobody else decides about them."""
     _held: dict[BlockId, SecretKey] = field(default_factory=dict)
@@ -52,12 +58,13 @@ class Vault:
         """Begin to work on a block: nobody else decides about it until `close`."""
         self._live.add(block)
 
-    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
-        """Keep a key as pending; it is durable when this returns."""
-        await _to_its_end(self._hold(block, key, leaked_bits, bootstrap=bootstrap))
+    async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, peer_key: bytes = b"") -> None:
+        """Keep a key, and what the peer has shown with it, as pending; it is durable when this returns."""
+        await _to_its_end(self._hold(block, key, leaked_bits, peer_key))
 
-    async def _hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
-        await asyncio.to_thread(self.store.hold, block, key, leaked_bits, bootstrap=bootstrap)
+    async def _hold(self, block: BlockId, key: SecretKey, leaked_bits: int, peer_key: bytes) -> None:
+        tags = self.scheme.cuts_tags
+        await asyncio.to_thread(self.store.hold, block, key, leaked_bits, tags=tags, peer_key=peer_key)
         self._held[block] = key
 
     async def release(self, block: BlockId) -> None:
@@ -126,6 +133,47 @@ class Vault:
     def _holds_too(self, claimed: Claim, session: str) -> bool:
         key = None if claimed.block in self._live else self.store.proof_key(claimed.block)
         return key is not None and is_proven(claimed, key, session, self.role.peer)
+
+    # --- tags --------------------------------------------------------------------------------------------------
+
+    async def take(self, block: int) -> Unit:
+        """Take the next unit of our own for a block: it is spent on disk by then. StarvationError without one."""
+        taken = await asyncio.to_thread(self.store.units.take, self._own_parts, str(block))
+        if taken is None:
+            raise self.starvation()
+        name, material = taken
+        return Unit(str(name), material)
+
+    async def look_up(self, name: str) -> bytes | None:
+        """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
+        unit = self._peers_unit(name)
+        return None if unit is None else await asyncio.to_thread(self.store.units.look_up, unit)
+
+    async def used(self, name: str, block: int) -> bool:
+        """Note on disk that the peer has used a unit for a block; False if it had been used already."""
+        unit = self._peers_unit(name)
+        return unit is not None and await asyncio.to_thread(self.store.units.used, unit, str(block))
+
+    def starvation(self) -> StarvationError:
+        """Say that the link stops rather than go on with less."""
+        return StarvationError(
+            f"Link {self.link} stops, because no generated key is left to authenticate with: an operator has to run"
+            " `qkdlink bootstrap --again` at both ends."
+        )
+
+    def blocks_payable(self) -> int:
+        """For how many blocks both sides can pay, as far as this one knows."""
+        per_block = TAG_BITS // UNIT_BITS
+        return min(self.store.units.left(parts) for parts in (OF_ALICE, OF_BOB)) // per_block
+
+    @property
+    def _own_parts(self) -> tuple[Purpose, ...]:
+        return OF_ALICE if self.role is Role.ALICE else OF_BOB
+
+    def _peers_unit(self, name: str) -> UnitName | None:
+        unit = UnitName.read(name, self.link)
+        peers = OF_BOB if self.role is Role.ALICE else OF_ALICE
+        return unit if unit is not None and unit.purpose in peers else None
 
     # --- link PSKs -----------------------------------------------------------------------------------------------
 

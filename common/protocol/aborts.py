@@ -16,6 +16,8 @@ class AbortReason(StrEnum):
     LENGTHS_DISAGREE = "lengths-disagree"
     CONNECTION_LOST = "connection-lost"
     PROTOCOL_BROKEN = "protocol-broken"
+    STARVED = "starved"
+    """No generated key is left to authenticate with."""
     PENDING = "pending"
     """Not lost: stored here, and settled with the peer at the next contact."""
     FAULT = "fault"

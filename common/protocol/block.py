@@ -1,7 +1,7 @@
 """What a stage needs to know of the block it works on: identity, parameters, conversation, randomness, computing."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from common.errors import RemoteProtocolError
@@ -10,7 +10,9 @@ from common.keys.identifiers import BlockId
 from common.protocol.aborts import AbortReason
 from common.protocol.account import Account
 from common.protocol.conversation import BlockConversation
+from common.protocol.economy import Economy
 from common.protocol.parameters import LinkParameters
+from common.protocol.pinning import Pinning
 from common.randomness import Choice, ChoiceStream, Randomness
 from common.wire.messages import Message
 
@@ -35,6 +37,8 @@ class Block:
     compute: Compute
     tell: Callable[[Event], None]
     account: Account
+    economy: Economy = field(default_factory=Economy)
+    pinning: Pinning = field(default_factory=Pinning)
 
     async def say(self, message: Message) -> None:
         """Say a message of this block."""

@@ -8,7 +8,7 @@ LocalProtocolError before a byte is sent, theirs a RemoteProtocolError.
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, cast
 
-from common.authentication.scheme import CheckpointScheme
+from common.authentication.scheme import CheckpointScheme, Tag
 from common.authentication.transcript import Transcript
 from common.errors import LocalProtocolError, RemoteProtocolError
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused
@@ -79,7 +79,7 @@ class Conversation:
             raise RemoteProtocolError(
                 f"{self.role.peer.label} said {_name(type(message))} where {due} was due."
             )
-        self._verify(message)
+        await self._verify(message)
         self._record(self.role.peer, received.frame, following)
         return message
 
@@ -115,7 +115,7 @@ class Conversation:
             )
         return following
 
-    def _verify(self, message: Message) -> None:
+    async def _verify(self, message: Message) -> None:
         """Check what only this kind of conversation can check; RemoteProtocolError, and no change, if it is wrong."""
 
     def _record(self, speaker: Role, frame: bytes, following: Phase) -> None:
@@ -149,8 +149,10 @@ class BlockConversation(Conversation):
         self._after_saying(Checkpoint)
         if self._checkpoints == MOST_CHECKPOINTS:
             raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
-        tag = self._scheme.tag(self.role, self._checkpoints, self.transcript)
-        await self.say(Checkpoint(position=self._checkpoints, scheme=self._scheme.name, tag=tag))
+        tag = await self._scheme.tag(self.role, self._checkpoints, self.transcript)
+        await self.say(
+            Checkpoint(position=self._checkpoints, scheme=self._scheme.name, pad=tag.pad, tag=tag.value)
+        )
         self._checkpoints += 1
 
     async def expect_checkpoint(self) -> None:
@@ -174,7 +176,7 @@ class BlockConversation(Conversation):
         await self.say_checkpoint()
         raise BlockRefused(Aborted(abort.reason, abort.detail, by_peer=True))
 
-    def _verify(self, message: Message) -> None:
+    async def _verify(self, message: Message) -> None:
         """Check the peer's tag wherever one arrives: no step can forget to."""
         if not isinstance(message, Checkpoint):
             return
@@ -183,8 +185,8 @@ class BlockConversation(Conversation):
             raise RemoteProtocolError(
                 f"{speaker.label} authenticates with {message.scheme}, this node with {self._scheme.name}."
             )
-        if message.position != self._checkpoints or not self._scheme.verify(
-            speaker, message.position, self.transcript, message.tag
+        if message.position != self._checkpoints or not await self._scheme.verify(
+            speaker, message.position, self.transcript, Tag(message.tag, message.pad)
         ):
             raise RemoteProtocolError(
                 f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"

@@ -23,6 +23,10 @@ class Introduction:
     link: str
     node: str
     peer: str
+    anchor: str
+    """What the node trusts at the bootstrap."""
+    scheme: str
+    """How it authenticates data after the bootstrap."""
     parameters: LinkParameters
     nonce: str
     """32 hexadecimal digits, fresh for each connection."""
@@ -63,6 +67,8 @@ def hello(introduction: Introduction, epoch: int) -> Hello:
         link=introduction.link,
         node=introduction.node,
         nonce=introduction.nonce,
+        anchor=introduction.anchor,
+        scheme=introduction.scheme,
         epoch=epoch,
         parameters=introduction.parameters.canonical(),
     )
@@ -78,7 +84,14 @@ def check_agreement(ours: Introduction, theirs: Hello) -> None:
         raise ConfigurationError(
             f"{ours.node} expects {ours.peer} on link {ours.link}, not {theirs.node} on link {theirs.link}."
         )
-    differing = differences(ours.parameters, theirs.parameters)
+    differing = [
+        f"{name} is {here} here and {there} there"
+        for name, here, there in (
+            ("trust.anchor", ours.anchor, theirs.anchor),
+            ("authentication.scheme", ours.scheme, theirs.scheme),
+        )
+        if here != there
+    ] + differences(ours.parameters, theirs.parameters)
     if differing:
         raise ConfigurationError(
             f"The parameters of {ours.node} and {ours.peer} differ ({'; '.join(differing)}): make them the same."

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,23 +19,38 @@ from urllib.parse import quote
 
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, LocalProtocolError
-from common.keys.allotment import LINK_PSK_BITS, Purpose, cut
+from common.keys.allotment import (
+    APPLICATIONS,
+    LINK_PSK_BITS,
+    OF_ALICE,
+    OF_BOB,
+    RESERVE_TARGET_BITS,
+    RESERVES,
+    UNIT_BITS,
+    Purpose,
+    cut,
+)
 from common.keys.derivation import resume_proof_key
 from common.keys.identifiers import BlockId
 from common.store.sealing import StoreSeal
+from common.store.tag_units import TagUnits
 
 STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
-_SCHEMA_VERSION = "1"
+_SCHEMA_VERSION = "2"
 _BUSY_TIMEOUT_S = 10.0
+_PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
-    secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL,
+    secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL, peer_key BLOB,
     released REAL, UNIQUE (session, number)) STRICT;
 CREATE TABLE parts (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, state TEXT NOT NULL, bits INTEGER NOT NULL,
-    sealed BLOB, PRIMARY KEY (block, purpose)) STRICT;
+    sealed BLOB, taken INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (block, purpose)) STRICT;
+CREATE TABLE units (
+    block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, unit INTEGER NOT NULL, used_for TEXT NOT NULL,
+    PRIMARY KEY (block, purpose, unit)) STRICT;
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY, block INTEGER REFERENCES blocks, entry TEXT NOT NULL, purpose TEXT, bits INTEGER NOT NULL
     ) STRICT;
@@ -98,9 +113,21 @@ class Balance:
     leaked_bits: int
     spent: dict[str, int]
     available_bits: int
+    authentication_bits: int
+    """Spent on tags, in both directions."""
+    psk_bits: int
+    """Spent on link PSKs, those included that were never used because a newer one came first."""
+    confirmed_blocks: int
     pending_blocks: int
     epoch: int
     latched: bool
+
+    @property
+    def net_gain_per_block(self) -> float:
+        """Secret bits of a mean block, less what the link has spent on itself; 0 without a block."""
+        if not self.confirmed_blocks:
+            return 0.0
+        return (self.produced_bits - self.authentication_bits - self.psk_bits) / self.confirmed_blocks
 
 
 class KeyStore:
@@ -111,6 +138,9 @@ class KeyStore:
         self._seal = seal
         self._owner = owner
         self._lock = threading.Lock()
+        self.units = TagUnits(
+            owner.link, seal, self._place, self._transaction, self._reading, self._enter_spent
+        )
 
     def __repr__(self) -> str:
         return f"KeyStore({self._owner.node}, redacted)"
@@ -166,26 +196,37 @@ class KeyStore:
 
     # --- two-phase deposit -------------------------------------------------------------------------------------
 
-    def hold(self, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool) -> None:
+    def hold(
+        self, block: BlockId, key: SecretKey, leaked_bits: int, *, tags: bool, peer_key: bytes = b""
+    ) -> None:
         """Make a block durable as pending; LocalProtocolError if it is here already.
 
-        Its proof key, by which a pending block is recognised at the next contact, is expanded from its link PSK, and
-        outlives it: it tells nothing of the PSK.
+        `tags` says whether the key is cut for tags; `peer_key` is the public key that the peer showed in this block,
+        to be pinned when it is released, or nothing. The block's proof key, by which it is recognised at the next
+        contact while it is pending, is expanded from its link PSK, and outlives it: it tells nothing of the PSK.
         """
         with self._transaction() as database:
             if self._row(block) is not None:
                 raise LocalProtocolError(f"Block {block} has a key already.")
-            parts = cut(key.secret_bits, bootstrap=bootstrap)
+            parts = cut(key.secret_bits, tags=tags, reserve_bits=key.reserve_bits)
             if key.secret_bits < LINK_PSK_BITS:
                 raise LocalProtocolError(f"The key of block {block} is too short for a link PSK.")
             proof = self._seal.seal(resume_proof_key(parts[0].of(key.material)), self._place(block, "proof"))
             row = database.execute(
-                "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (block.session, block.number, State.PENDING, key.secret_bits, leaked_bits, proof),
+                "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof, peer_key)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    block.session,
+                    block.number,
+                    State.PENDING,
+                    key.secret_bits,
+                    leaked_bits,
+                    proof,
+                    self._seal.seal(peer_key, _PINNED) if peer_key else None,
+                ),
             ).lastrowid
             database.executemany(
-                "INSERT INTO parts VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO parts (block, purpose, state, bits, sealed) VALUES (?, ?, ?, ?, ?)",
                 [
                     (
                         row,
@@ -222,6 +263,8 @@ class KeyStore:
                 self._enter(row["id"], Entry.BURNT, Purpose(part["purpose"]), part["bits"])
             if block.number < self._epoch_block_number():
                 self._destroy_link_psk(row["id"])
+            if row["peer_key"] is not None and not self._meta("peer-key", ""):
+                self._set_meta("peer-key", row["peer_key"].hex())
             return True
 
     def discard(self, block: BlockId) -> None:
@@ -284,10 +327,10 @@ class KeyStore:
         """Hand a part out for its purpose, once: it is spent on disk, and overwritten, before this returns.
 
         None if the block is not available, or the part was delivered, has expired or was never cut. LocalProtocolError
-        for a link PSK, which epochs use and destroy (`begin_epoch`).
+        for what is the link's own: PSKs, which epochs use and destroy (`begin_epoch`), and tags, taken in units.
         """
-        if purpose is Purpose.LINK_PSK:
-            raise LocalProtocolError("A link PSK is used by epochs alone.")
+        if purpose not in APPLICATIONS:
+            raise LocalProtocolError(f"{purpose} is for the link alone.")
         with self._transaction() as database:
             part = database.execute(
                 "SELECT parts.block, bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
@@ -312,7 +355,7 @@ class KeyStore:
             parts = database.execute(
                 "SELECT parts.block, purpose, bits FROM parts JOIN blocks ON blocks.id = parts.block"
                 " WHERE parts.state = ? AND released < ? AND purpose IN (?, ?)",
-                (State.AVAILABLE, before, Purpose.APPLICATIONS_AT_ALICE, Purpose.APPLICATIONS_AT_BOB),
+                (State.AVAILABLE, before, *APPLICATIONS),
             ).fetchall()
             for part in parts:
                 database.execute(
@@ -387,6 +430,33 @@ class KeyStore:
                 self._destroy_link_psk(row["block"])
             self._set_meta("latched", "0")
             self._set_meta("epoch-key", "")
+            for pinned in ("own-key", "peer-key"):
+                self._set_meta(pinned, "")
+
+    # --- tags --------------------------------------------------------------------------------------------------
+
+    def reserve_lacks_bits(self) -> int:
+        """Return how many bits would fill the reserve of both sides; the emptier side counts."""
+        fullest_common = min(self.units.left((purpose,)) for purpose in RESERVES)
+        return max(0, RESERVE_TARGET_BITS - 2 * UNIT_BITS * fullest_common)
+
+    # --- pinned keys -------------------------------------------------------------------------------------------
+
+    def own_key(self, draw: Callable[[], bytes]) -> bytes:
+        """Return this node's private signing key, drawing it at the first use after a bootstrap was opened."""
+        with self._transaction():
+            found = self._meta("own-key", "")
+            if found:
+                return self._seal.unseal(bytes.fromhex(found), _OWN)
+            key = draw()
+            self._set_meta("own-key", self._seal.seal(key, _OWN).hex())
+        return key
+
+    def peer_key(self) -> bytes:
+        """Return the peer's public key that a bootstrap has pinned; empty if there is none."""
+        with self._reading():
+            found = self._meta("peer-key", "")
+        return self._seal.unseal(bytes.fromhex(found), _PINNED) if found else b""
 
     # --- account -----------------------------------------------------------------------------------------------
 
@@ -400,7 +470,12 @@ class KeyStore:
                 )
             }
             available = database.execute(
-                "SELECT COALESCE(SUM(bits), 0) FROM parts WHERE state = ?", (State.AVAILABLE,)
+                "SELECT COALESCE(SUM(bits), 0) - (SELECT ? * COUNT(*) FROM units JOIN parts USING (block, purpose)"
+                " WHERE parts.state = ?) FROM parts WHERE state = ?",
+                (UNIT_BITS, State.AVAILABLE, State.AVAILABLE),
+            ).fetchone()[0]
+            confirmed = database.execute(
+                "SELECT COUNT(*) FROM blocks WHERE state = ?", (State.AVAILABLE,)
             ).fetchone()[0]
             pending = database.execute(
                 "SELECT COUNT(*) FROM blocks WHERE state = ?", (State.PENDING,)
@@ -417,6 +492,9 @@ class KeyStore:
             leaked_bits=sums.get((Entry.LEAKED, None), 0),
             spent=spent,
             available_bits=available,
+            authentication_bits=sum(sums.get((Entry.SPENT, purpose), 0) for purpose in (*OF_ALICE, *OF_BOB)),
+            psk_bits=sum(sums.get((entry, Purpose.LINK_PSK), 0) for entry in (Entry.SPENT, Entry.BURNT)),
+            confirmed_blocks=confirmed,
             pending_blocks=pending,
             epoch=epoch.number,
             latched=epoch.latched,
@@ -524,6 +602,9 @@ class KeyStore:
             "INSERT INTO ledger (block, entry, purpose, bits) VALUES (?, ?, ?, ?)",
             (row, entry, purpose, bits),
         )
+
+    def _enter_spent(self, row: int, purpose: Purpose, bits: int) -> None:
+        self._enter(row, Entry.SPENT, purpose, bits)
 
     def _destroy_link_psk(self, row: int) -> None:
         """Overwrite a link PSK: one in use was entered as spent before, one still pending is entered at its release."""

@@ -21,6 +21,7 @@ type Count = Annotated[int, Field(ge=0, le=2**40)]
 type ClassCounts = Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)]
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 type Sentence = Annotated[str, StringConstraints(max_length=500)]
+type Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 type Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 PROTOCOL_VERSION = "qkdlink/1"
@@ -56,6 +57,10 @@ class Hello(Message):
     link: Name
     node: Name
     nonce: Nonce
+    anchor: Word
+    """What this side trusts at the bootstrap."""
+    scheme: Word
+    """By which scheme it authenticates data after the bootstrap."""
     epoch: Annotated[int, Field(ge=0, le=2**32)]
     """Which epoch this connection belongs to, 0 for the bootstrap; Bob says the larger of both, and it counts."""
     parameters: Annotated[str, StringConstraints(max_length=8192)]
@@ -90,12 +95,16 @@ class OpenBlock(Message):
     type: Literal["open-block"] = "open-block"
     pulses: Annotated[int, Field(ge=1, le=2**32)]
     frames: Annotated[int, Field(ge=1, le=2**20)]
+    verification_key: Attachment
+    """Her public key, shown while a bootstrap authenticates the block, if later ones are signed; else empty."""
 
 
 class BlockAccepted(Message):
     """Bob: my detectors are on."""
 
     type: Literal["block-accepted"] = "block-accepted"
+    verification_key: Attachment
+    """His public key, likewise."""
 
 
 class LightEnded(Message):
@@ -199,10 +208,12 @@ class Verified(Message):
 
 
 class AmplificationSeed(Message):
-    """Alice: the length of the secret key and a fresh Toeplitz seed."""
+    """Alice: the length of the secret key, how much of it fills the reserve, and a fresh Toeplitz seed."""
 
     type: Literal["amplification-seed"] = "amplification-seed"
     secret_bits: Annotated[int, Field(ge=1, le=2**40)]
+    reserve_bits: Annotated[int, Field(ge=0, le=2**40)]
+    """How many of them are asked for the reserve; see the rule by which a key is cut."""
     seed: Attachment
 
 
@@ -222,6 +233,8 @@ class Checkpoint(Message):
     type: Literal["checkpoint"] = "checkpoint"
     position: Annotated[int, Field(ge=0, le=15)]
     scheme: Annotated[str, StringConstraints(max_length=64)]
+    pad: Annotated[str, StringConstraints(max_length=128)] = ""
+    """Name of the 256 bits of generated key that the tag was made with; empty for schemes that use none."""
     tag: Attachment
 
 

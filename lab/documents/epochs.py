@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from alice.line import _FIRST_DELAY_S, _LONGEST_DELAY_S
 from alice.settings import AliceSettings
 from alice.station import _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _MOST_KEYS_TRIED
-from common.keys.allotment import Purpose, cut
+from common.keys.allotment import RESERVE_TARGET_BITS, Purpose, cut
 from common.node.settings import ClassicalSettings
 from common.protocol.phases import LINK_TABLE, LinkPhase, Move, Phase
 from common.protocol.rekeying import (
@@ -24,7 +24,14 @@ _POLICY = RekeyingPolicy(
     seconds=AliceSettings.model_fields["rekey_seconds"].default,
 )
 _PATIENCE_S: float = ClassicalSettings.model_fields["patience_s"].default
-_CUT_EXAMPLES = ((256, True), (20_000, True), (200_000, True), (20_000, False), (200_000, False))
+_CUT_EXAMPLES = (
+    (1_280, True, 0),
+    (20_000, True, RESERVE_TARGET_BITS),
+    (20_000, True, 0),
+    (400_000, True, RESERVE_TARGET_BITS),
+    (20_000, False, 0),
+)
+"""Bits of the key, whether tags cost generated key, bits asked for the reserve."""
 _ALLOCATED_BY = {
     Purpose.LINK_PSK: "Alice",
     Purpose.TAGS_ALICE_TO_BOB: "Alice",
@@ -119,14 +126,17 @@ def epoch_limits() -> str:
 
 def cut_rule() -> str:
     """Who allocates each part of a block's key, and its bits for some lengths, cut by the code."""
-    headings = (f"{'bootstrap' if bootstrap else 'later'}, {bits} bits" for bits, bootstrap in _CUT_EXAMPLES)
+    headings = (
+        f"{bits} bits, {'tags' if tags else 'no tags'}, {reserve} asked"
+        for bits, tags, reserve in _CUT_EXAMPLES
+    )
     return table(("part", "allocated by", *headings), _cut_rows())
 
 
 def _cut_rows() -> Iterator[tuple[str, ...]]:
     examples = [
-        {part.purpose: 8 * part.length for part in cut(bits, bootstrap=bootstrap)}
-        for bits, bootstrap in _CUT_EXAMPLES
+        {part.purpose: 8 * part.length for part in cut(bits, tags=tags, reserve_bits=reserve)}
+        for bits, tags, reserve in _CUT_EXAMPLES
     ]
     for purpose in Purpose:
         yield f"`{purpose}`", _ALLOCATED_BY[purpose], *(str(parts.get(purpose, 0)) for parts in examples)

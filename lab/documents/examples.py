@@ -3,6 +3,7 @@
 Everything here is a function of the values written here; nothing is drawn.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 
@@ -86,8 +87,8 @@ def checkpoint() -> str:
 def example_transcript() -> tuple[Transcript, tuple[bytes, bytes]]:
     """Return a transcript of two messages, and the frames of Alice and Bob in it."""
     frames = (
-        encode(Envelope(SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1))),
-        encode(Envelope(SESSION, _BLOCK, 0, BlockAccepted())),
+        encode(Envelope(SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1, verification_key=b""))),
+        encode(Envelope(SESSION, _BLOCK, 0, BlockAccepted(verification_key=b""))),
     )
     transcript = Transcript(Place(LINK, SESSION, _BLOCK).heading)
     for speaker, frame in zip(Role, frames, strict=True):
@@ -131,7 +132,7 @@ def _signed(transcript: Transcript) -> bytes:
         verify_peer=lambda _statement, _signature: False,
         fingerprints=(hashlib.sha256(b"alice").digest(), hashlib.sha256(b"bob").digest()),
     )
-    return scheme.tag(Role.BOB, 0, transcript)
+    return asyncio.run(scheme.tag(Role.BOB, 0, transcript)).value
 
 
 def _dump(data: bytes) -> str:

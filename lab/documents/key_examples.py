@@ -3,17 +3,18 @@
 The material is 00 01 ... 1f; nothing is drawn.
 """
 
+import asyncio
 import struct
 
 from common.authentication.hmac_sha256 import HmacSha256
 from common.keys.derivation import (
     Label,
-    checkpoint_key,
     key_id,
     link_psk,
     parse_identity,
     psk_identity,
     resume_proof_key,
+    session_key,
 )
 from common.keys.identifiers import BlockId, session_id
 from common.protocol.resumption import claim
@@ -47,7 +48,7 @@ def derived_keys() -> str:
             "identity": identity,
             "link PSK": link_psk(_MATERIAL, LINK, name).hex(),
             "session": SESSION,
-            "checkpoint key": checkpoint_key(_MATERIAL, SESSION).hex(),
+            "checkpoint key": session_key(Label.CHECKPOINT_TAGS, _MATERIAL, SESSION).hex(),
             "proof key": resume_proof_key(_MATERIAL).hex(),
         }
     )
@@ -56,12 +57,12 @@ def derived_keys() -> str:
 def keyed_checkpoint() -> str:
     """Tag the example's transcript as Bob, at position 0, under the example's checkpoint key."""
     transcript, _ = example_transcript()
-    scheme = HmacSha256(checkpoint_key(_MATERIAL, SESSION))
+    scheme = HmacSha256(session_key(Label.CHECKPOINT_TAGS, _MATERIAL, SESSION))
     return values(
         {
             "key": scheme.key.hex(),
             "SHA-256 of the transcript": transcript.sha256().hex(),
-            "tag of Bob at position 0": scheme.tag(Role.BOB, 0, transcript).hex(),
+            "tag of Bob at position 0": asyncio.run(scheme.tag(Role.BOB, 0, transcript)).value.hex(),
         }
     )
 

@@ -92,7 +92,7 @@ async def test_neither_store_nor_vault_prints_what_it_keeps(tmp_path: Path):
     key = SecretKey(PACKED * 8, 512)
     with closing(KeyStore.open(tmp_path, StoreOwner("link", "alice", reproducible=False))) as store:
         vault = Vault(store, "link", Role.ALICE, lambda *_, **__: None)
-        await vault.hold(BlockId("link", FIRST_SESSION, 1), key, 100, bootstrap=True)
+        await vault.hold(BlockId("link", FIRST_SESSION, 1), key, 100, tags=True)
         assert not reveals(repr(store))
         assert not reveals(repr(vault))
 

@@ -20,12 +20,12 @@ def _prepare(store: KeyStore) -> None:
     deposit(store, 1)
     deposit(store, 2)
     store.begin_epoch(1, block(1))
-    store.hold(block(3), secret(3), 100, bootstrap=False)
+    store.hold(block(3), secret(3), 100, tags=True)
 
 
 CHANGES: dict[str, Callable[[KeyStore], object]] = {
-    "hold": lambda store: store.hold(block(4), secret(4), 100, bootstrap=False),
-    "hold a large key": lambda store: store.hold(block(4), secret(4, LARGE_BITS), 100, bootstrap=False),
+    "hold": lambda store: store.hold(block(4), secret(4), 100, tags=True),
+    "hold a large key": lambda store: store.hold(block(4), secret(4, LARGE_BITS), 100, tags=True),
     "release": lambda store: store.release(block(3)),
     "discard": lambda store: store.discard(block(3)),
     "begin epoch": lambda store: store.begin_epoch(2, block(2)),

@@ -4,11 +4,20 @@ from common.wire import messages as say
 from common.wire.messages import Message
 
 _SAMPLES: tuple[Message, ...] = (
-    say.Hello(protocol="qkdlink/1", link="link", node="alice", nonce="0" * 32, epoch=0, parameters="{}"),
+    say.Hello(
+        protocol="qkdlink/1",
+        link="link",
+        node="alice",
+        nonce="0" * 32,
+        anchor="pki",
+        scheme="none",
+        epoch=0,
+        parameters="{}",
+    ),
     say.Holdings(pending=b"p" * 56, have=b"h" * 24, never=b""),
     say.Goodbye(reason="all blocks are done"),
-    say.OpenBlock(pulses=8, frames=1),
-    say.BlockAccepted(),
+    say.OpenBlock(pulses=8, frames=1, verification_key=b""),
+    say.BlockAccepted(verification_key=b""),
     say.LightEnded(),
     say.DetectionAnnouncement(detections=1, gaps=b"\0", bases=b"\0"),
     say.BasisAnnouncement(sifted=1, matched=b"\x80", classes=b"", emitted=(8,), detected=(1,)),
@@ -19,7 +28,7 @@ _SAMPLES: tuple[Message, ...] = (
     say.ReconciliationEnded(disclosed_parities=1, key_errors=(0,)),
     say.VerificationHash(disclosed_parities=1, seed=bytes(16), tag=bytes(7)),
     say.Verified(),
-    say.AmplificationSeed(secret_bits=1, seed=b"\0"),
+    say.AmplificationSeed(secret_bits=1, reserve_bits=0, seed=b"\0"),
     say.Confirmation(secret_bits=1),
     say.Checkpoint(position=0, scheme="certificate-signature", tag=bytes(64)),
     say.Abort(reason="stopped", detail="the node was stopped"),

@@ -104,6 +104,8 @@ class TrialLine:
             link=settings.link,
             node=settings.node,
             peer=settings.peer,
+            anchor=settings.trust.anchor,
+            scheme=settings.authentication.scheme,
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
             epoch=self._epoch,

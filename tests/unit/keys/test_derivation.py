@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from common.keys.derivation import (
     LONGEST_IDENTITY_BYTES,
     Label,
-    checkpoint_key,
     key_id,
     link_psk,
     parse_identity,
     psk_identity,
     resume_proof_key,
+    session_key,
 )
 from common.keys.identifiers import BlockId
 
@@ -45,7 +45,7 @@ def test_the_hand_made_hkdf_agrees_with_rfc_5869_where_that_has_no_salt() -> Non
             "e73750f5ea63b5dd30f64fb8c23cdba933c8e0524331454a05e6f926c89d3e1a",
         ),
         (
-            checkpoint_key(MATERIAL, SESSION),
+            session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION),
             f"qkdlink v1 checkpoint tags|{SESSION}|sha256",
             "6fa96bd7603909420b77e7c976a1dcfbfa329005910f806590793cccd611591b",
         ),
@@ -70,8 +70,8 @@ def test_every_purpose_field_and_bit_of_material_gives_another_key() -> None:
         link_psk(MATERIAL, "link-1", f"{SESSION}/8"),
         link_psk(MATERIAL, "link-1", f"{SESSION[::-1]}/7"),
         link_psk(MATERIAL[:-1] + b"\x9f", "link-1", KEY_ID),
-        checkpoint_key(MATERIAL, SESSION),
-        checkpoint_key(MATERIAL, SESSION[::-1]),
+        session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION),
+        session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION[::-1]),
         resume_proof_key(MATERIAL),
     }
     assert len(keys) == 8
@@ -90,7 +90,7 @@ def test_no_two_purposes_share_a_label_and_no_field_can_hold_the_separator() -> 
 def test_material_of_another_length_than_256_bits_is_refused(length: int) -> None:
     for derive in (
         lambda material: link_psk(material, "link-1", KEY_ID),
-        lambda material: checkpoint_key(material, SESSION),
+        lambda material: session_key(Label.CHECKPOINT_TAGS, material, SESSION),
         resume_proof_key,
     ):
         with pytest.raises(ValueError, match=f"from 32 bytes, not from {length}"):
@@ -100,7 +100,7 @@ def test_material_of_another_length_than_256_bits_is_refused(length: int) -> Non
 @pytest.mark.parametrize("session", ["", SESSION.upper(), SESSION[1:], SESSION + "\n", f"{SESSION}0"])
 def test_a_checkpoint_key_needs_the_name_of_a_session(session: str) -> None:
     with pytest.raises(ValueError, match="does not name a session"):
-        checkpoint_key(MATERIAL, session)
+        session_key(Label.CHECKPOINT_TAGS, MATERIAL, session)
 
 
 def test_an_identity_says_version_link_dialling_role_and_key_and_nothing_else() -> None:

@@ -53,7 +53,7 @@ def test_a_block_that_is_available_on_one_side_and_never_was_on_the_other_is_see
 
 def test_a_block_that_is_available_on_one_side_and_refused_on_the_other_is_seen(home: LinkHome) -> None:
     at(home, BOB, lambda store: deposit(store, 3))
-    at(home, ALICE, lambda store: store.hold(block(3), secret(3), 0, bootstrap=False))
+    at(home, ALICE, lambda store: store.hold(block(3), secret(3), 0, tags=True))
     assert list(Audit(home).faults()) == [], "pending is allowed"
     at(home, ALICE, lambda store: store.discard(block(3)))
     assert list(Audit(home).faults()) == [f"{block(3)} is available at bob and not kept at alice"]
@@ -61,7 +61,7 @@ def test_a_block_that_is_available_on_one_side_and_refused_on_the_other_is_seen(
 
 def test_what_is_pending_in_the_end_is_seen(home: LinkHome) -> None:
     at(home, ALICE, lambda store: deposit(store, 3))
-    at(home, BOB, lambda store: store.hold(block(3), secret(3), 0, bootstrap=False))
+    at(home, BOB, lambda store: store.hold(block(3), secret(3), 0, tags=True))
     audit = Audit(home)
     assert not audit.is_settled
     assert list(audit.faults()) == []
@@ -72,7 +72,7 @@ def test_another_key_under_the_same_name_is_seen(home: LinkHome) -> None:
     at(home, ALICE, lambda store: deposit(store, 3))
 
     def hold_another(store: KeyStore) -> None:
-        store.hold(block(3), secret(4), 0, bootstrap=False)
+        store.hold(block(3), secret(4), 0, tags=True)
         store.release(block(3))
 
     at(home, BOB, hold_another)

@@ -44,7 +44,7 @@ def test_what_was_delivered_stays_delivered_after_a_restart(tmp_path: Path) -> N
 
 
 def test_nothing_of_a_pending_or_unknown_block_is_delivered(store: KeyStore) -> None:
-    store.hold(block(1), secret(1, BITS), 100, bootstrap=False)
+    store.hold(block(1), secret(1, BITS), 100, tags=True)
     assert store.deliver(block(1), Purpose.APPLICATIONS_AT_ALICE) is None
     assert store.deliver(block(2), Purpose.APPLICATIONS_AT_ALICE) is None
 

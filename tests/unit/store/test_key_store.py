@@ -44,7 +44,7 @@ def store(home: Path) -> Iterator[KeyStore]:
 def test_a_held_block_is_pending_with_all_its_parts_and_its_proof_and_counts_for_nothing(
     store: KeyStore,
 ) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     assert store.state(block(1)) is State.PENDING
     assert store.pending() == [block(1)]
     assert store.secret_bits(block(1)) == 2_000
@@ -59,7 +59,7 @@ def test_a_held_block_is_pending_with_all_its_parts_and_its_proof_and_counts_for
 def test_a_released_block_is_available_and_in_the_ledger_and_releasing_it_again_changes_nothing(
     store: KeyStore,
 ) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     assert store.release(block(1)) is True
     after = store.balance()
     assert store.release(block(1)) is False
@@ -70,33 +70,33 @@ def test_a_released_block_is_available_and_in_the_ledger_and_releasing_it_again_
 
 
 def test_a_block_is_held_once_in_its_life(store: KeyStore) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     for settle in (lambda: None, lambda: store.release(block(1))):
         settle()
         with pytest.raises(LocalProtocolError, match="has a key already"):
-            store.hold(block(1), secret(2), 100, bootstrap=False)
+            store.hold(block(1), secret(2), 100, tags=True)
     assert store.material(block(1), LINK_PSK) == secret(1).material[:32]
-    store.hold(block(2), secret(2), 100, bootstrap=False)
+    store.hold(block(2), secret(2), 100, tags=True)
     store.discard(block(2))
     with pytest.raises(LocalProtocolError, match="has a key already"):
-        store.hold(block(2), secret(2), 100, bootstrap=False)
+        store.hold(block(2), secret(2), 100, tags=True)
 
 
 def test_the_same_number_in_another_session_is_another_block(store: KeyStore) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
-    store.hold(block(1, OTHER_SESSION), secret(2), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
+    store.hold(block(1, OTHER_SESSION), secret(2), 100, tags=True)
     assert store.pending() == [block(1), block(1, OTHER_SESSION)]
     assert store.material(block(1, OTHER_SESSION), LINK_PSK) == secret(2).material[:32]
 
 
 def test_a_key_too_short_for_a_link_psk_is_not_held(store: KeyStore) -> None:
     with pytest.raises(LocalProtocolError, match="too short for a link PSK"):
-        store.hold(block(1), secret(1, 255), 100, bootstrap=False)
+        store.hold(block(1), secret(1, 255), 100, tags=True)
     assert store.state(block(1)) is None
 
 
 def test_a_discarded_block_is_gone_but_its_name(store: KeyStore, home: Path) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     sealed = [blob for (blob,) in rows(home, "SELECT sealed FROM parts UNION SELECT proof FROM blocks")]
     store.discard(block(1))
     store.discard(block(1))
@@ -116,7 +116,7 @@ def test_an_available_block_cannot_be_discarded_nor_a_discarded_or_unknown_one_r
     with pytest.raises(LocalProtocolError, match="is available and cannot be discarded"):
         store.discard(block(1))
     assert store.state(block(1)) is State.AVAILABLE
-    store.hold(block(2), secret(2), 100, bootstrap=False)
+    store.hold(block(2), secret(2), 100, tags=True)
     store.discard(block(2))
     for gone in (block(2), block(3)):
         with pytest.raises(LocalProtocolError, match="has no pending key"):
@@ -171,7 +171,7 @@ def test_beginning_the_same_epoch_again_changes_nothing(store: KeyStore) -> None
 def test_a_pending_link_psk_outlives_an_epoch_opens_no_line_and_is_burnt_at_its_release(
     store: KeyStore,
 ) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     deposit(store, 2)
     assert store.link_psks() == [block(2), block(1)]
     store.begin_epoch(1, block(2))
@@ -184,7 +184,7 @@ def test_a_pending_link_psk_outlives_an_epoch_opens_no_line_and_is_burnt_at_its_
 
 
 def test_no_way_leads_back_to_an_older_key(store: KeyStore) -> None:
-    store.hold(block(1), secret(1), 100, bootstrap=False)
+    store.hold(block(1), secret(1), 100, tags=True)
     deposit(store, 2)
     store.begin_epoch(1, block(2))
     store.release(block(1))
@@ -196,7 +196,7 @@ def test_no_way_leads_back_to_an_older_key(store: KeyStore) -> None:
 @pytest.mark.parametrize("state", ["unknown", "pending", "discarded"])
 def test_an_epoch_begins_only_with_an_available_block(store: KeyStore, state: str) -> None:
     if state != "unknown":
-        store.hold(block(1), secret(1), 100, bootstrap=False)
+        store.hold(block(1), secret(1), 100, tags=True)
     if state == "discarded":
         store.discard(block(1))
     with pytest.raises(LocalProtocolError, match="is not available and cannot begin an epoch"):
@@ -221,7 +221,7 @@ def test_an_operator_opens_the_latch_again_and_every_link_psk_is_destroyed(store
     for number in (1, 2):
         deposit(store, number)
     store.begin_epoch(1, block(1))
-    store.hold(block(3), secret(3), 100, bootstrap=False)
+    store.hold(block(3), secret(3), 100, tags=True)
     store.reopen_bootstrap()
     assert store.epoch() == Epoch(1, None, latched=False)
     assert store.link_psks() == []
@@ -364,7 +364,7 @@ def test_a_home_without_a_store_has_nothing_to_show(tmp_path: Path) -> None:
 
 def test_no_byte_of_a_key_lies_in_the_file(store: KeyStore, home: Path) -> None:
     deposit(store, 1)
-    store.hold(block(2), secret(2), 100, bootstrap=True)
+    store.hold(block(2), secret(2), 100, tags=True)
     on_disk = contents(home)
     for number in (1, 2):
         material = secret(number).material

@@ -123,7 +123,7 @@ async def test_a_huge_announcement_ends_the_connection_before_a_byte_of_it_is_re
 async def test_the_largest_message_that_a_block_needs_is_let_through() -> None:
     async with ends() as both:
         line = both.channel.line(1)
-        seed = AmplificationSeed(secret_bits=1, seed=bytes(LIMIT))
+        seed = AmplificationSeed(secret_bits=1, reserve_bits=0, seed=bytes(LIMIT))
         both.peer.write(encode(Envelope(SESSION, 1, 0, seed)))
         assert (await line.receive()).envelope.message == seed
 

@@ -212,7 +212,14 @@ def test_lengths_within_the_limit_are_believed_and_others_refused():
 
 def test_the_longest_message_of_ours_fits_into_a_header():
     hello = Hello(
-        protocol="x" * 32, link="a" * 63, node="b" * 63, nonce="0" * 32, epoch=2**32, parameters='"' * 8192
+        anchor="pki",
+        scheme="none",
+        protocol="x" * 32,
+        link="a" * 63,
+        node="b" * 63,
+        nonce="0" * 32,
+        epoch=2**32,
+        parameters='"' * 8192,
     )
     goodbye = Goodbye(reason="\N{GRINNING FACE}" * 500)
     for message in (hello, goodbye):

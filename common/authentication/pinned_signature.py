@@ -1,0 +1,43 @@
+"""Checkpoints signed by keys that were pinned during the bootstrap: Ed25519, or ML-DSA-65 (FIPS 204).
+
+Each side shows its public key inside a block that the bootstrap authenticates, and the other keeps it with the first
+key that comes of it. What is signed: a label, the place, and SHA-256 of the transcript. Computational; Ed25519 falls
+to a quantum computer, and a signature that is forged later opens no key that was made before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from common.authentication.place import place
+from common.authentication.scheme import SchemeName, Tag
+from common.authentication.transcript import Transcript
+
+_LABEL = b"qkdlink checkpoint pinned signature v1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedSignature:
+    """A link's scheme: our key signs, the pinned one verifies."""
+
+    name: SchemeName
+    sign: Callable[[bytes], bytes] = field(repr=False)
+    verify_peer: Callable[[bytes, bytes], bool] = field(repr=False)
+    """(statement, signature) -> whether the peer made it."""
+
+    def of_block(self, number: int) -> Self:
+        """All blocks have the same keys; the transcript's heading tells them apart."""
+        del number
+        return self
+
+    async def tag(self, speaker: int, position: int, transcript: Transcript) -> Tag:
+        """Sign the transcript at this place."""
+        return Tag(self.sign(_statement(speaker, position, transcript)))
+
+    async def verify(self, speaker: int, position: int, transcript: Transcript, tag: Tag) -> bool:
+        """Whether the peer signed this transcript at this place."""
+        return not tag.pad and self.verify_peer(_statement(speaker, position, transcript), tag.value)
+
+
+def _statement(speaker: int, position: int, transcript: Transcript) -> bytes:
+    return _LABEL + place(speaker, position) + transcript.sha256()

@@ -1,0 +1,27 @@
+"""From a node's settings to its anchor: files are read and checked once, at the start."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from common.errors import ConfigurationError
+from common.node.anchors.anchor import Anchor
+from common.node.anchors.pki import PkiAnchor
+from common.node.settings import NodeSettings
+from common.protocol.roles import Role
+from common.trust.anchor import AnchorName
+from common.trust.credentials import CredentialFiles, NodeCredentials
+
+
+def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
+    """Open the anchor that is configured; ConfigurationError or CredentialsError if its files do not do."""
+    match settings.trust.anchor:
+        case AnchorName.PKI:
+            return PkiAnchor(role, settings.peer, _credentials(settings, folder))
+        case name:
+            raise ConfigurationError(f"There is no trust anchor {name} here.")
+
+
+def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
+    names = settings.credentials
+    files = CredentialFiles(folder / names.certificate, folder / names.private_key, folder / names.authority)
+    return NodeCredentials.load(files, settings.node, datetime.now(UTC))

@@ -1,0 +1,66 @@
+"""The anchor pki: certificates open the line, and their keys sign the bootstrap's checkpoints."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import cast
+
+from common.authentication.certificate_signature import CertificateSignature
+from common.authentication.scheme import Authentication
+from common.errors import LocalProtocolError
+from common.node.anchors.anchor import OnAnyConnection
+from common.node.vault import Vault
+from common.protocol.roles import Role
+from common.transport.addresses import Address
+from common.transport.connections import Door, OnConnection, OnRefused, dial, listen
+from common.transport.psk import AnyConnection
+from common.transport.tls import PeerIdentity
+from common.trust.certificates import fingerprint
+from common.trust.credentials import NodeCredentials, verify_signature
+
+
+@dataclass(frozen=True, slots=True)
+class PkiAnchor:
+    """X.509 on both ends."""
+
+    role: Role
+    peer: str
+    credentials: NodeCredentials
+
+    @property
+    def line(self) -> str:
+        """Certificates on both ends."""
+        return "mutual-tls"
+
+    async def dial(self, address: Address) -> AnyConnection:
+        """Show our certificate, and believe the peer's if our authority vouches for its name."""
+        return await dial(address.host, address.port, self.credentials, self.peer)
+
+    def listen(
+        self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
+    ) -> AbstractAsyncContextManager[Door]:
+        """Accept the peer by its certificate."""
+        welcome = cast("OnConnection[PeerIdentity]", on_connection)
+        return listen(address.host, address.port, self.credentials, self.peer, welcome, on_refused)
+
+    def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
+        """Checkpoints are signed by the keys of the two certificates that authenticate this line."""
+        del session, vault
+        return certificate_signature(self.role, self.credentials, connection)
+
+
+def certificate_signature(
+    role: Role, credentials: NodeCredentials, connection: AnyConnection
+) -> CertificateSignature:
+    """Sign with our certificate's key, verify with that of the certificate which the peer has shown on this line."""
+    peer = connection.peer
+    if not isinstance(peer, PeerIdentity):
+        raise LocalProtocolError("Only where both showed certificates can both sign with them.")
+    fingerprints = {
+        role: bytes.fromhex(fingerprint(credentials.certificate_der)),
+        role.peer: bytes.fromhex(peer.fingerprint),
+    }
+    return CertificateSignature(
+        sign=credentials.sign,
+        verify_peer=lambda data, signature: verify_signature(peer.certificate_der, data, signature),
+        fingerprints=(fingerprints[Role.ALICE], fingerprints[Role.BOB]),
+    )

@@ -1,0 +1,160 @@
+"""Units of generated key for tags: taken in order, named, spent on disk before they are used, never twice.
+
+A unit is 256 bits at a fixed place of a part that was cut for tags, or for the reserve. The side that owns the part
+takes its units one after the other; the other side looks up the one that it is told, and notes it as used once the tag
+was right. Both overwrite what is gone. A process that is killed after taking a unit has burnt it: nothing is rewound.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from common.keys.allotment import UNIT_BITS, Purpose
+from common.keys.identifiers import BlockId
+from common.store.sealing import StoreSeal
+
+UNIT_BYTES = UNIT_BITS // 8
+_NAME = re.compile(
+    r"(?P<session>[0-9a-f]{32})/(?P<number>[0-9]{1,19})/(?P<purpose>[a-z-]+)/(?P<unit>[0-9]{1,9})"
+)
+_GONE = bytes(UNIT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitName:
+    """Where a unit lies: which part of which block's key, and the how manieth of it."""
+
+    block: BlockId
+    purpose: Purpose
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.block.session}/{self.block.number}/{self.purpose}/{self.unit}"
+
+    @classmethod
+    def read(cls, text: str, link: str) -> "UnitName | None":
+        """Read a name that a peer has sent; None if it is none."""
+        found = _NAME.fullmatch(text)
+        if found is None or found["purpose"] not in set(Purpose):
+            return None
+        return cls(
+            BlockId(link, found["session"], int(found["number"])),
+            Purpose(found["purpose"]),
+            int(found["unit"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TagUnits:
+    """The units of one store."""
+
+    link: str
+    seal: StoreSeal
+    place: Callable[[BlockId, str], str]
+    transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    reading: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    spend: Callable[[int, Purpose, int], None]
+    """Enters bits of a part as spent: row of the block, purpose, bits."""
+
+    def take(self, purposes: tuple[Purpose, ...], used_for: str) -> tuple[UnitName, bytes] | None:
+        """Take the next unit of the parts for `purposes`, in this order, oldest block first; None if none is left."""
+        with self.transaction() as database:
+            for purpose in purposes:
+                part = database.execute(
+                    "SELECT parts.block, session, number, parts.bits, sealed, taken"
+                    " FROM parts JOIN blocks ON blocks.id = parts.block"
+                    " WHERE purpose = ? AND parts.state = 'available' AND blocks.state = 'available'"
+                    " AND taken < parts.bits / ? ORDER BY blocks.id LIMIT 1",
+                    (purpose, UNIT_BITS),
+                ).fetchone()
+                if part is None:
+                    continue
+                name = UnitName(BlockId(self.link, part["session"], part["number"]), purpose, part["taken"])
+                unit = self._use(database, part, name, used_for)
+                database.execute(
+                    "UPDATE parts SET taken = taken + 1 WHERE block = ? AND purpose = ?",
+                    (part["block"], purpose),
+                )
+                return name, unit
+        return None
+
+    def look_up(self, name: UnitName) -> bytes | None:
+        """Return a unit that the peer names, of a block that may still be pending; None if it is not here, or used."""
+        with self.reading() as database:
+            part = _find(database, name)
+            if part is None or _is_used(database, part["block"], name):
+                return None
+            return self._unit(self._material(part, name), name)
+
+    def used(self, name: UnitName, used_for: str) -> bool:
+        """Note a unit of the peer's as used, and overwrite it; False if it was used before or is gone."""
+        with self.transaction() as database:
+            part = _find(database, name)
+            if part is None or _is_used(database, part["block"], name):
+                return False
+            self._use(database, part, name, used_for)
+        return True
+
+    def left(self, purposes: tuple[Purpose, ...]) -> int:
+        """Count the units that have not been used, of available blocks."""
+        marks = ", ".join("?" for _ in purposes)
+        with self.reading() as database:
+            found = database.execute(
+                "SELECT COALESCE(SUM(parts.bits / ?"  # noqa: S608 - question marks are all that is put in
+                " - (SELECT COUNT(*) FROM units WHERE units.block = parts.block"
+                " AND units.purpose = parts.purpose)), 0) AS free"
+                " FROM parts JOIN blocks ON blocks.id = parts.block"
+                f" WHERE parts.state = 'available' AND blocks.state = 'available' AND parts.purpose IN ({marks})",
+                (UNIT_BITS, *purposes),
+            ).fetchone()
+        return int(found["free"])
+
+    def _use(self, database: sqlite3.Connection, part: sqlite3.Row, name: UnitName, used_for: str) -> bytes:
+        """Write down that a unit is used, overwrite it where it lay, and return it."""
+        material = self._material(part, name)
+        unit = self._unit(material, name)
+        database.execute(
+            "INSERT INTO units VALUES (?, ?, ?, ?)", (part["block"], name.purpose, name.unit, used_for)
+        )
+        start = name.unit * UNIT_BYTES
+        rest = material[:start] + _GONE + material[start + UNIT_BYTES :]
+        used = database.execute(
+            "SELECT COUNT(*) FROM units WHERE block = ? AND purpose = ?", (part["block"], name.purpose)
+        ).fetchone()[0]
+        sealed = (
+            None
+            if used == part["bits"] // UNIT_BITS
+            else self.seal.seal(rest, self.place(name.block, name.purpose))
+        )
+        database.execute(
+            "UPDATE parts SET sealed = ?, state = CASE WHEN ? IS NULL THEN 'spent' ELSE state END"
+            " WHERE block = ? AND purpose = ?",
+            (sealed, sealed, part["block"], name.purpose),
+        )
+        self.spend(part["block"], name.purpose, UNIT_BITS)
+        return unit
+
+    def _material(self, part: sqlite3.Row, name: UnitName) -> bytes:
+        return self.seal.unseal(part["sealed"], self.place(name.block, name.purpose))
+
+    @staticmethod
+    def _unit(material: bytes, name: UnitName) -> bytes:
+        return material[name.unit * UNIT_BYTES : (name.unit + 1) * UNIT_BYTES]
+
+
+def _find(database: sqlite3.Connection, name: UnitName) -> sqlite3.Row | None:
+    part: sqlite3.Row | None = database.execute(
+        "SELECT parts.block, parts.bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
+        " WHERE session = ? AND number = ? AND purpose = ? AND sealed IS NOT NULL AND parts.bits / ? > ?",
+        (name.block.session, name.block.number, name.purpose, UNIT_BITS, name.unit),
+    ).fetchone()
+    return part
+
+
+def _is_used(database: sqlite3.Connection, block: int, name: UnitName) -> bool:
+    found = database.execute(
+        "SELECT 1 FROM units WHERE block = ? AND purpose = ? AND unit = ?", (block, name.purpose, name.unit)
+    ).fetchone()
+    return found is not None
