@@ -23,6 +23,7 @@ from common.trust.pki import create_authority, issue
 from common.trust.private_files import NewFile, private_folder, write_new
 from common.wire.topics import Topics
 from lab.broker import BrokerUser
+from lab.security import DEFAULT_SECURITY, Security
 
 ALICE, BOB = "alice", "bob"
 _PARTS = ("ca", "broker", ALICE, BOB)
@@ -70,11 +71,13 @@ class LinkHome:
         alice: Mapping[str, Any],
         *,
         log_in: bool,
+        security: Security = DEFAULT_SECURITY,
     ) -> None:
         """Write both nodes' configuration files, whole or not at all; `alice` are settings of hers alone."""
         for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
-            text = node_configuration(self.link, (name, peer), addresses, account, parameters, own)
+            told = {**own, **security.settings()}
+            text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
             replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
 
     def _password(self, name: str) -> str:

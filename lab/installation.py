@@ -38,6 +38,7 @@ from lab.home import (
     node_configuration,
     replace_file,
 )
+from lab.security import DEFAULT_SECURITY, Security
 
 NODES_AUTHORITY, APPARATUS_AUTHORITY = "ca", "apparatus-ca"
 BROKER, APPARATUS = "broker", "apparatus"
@@ -62,6 +63,7 @@ class Site:
     addresses: LinkAddresses
     broker_hosts: tuple[str, ...] = ()
     bob_hosts: tuple[str, ...] = ()
+    security: Security = DEFAULT_SECURITY
     alice: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -116,7 +118,8 @@ def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> No
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
     )
     for name, peer, where, own in ((ALICE, BOB, dialled, site.alice), (BOB, ALICE, bound, {})):
-        text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, own)
+        told = {**own, **site.security.settings()}
+        text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, told)
         write_new(NewFile(folder / name / CONFIGURATION_FILE, text.encode()))
 
 

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from common.errors import LinkError
-from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan
+from common.journal.events import BlockEnded, BlockOpened, BootstrapClosed, Entry, EpochBegan
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
+from common.store.key_store import Balance, KeyStore
 from common.transport.addresses import Address
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome
+from lab.security import DEFAULT_SECURITY, Security
 
 _SETTLE_TIMEOUT_S = 15.0
 _PIPE_LIMIT_BYTES = 1 << 20
@@ -38,6 +40,7 @@ class Node:
     opened: set[str] = field(default_factory=set)
     blocks: list[BlockEnded] = field(default_factory=list)
     epochs: list[EpochBegan] = field(default_factory=list)
+    bootstrap: BootstrapClosed | None = None
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def gather(self, watch: Watch) -> None:
@@ -74,6 +77,8 @@ class Node:
                 self.blocks.append(ended)
             case EpochBegan() as began:
                 self.epochs.append(began)
+            case BootstrapClosed() as closed:
+                self.bootstrap = closed
             case _:
                 return
 
@@ -117,6 +122,7 @@ async def run_link(
     blocks: int,
     seed: int | None = None,
     alice: Mapping[str, Any] | None = None,
+    security: Security = DEFAULT_SECURITY,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> AsyncIterator[RunningLink]:
@@ -131,6 +137,7 @@ async def run_link(
             LinkAddresses(broker.address, Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())),
             {**(alice or {}), "blocks": blocks},
             log_in=broker.has_access_list,
+            security=security,
         )
         async with _running(home, BOB, seed) as bob_node, _running(home, ALICE, seed) as alice_node:
             lives = {
@@ -204,6 +211,9 @@ class LinkResult:
 
     link: RunningLink
     seconds: float
+    balance: Balance
+    """Of Alice's ledger."""
+    security: Security
 
     @property
     def secret_bits(self) -> int:
@@ -229,7 +239,30 @@ class LinkResult:
             "seconds": round(self.seconds, 3),
             "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
             "epochs": _epochs(alice.epochs),
+            "bootstrap": self._bootstrap(),
+            "ledger": _ledger(self.balance),
         }
+
+    def _bootstrap(self) -> dict[str, Any]:
+        """Say what the bootstrap cost; null where the latch is still open, or had closed before this run."""
+        closed = self.link.alice.bootstrap
+        return {
+            "anchor": str(self.security.anchor),
+            "seconds": closed and round(closed.seconds, 4),
+            "bytes": closed and closed.bytes,
+            "blocks": closed and closed.blocks,
+        }
+
+
+def _ledger(balance: Balance) -> dict[str, Any]:
+    return {
+        "produced_bits": balance.produced_bits,
+        "leaked_bits": balance.leaked_bits,
+        "authentication_bits": balance.authentication_bits,
+        "psk_bits": balance.psk_bits,
+        "available_bits": balance.available_bits,
+        "net_gain_per_block": balance.net_gain_per_block,
+    }
 
 
 def _block(block: BlockEnded) -> dict[str, Any]:
@@ -250,13 +283,23 @@ async def run_to_the_end(
     blocks: int,
     seed: int | None = None,
     alice: Mapping[str, Any] | None = None,
+    security: Security = DEFAULT_SECURITY,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> LinkResult:
     """Run a link until all blocks are done."""
     started = time.monotonic()
     async with run_link(
-        home, parameters, blocks=blocks, seed=seed, alice=alice, watch=watch, on_broker=on_broker
+        home,
+        parameters,
+        blocks=blocks,
+        seed=seed,
+        alice=alice,
+        security=security,
+        watch=watch,
+        on_broker=on_broker,
     ) as link:
         await link.until_done()
-    return LinkResult(link, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    with closing(KeyStore.of(home.node(ALICE))) as store:
+        return LinkResult(link, seconds, store.balance(), security)

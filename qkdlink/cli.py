@@ -4,13 +4,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.station import sentence
 from qkdlink import ca
+
+if TYPE_CHECKING:
+    from lab.security import Security
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +33,22 @@ RekeyBlocks = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="A new epoch after so many blocks.")
 ]
 RekeySeconds = Annotated[float | None, typer.Option(min=0.001, metavar="T", help="Or after so much time.")]
+Anchor = Annotated[
+    str, typer.Option(metavar="A", help="What is trusted at the bootstrap: pki, psk, web-of-trust or none.")
+]
+AuthenticationScheme = Annotated[
+    str,
+    typer.Option(
+        metavar="S",
+        help="How data is authenticated afterwards: wegman-carter, hmac-sha256, gmac, ed25519, ml-dsa-65 or none.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-no-authentication", help="Has to be said for the anchor none: it trusts anybody."
+    ),
+]
 Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
@@ -45,6 +64,9 @@ def demo(
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
+    anchor: Anchor = "pki",
+    authentication: AuthenticationScheme = "wegman-carter",
+    insecure_no_authentication: Insecure = False,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -61,6 +83,7 @@ def demo(
             blocks=blocks,
             seed=seed,
             alice=_rekeying(rekey_blocks, rekey_seconds),
+            security=_security(anchor, authentication, insecure=insecure_no_authentication),
             folder=home,
             as_json=as_json,
         )
@@ -76,6 +99,9 @@ def up(
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
+    anchor: Anchor = "pki",
+    authentication: AuthenticationScheme = "wegman-carter",
+    insecure_no_authentication: Insecure = False,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -84,7 +110,12 @@ def up(
     from qkdlink import demo as command
 
     parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
-    command.up(parameters, alice=_rekeying(rekey_blocks, rekey_seconds), folder=home)
+    command.up(
+        parameters,
+        alice=_rekeying(rekey_blocks, rekey_seconds),
+        security=_security(anchor, authentication, insecure=insecure_no_authentication),
+        folder=home,
+    )
 
 
 @app.command()
@@ -113,6 +144,9 @@ def init(
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
+    anchor: Anchor = "pki",
+    authentication: AuthenticationScheme = "wegman-carter",
+    insecure_no_authentication: Insecure = False,
     verbose: Verbose = False,
 ) -> None:
     """Make all that a broker, Alice and Bob need on machines of their own, each in a folder to carry there."""
@@ -124,6 +158,7 @@ def init(
         command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ())),
         command.Physics(preset, distance, protocol, block_pulses),
         _rekeying(rekey_blocks, rekey_seconds),
+        _security(anchor, authentication, insecure=insecure_no_authentication),
     )
 
 
@@ -194,6 +229,12 @@ def doctor(
     from qkdlink.doctor import doctor as examine
 
     raise typer.Exit(examine(config, role, as_json=as_json))
+
+
+def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
+    from lab.security import Security
+
+    return Security.chosen(anchor, scheme, insecure=insecure)
 
 
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:

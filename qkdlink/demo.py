@@ -20,6 +20,7 @@ from common.protocol.parameters import LinkParameters, ProtocolName
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.planning import plan, smallest_block, task_for
+from lab.security import Security
 from qkdlink.live_view import LiveView
 
 _COMFORTABLE_SECRET_BITS = 20_000
@@ -54,6 +55,7 @@ def demo(
     blocks: int,
     seed: int | None,
     alice: Mapping[str, Any],
+    security: Security,
     folder: Path | None,
     as_json: bool,
 ) -> int:
@@ -69,6 +71,7 @@ def demo(
                     blocks=blocks,
                     seed=seed,
                     alice=alice,
+                    security=security,
                     watch=view.watch,
                     on_broker=view.broker,
                 )
@@ -79,21 +82,35 @@ def demo(
     return 0 if result.keys_equal else 1
 
 
-def up(parameters: LinkParameters, *, alice: Mapping[str, Any], folder: Path | None) -> None:
+def up(
+    parameters: LinkParameters, *, alice: Mapping[str, Any], security: Security, folder: Path | None
+) -> None:
     """Run a link until Ctrl-C."""
     with (
         _home(folder, must_be_new=False) as home,
         LiveView(Console(highlight=False), parameters, blocks=None) as view,
     ):
-        asyncio.run(_up(home, parameters, alice, view))
+        asyncio.run(_up(home, parameters, alice, security, view))
 
 
-async def _up(home: LinkHome, parameters: LinkParameters, alice: Mapping[str, Any], view: LiveView) -> None:
+async def _up(
+    home: LinkHome,
+    parameters: LinkParameters,
+    alice: Mapping[str, Any],
+    security: Security,
+    view: LiveView,
+) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with run_link(
-        home, parameters, blocks=0, alice=alice, watch=view.watch, on_broker=view.broker
+        home,
+        parameters,
+        blocks=0,
+        alice=alice,
+        security=security,
+        watch=view.watch,
+        on_broker=view.broker,
     ) as link:
         ended = asyncio.create_task(link.until_done())
         stopped = asyncio.create_task(told_to_stop.wait())

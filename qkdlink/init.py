@@ -10,6 +10,7 @@ from common.errors import ConfigurationError
 from common.transport.addresses import Address
 from lab.home import ALICE, BOB, LinkAddresses
 from lab.installation import APPARATUS_AUTHORITY, BROKER, NODES_AUTHORITY, Site, install, is_installed
+from lab.security import Security
 from qkdlink.demo import planned
 
 
@@ -34,9 +35,9 @@ class Physics:
     block_pulses: int | None
 
 
-def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any]) -> None:
+def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any], security: Security) -> None:
     """Make an installation in `home`, or say that it is there already; nothing of it is ever overwritten."""
-    site = _site(places, alice)
+    site = _site(places, alice, security)
     wish = _wish(site, physics)
     if is_installed(home, wish):
         _say(f"{home} is complete already; nothing was changed.")
@@ -55,11 +56,11 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any])
         _say(f"{home / part}  {meaning}")
 
 
-def _site(places: Places, alice: Mapping[str, Any]) -> Site:
+def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Site:
     classical = _address(places.bob)
     bootstrap = _address(places.bob_bootstrap or str(Address(classical.host, classical.port + 1)))
     addresses = LinkAddresses(_address(places.broker), classical, bootstrap)
-    return Site(addresses, places.broker_hosts, places.bob_hosts, alice)
+    return Site(addresses, places.broker_hosts, places.bob_hosts, security, alice)
 
 
 def _wish(site: Site, physics: Physics) -> dict[str, object]:
@@ -74,6 +75,8 @@ def _wish(site: Site, physics: Physics) -> dict[str, object]:
         "--distance": physics.distance_km,
         "--protocol": physics.protocol,
         "--block-pulses": physics.block_pulses,
+        "--anchor": str(site.security.anchor),
+        "--authentication": str(site.security.scheme),
         **{f"--{name.replace('_', '-')}": value for name, value in site.alice.items()},
     }
 

@@ -49,6 +49,18 @@ class EpochBegan(Event):
     """SHA-256 of the peer's certificate; None where a key authenticates the line."""
 
 
+class BootstrapClosed(Event):
+    """The latch has closed: what the anchor had to hold for, from the first byte on."""
+
+    type: Literal["bootstrap-closed"] = "bootstrap-closed"
+    anchor: str
+    seconds: float
+    bytes: int
+    """Of the classical channel in both directions, TLS and its handshakes included."""
+    blocks: int
+    """Blocks whose key the anchor alone has authenticated."""
+
+
 class RekeyingPostponed(Event):
     """A new epoch is due, and cannot begin yet: there is no newer key, or the peer does not take it."""
 
@@ -137,6 +149,8 @@ class BlockEnded(Event):
     detail: str | None
     authenticated_by: str
     exchanges: int
+    classical_bytes: int
+    """Of this block's conversation, in both directions, without TLS."""
     seconds: float
 
 
@@ -145,6 +159,7 @@ type AnyEvent = Annotated[
     | NodeStopped
     | PeerRefused
     | EpochBegan
+    | BootstrapClosed
     | RekeyingPostponed
     | ReserveLow
     | BlockSettled

@@ -127,7 +127,8 @@ class Link:
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
-        self.party.tell(block.account.close(block.id, result, self._authentication.name, seconds))
+        said = len(block.conversation.transcript)
+        self.party.tell(block.account.close(block.id, result, self._authentication.name, seconds, said))
 
     def _block(self, number: int) -> Block:
         party = self.party

@@ -24,6 +24,7 @@ from common.keys.identifiers import BlockId
 from common.node.anchors.anchor import Anchor
 from common.node.anchors.choice import open_anchor
 from common.node.authentication import keyed_authentication, pinning
+from common.node.bootstrap_window import BootstrapWindow
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party
@@ -68,6 +69,8 @@ class Station[S: NodeSettings]:
     randomness: Randomness
     vault: Vault
     greeting: Greeting
+    window: BootstrapWindow | None = None
+    """What the bootstrap costs; None once the latch is closed."""
     epochs: int = 0
     """How many times this process has met its peer."""
     _refusal_minute: float = -1.0
@@ -137,6 +140,8 @@ class Station[S: NodeSettings]:
         directions have been heard, so with a key the latch is closed and every older key destroyed. LinkError if what
         authenticates the connection has lost its force while we greeted: whoever dawdles may not get round the latch.
         """
+        if self.window is not None:
+            self.window.opened(connection, channel)
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
         met = await self.greeting(conversation, self._introduction(key), self.vault)
@@ -156,6 +161,10 @@ class Station[S: NodeSettings]:
                 keyed_authentication(scheme, self.vault, material, met.session),
             )
         self.tell(_epoch_began(connection, met, key, line))
+        if key is not None and self.window is not None:
+            now, blocks = asyncio.get_running_loop().time(), self.vault.store.balance().confirmed_blocks
+            self.tell(self.window.closed(now, blocks))
+            self.window = None
         return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
 
     def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication]:
@@ -208,7 +217,10 @@ async def open_station[S: NodeSettings](
                 store, settings.link, role, _settling(pipe, journal), settings.authentication.scheme
             )
             randomness = Randomness(settings.node, seed)
-            station = Station(role, settings, anchor, seal, bus, journal, pipe, randomness, vault, greeting)
+            window = None if anchor is None else BootstrapWindow(settings.trust.anchor)
+            station = Station(
+                role, settings, anchor, seal, bus, journal, pipe, randomness, vault, greeting, window
+            )
             async with journal.published(bus, station.topics.journal(settings.node)):
                 station.tell(_started(station))
                 try:

@@ -45,7 +45,12 @@ class Account:
         self.exchanges = exchanges
 
     def close(
-        self, block: BlockId, outcome: Aborted | int, authenticated_by: str, seconds: float
+        self,
+        block: BlockId,
+        outcome: Aborted | int,
+        authenticated_by: str,
+        seconds: float,
+        classical_bytes: int = 0,
     ) -> BlockEnded:
         """Write the account of a block that ended in `outcome`: secret bits, or the abort."""
         aborted = outcome if isinstance(outcome, Aborted) else None
@@ -68,5 +73,6 @@ class Account:
             detail=aborted.detail if aborted else None,
             authenticated_by=authenticated_by,
             exchanges=self.exchanges,
+            classical_bytes=classical_bytes,
             seconds=seconds,
         )

@@ -57,6 +57,8 @@ class Connection[P: Peer = PeerIdentity](NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     peer: P
+    since: float = 0.0
+    """When its first byte was sent or received, on the event loop's clock."""
 
     async def close(self) -> None:
         """Say goodbye and close; does not fail if the peer is gone."""
@@ -144,7 +146,7 @@ async def connect[P: Peer](
     CredentialsError or LinkError of the handshake's check or explanation, and LinkError if something else than a
     node of ours answers.
     """
-    where = f"{peer_name} at {_address(host, port)}"
+    where, since = f"{peer_name} at {_address(host, port)}", asyncio.get_running_loop().time()
     with ExitStack() as line:
         try:
             async with asyncio.timeout(timeout_s):
@@ -165,7 +167,7 @@ async def connect[P: Peer](
         except OSError as error:
             raise handshake.explain(error, where) from error
         line.pop_all()
-    return Connection(reader, writer, peer)
+    return Connection(reader, writer, peer, since)
 
 
 @asynccontextmanager
@@ -244,7 +246,7 @@ class _Entrance[P: Peer]:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
         with ExitStack() as line:
             line.callback(_abort, writer)
-            handshake = self._begin()
+            handshake, since = self._begin(), asyncio.get_running_loop().time()
             try:
                 peer = await self._admit(writer, handshake)
             except CredentialsError as refusal:
@@ -253,7 +255,7 @@ class _Entrance[P: Peer]:
             except OSError as error:
                 self._on_refused(str(handshake.explain(error, where)))
                 return
-            connection = Connection(reader, writer, peer)
+            connection = Connection(reader, writer, peer, since)
             await self._on_connection(connection)
             await connection.close()
 
