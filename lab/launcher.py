@@ -254,6 +254,9 @@ class LinkResult:
         }
 
 
+_UNTOLD = {"type", "number", "detail", "exchanges", "authentication_bytes", "authentication_seconds"}
+
+
 def _ledger(balance: Balance) -> dict[str, Any]:
     return {
         "produced_bits": balance.produced_bits,
@@ -266,7 +269,7 @@ def _ledger(balance: Balance) -> dict[str, Any]:
 
 
 def _block(block: BlockEnded) -> dict[str, Any]:
-    return block.model_dump(mode="json", exclude={"type", "number", "detail", "exchanges"})
+    return block.model_dump(mode="json", exclude=_UNTOLD)
 
 
 def _epochs(began: list[EpochBegan]) -> list[dict[str, Any]]:

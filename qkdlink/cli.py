@@ -185,6 +185,15 @@ def keyrate(
 
 
 @app.command()
+def compare_authentication(*, as_json: AsJson = False, verbose: Verbose = False) -> None:
+    """Run the same link once per scheme and once per anchor, and show what each costs and what it survives."""
+    del verbose
+    from qkdlink import compare as command
+
+    raise typer.Exit(command.compare_authentication(as_json=as_json))
+
+
+@app.command()
 def keys(
     *,
     home: Annotated[Path, typer.Option(help="A node's home, or a link's for all of its nodes.")],

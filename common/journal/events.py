@@ -151,6 +151,10 @@ class BlockEnded(Event):
     exchanges: int
     classical_bytes: int
     """Of this block's conversation, in both directions, without TLS."""
+    authentication_bytes: int
+    """Of its checkpoints, which are part of it."""
+    authentication_seconds: float
+    """What making and checking its tags took here, waiting for the disk included."""
     seconds: float
 
 

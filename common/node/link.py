@@ -5,15 +5,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.authentication.scheme import Authentication
+from common.authentication.scheme import Authentication, CheckpointScheme
 from common.authentication.wegman_carter import WegmanCarter
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError, StarvationError
 from common.journal.events import Event
 from common.keys.identifiers import BlockId
+from common.node.timed_scheme import TimedScheme
 from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.account import Account
+from common.protocol.account import Account, Said
 from common.protocol.block import Block
 from common.protocol.conversation import BlockConversation, Conversation, Place
 from common.protocol.economy import Economy
@@ -97,7 +98,8 @@ class Link:
     async def run_block(self, number: int, distil: Distil) -> SecretKey | Aborted:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
         started = time.monotonic()
-        block = self._block(number)
+        scheme = TimedScheme(self._authentication.of_block(number))
+        block = self._block(number, scheme)
         self.party.begin(block.id)
         self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
@@ -120,20 +122,23 @@ class Link:
             raise
         finally:
             self._channel.close_line(number)
-            self._close(block, outcome, time.monotonic() - started)
+            self._close(block, scheme, outcome, time.monotonic() - started)
 
-    def _close(self, block: Block, outcome: SecretKey | Aborted, seconds: float) -> None:
+    def _close(
+        self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float
+    ) -> None:
         """Write the account; what the store says of the block counts, whatever became of the conversation."""
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
-        said = len(block.conversation.transcript)
-        self.party.tell(block.account.close(block.id, result, self._authentication.name, seconds, said))
+        said = Said(
+            len(block.conversation.transcript), block.conversation.checkpoint_bytes, scheme.seconds
+        )
+        self.party.tell(block.account.close(block.id, result, scheme.name, seconds, said))
 
-    def _block(self, number: int) -> Block:
+    def _block(self, number: int, scheme: CheckpointScheme) -> Block:
         party = self.party
         place = Place(party.link, self.session, number)
-        scheme = self._authentication.of_block(number)
         return Block(
             id=BlockId(party.link, self.session, number),
             parameters=party.parameters,

@@ -12,6 +12,18 @@ CLASS_NAMES = ("signal", "decoy", "vacuum")
 """What the intensity classes are called, strongest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a block's conversation took: bytes in both directions, and what its tags took of bytes and time."""
+
+    bytes: int
+    authentication_bytes: int
+    authentication_seconds: float
+
+
+NOTHING_SAID = Said(0, 0, 0.0)
+
+
 @dataclass(slots=True)
 class Account:
     """Filled stage by stage; numbers of stages that were not reached stay at their beginning."""
@@ -50,7 +62,7 @@ class Account:
         outcome: Aborted | int,
         authenticated_by: str,
         seconds: float,
-        classical_bytes: int = 0,
+        said: Said = NOTHING_SAID,
     ) -> BlockEnded:
         """Write the account of a block that ended in `outcome`: secret bits, or the abort."""
         aborted = outcome if isinstance(outcome, Aborted) else None
@@ -73,6 +85,8 @@ class Account:
             detail=aborted.detail if aborted else None,
             authenticated_by=authenticated_by,
             exchanges=self.exchanges,
-            classical_bytes=classical_bytes,
+            classical_bytes=said.bytes,
+            authentication_bytes=said.authentication_bytes,
+            authentication_seconds=said.authentication_seconds,
             seconds=seconds,
         )

@@ -135,11 +135,14 @@ class BlockConversation(Conversation):
         super().__init__(role, BLOCK_TABLE, BlockPhase.NEW, place, line)
         self._scheme = scheme
         self._checkpoints = 0
+        self.checkpoint_bytes = 0
 
     async def hear(self, *kinds: type[Message]) -> Message:
         """Wait for the peer's next message; where an abort is legal it is settled, and leaves by BlockRefused."""
+        heard_before = len(self.transcript)
         message = await super().hear(*kinds, Abort)
-        self._checkpoints += isinstance(message, Checkpoint)
+        if isinstance(message, Checkpoint):
+            self._count(len(self.transcript) - heard_before)
         if isinstance(message, Abort) and self.phase in _PEER_ABORTS:
             await self._agree_to(message)
         return message
@@ -149,11 +152,16 @@ class BlockConversation(Conversation):
         self._after_saying(Checkpoint)
         if self._checkpoints == MOST_CHECKPOINTS:
             raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
+        said_before = len(self.transcript)
         tag = await self._scheme.tag(self.role, self._checkpoints, self.transcript)
         await self.say(
             Checkpoint(position=self._checkpoints, scheme=self._scheme.name, pad=tag.pad, tag=tag.value)
         )
+        self._count(len(self.transcript) - said_before)
+
+    def _count(self, checkpoint_bytes: int) -> None:
         self._checkpoints += 1
+        self.checkpoint_bytes += checkpoint_bytes
 
     async def expect_checkpoint(self) -> None:
         """Wait for the peer's tag over everything said so far; RemoteProtocolError unless it is right."""

@@ -1,0 +1,108 @@
+"""`qkdlink compare-authentication`: the same link once per scheme and anchor, and one table of what each costs."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from lab.comparison import Portion, Row, compare, small_portion, smallest_paying_block
+
+_HEADINGS = (
+    "anchor",
+    "scheme",
+    "keys",
+    "bootstrap",
+    "tags of later blocks: bytes",
+    "key bits",
+    "ms",
+    "of all bytes",
+    "and ms",
+    "rests on",
+    "kind",
+    "quantum-safe",
+    "if it is broken later",
+)
+
+
+def compare_authentication(*, as_json: bool) -> int:
+    """Run all of them and print the table; returns 0 if every link made equal keys, 1 if one did not."""
+    console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
+    rows = asyncio.run(_rows(console))
+    portions = list(small_portion())
+    if as_json:
+        found = {
+            "rows": [row.as_json() for row in rows],
+            "small_portion": [_portion(portion) for portion in portions],
+            "smallest_paying_block_pulses": smallest_paying_block(),
+        }
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        console.print(_table(rows))
+        console.print(_portions(portions))
+        console.print(f"The smallest block that pays for itself has {smallest_paying_block()} pulses.")
+    return 0 if all(row.result.keys_equal for row in rows) else 1
+
+
+async def _rows(console: Console) -> list[Row]:
+    rows = []
+    async for row in compare():
+        rows.append(row)
+        console.print(f"{row.security.anchor}, {row.security.scheme}: {row.result.seconds:.1f} s")
+    return rows
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(*_HEADINGS, title="The same link, once per scheme and once per anchor", box=None)
+    for row in rows:
+        told = row.as_json()
+        bootstrap = told["bootstrap"]
+        table.add_row(
+            told["anchor"],
+            told["scheme"],
+            "equal" if told["keys_equal"] else "DIFFER",
+            f"{bootstrap['seconds']:.2f} s, {bootstrap['bytes']} bytes, {bootstrap['blocks']} blocks",
+            f"{told['authentication_bytes_per_block']:.0f}",
+            f"{told['authentication_bits_per_block']:.0f}",
+            f"{told['authentication_milliseconds_per_block']:.1f}",
+            f"{told['bytes_per_block']:.0f}",
+            f"{told['milliseconds_per_block']:.0f}",
+            told["rests_on"],
+            told["kind"],
+            "yes" if told["quantum_safe"] else "no",
+            told["broken_later"],
+        )
+    return table
+
+
+def _portions(portions: Sequence[Portion]) -> Table:
+    table = Table(
+        "receiver efficiency",
+        "pulses a block",
+        "secret bits expected",
+        "bits for tags",
+        "portion",
+        title="The small portion: what Wegman-Carter tags cost, r included",
+        box=None,
+    )
+    for portion in portions:
+        table.add_row(
+            f"{portion.receiver_efficiency:g}",
+            f"{portion.block_pulses:.0e}",
+            f"{portion.secret_bits}",
+            f"{portion.authentication_bits}",
+            f"{portion.fraction:.3%}",
+        )
+    return table
+
+
+def _portion(portion: Portion) -> dict[str, float]:
+    return {
+        "receiver_efficiency": portion.receiver_efficiency,
+        "block_pulses": portion.block_pulses,
+        "secret_bits": portion.secret_bits,
+        "authentication_bits": portion.authentication_bits,
+        "fraction": portion.fraction,
+    }
