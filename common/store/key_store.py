@@ -32,25 +32,28 @@ from common.keys.allotment import (
 )
 from common.keys.derivation import resume_proof_key
 from common.keys.identifiers import BlockId
+from common.store.bootstrap_pads import PADS_SCHEMA, BootstrapPads
 from common.store.sealing import StoreSeal
 from common.store.tag_units import TagUnits
 
 STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
 _SCHEMA_VERSION = "2"
 _BUSY_TIMEOUT_S = 10.0
+_UNAUTHENTICATED = "unauthenticated"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
     secret_bits INTEGER NOT NULL, leaked_bits INTEGER NOT NULL, proof BLOB NOT NULL, peer_key BLOB,
-    released REAL, UNIQUE (session, number)) STRICT;
+    released REAL, unauthenticated INTEGER NOT NULL, UNIQUE (session, number)) STRICT;
 CREATE TABLE parts (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, state TEXT NOT NULL, bits INTEGER NOT NULL,
     sealed BLOB, taken INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (block, purpose)) STRICT;
 CREATE TABLE units (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, unit INTEGER NOT NULL, used_for TEXT NOT NULL,
     PRIMARY KEY (block, purpose, unit)) STRICT;
+CREATE INDEX parts_by_purpose ON parts (purpose, state);
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY, block INTEGER REFERENCES blocks, entry TEXT NOT NULL, purpose TEXT, bits INTEGER NOT NULL
     ) STRICT;
@@ -114,7 +117,7 @@ class Balance:
     spent: dict[str, int]
     available_bits: int
     authentication_bits: int
-    """Spent on tags, in both directions."""
+    """Spent on tags, in both directions, those included that were never used because a bootstrap began anew."""
     psk_bits: int
     """Spent on link PSKs, those included that were never used because a newer one came first."""
     confirmed_blocks: int
@@ -138,8 +141,14 @@ class KeyStore:
         self._seal = seal
         self._owner = owner
         self._lock = threading.Lock()
+        self._unauthenticated = False
+        """Never unset in a process: what it still has under way when an operator opens the latch rests on nothing."""
         self.units = TagUnits(
             owner.link, seal, self._place, self._transaction, self._reading, self._enter_spent
+        )
+
+        self.pads = BootstrapPads(
+            seal, lambda what: f"{owner.node}/{owner.link}/{what}", self._transaction, self._reading
         )
 
     def __repr__(self) -> str:
@@ -213,8 +222,8 @@ class KeyStore:
                 raise LocalProtocolError(f"The key of block {block} is too short for a link PSK.")
             proof = self._seal.seal(resume_proof_key(parts[0].of(key.material)), self._place(block, "proof"))
             row = database.execute(
-                "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof, peer_key)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO blocks (session, number, state, secret_bits, leaked_bits, proof, peer_key,"
+                " unauthenticated) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     block.session,
                     block.number,
@@ -223,6 +232,7 @@ class KeyStore:
                     leaked_bits,
                     proof,
                     self._seal.seal(peer_key, _PINNED) if peer_key else None,
+                    int(self._unauthenticated),
                 ),
             ).lastrowid
             database.executemany(
@@ -257,10 +267,7 @@ class KeyStore:
             )
             self._enter(row["id"], Entry.PRODUCED, None, row["secret_bits"])
             self._enter(row["id"], Entry.LEAKED, None, row["leaked_bits"])
-            for part in database.execute(
-                "SELECT purpose, bits FROM parts WHERE block = ? AND state = ?", (row["id"], State.BURNT)
-            ).fetchall():
-                self._enter(row["id"], Entry.BURNT, Purpose(part["purpose"]), part["bits"])
+            self._enter_what_was_used_while_pending(row["id"])
             if block.number < self._epoch_block_number():
                 self._destroy_link_psk(row["id"])
             if row["peer_key"] is not None and not self._meta("peer-key", ""):
@@ -328,17 +335,23 @@ class KeyStore:
 
         None if the block is not available, or the part was delivered, has expired or was never cut. LocalProtocolError
         for what is the link's own: PSKs, which epochs use and destroy (`begin_epoch`), and tags, taken in units.
+        ConfigurationError for what goes back to a bootstrap without authentication: whoever answered may know it.
         """
         if purpose not in APPLICATIONS:
             raise LocalProtocolError(f"{purpose} is for the link alone.")
         with self._transaction() as database:
             part = database.execute(
-                "SELECT parts.block, bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
+                "SELECT parts.block, bits, sealed, unauthenticated FROM parts JOIN blocks ON blocks.id = parts.block"
                 " WHERE session = ? AND number = ? AND purpose = ? AND parts.state = ?",
                 (block.session, block.number, purpose, State.AVAILABLE),
             ).fetchone()
             if part is None:
                 return None
+            if part["unauthenticated"]:
+                raise ConfigurationError(
+                    f"Block {block} goes back to a bootstrap without authentication, and no application gets its key:"
+                    " choose another trust.anchor, and run `qkdlink bootstrap --again` at both ends."
+                )
             database.execute(
                 "UPDATE parts SET state = ?, sealed = NULL WHERE block = ? AND purpose = ?",
                 (State.SPENT, part["block"], purpose),
@@ -412,6 +425,7 @@ class KeyStore:
             self._set_meta("epoch", str(number))
             self._set_meta("epoch-key", _key_id(block))
             self._set_meta("latched", "1")
+            self.pads.burn(database)
             self._enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, LINK_PSK_BITS)
             for older in database.execute(
                 "SELECT blocks.id FROM parts JOIN blocks ON blocks.id = parts.block WHERE purpose = ?"
@@ -422,7 +436,11 @@ class KeyStore:
             return True
 
     def reopen_bootstrap(self) -> None:
-        """Open the latch: an operator's act, to be done at both ends; every link PSK is destroyed."""
+        """Open the latch: an operator's act, to be done at both ends; the link forgets what it knew the peer by.
+
+        Destroyed are every link PSK, every unit for tags and the pinned keys, those of pending blocks included: whoever
+        has got hold of one store knows them, and a peer that has lost its own does not.
+        """
         with self._transaction() as database:
             for row in database.execute(
                 "SELECT block FROM parts WHERE purpose = ? AND sealed IS NOT NULL", (Purpose.LINK_PSK,)
@@ -430,8 +448,26 @@ class KeyStore:
                 self._destroy_link_psk(row["block"])
             self._set_meta("latched", "0")
             self._set_meta("epoch-key", "")
+            self._set_meta(_UNAUTHENTICATED, "0")
+            self.pads.burn(database)
+            self._destroy_tags()
+            database.execute("UPDATE blocks SET peer_key = NULL WHERE peer_key IS NOT NULL")
             for pinned in ("own-key", "peer-key"):
                 self._set_meta(pinned, "")
+
+    def mark_unauthenticated(self) -> None:
+        """Note that a bootstrap without authentication has begun: no application gets a key that goes back to it.
+
+        The store stays marked until an operator opens the latch again; blocks that were made meanwhile, for good.
+        """
+        with self._transaction():
+            self._set_meta(_UNAUTHENTICATED, "1")
+        self._unauthenticated = True
+
+    @property
+    def unauthenticated(self) -> bool:
+        """Whether what this process makes goes back to a bootstrap without authentication."""
+        return self._unauthenticated
 
     # --- tags --------------------------------------------------------------------------------------------------
 
@@ -492,7 +528,11 @@ class KeyStore:
             leaked_bits=sums.get((Entry.LEAKED, None), 0),
             spent=spent,
             available_bits=available,
-            authentication_bits=sum(sums.get((Entry.SPENT, purpose), 0) for purpose in (*OF_ALICE, *OF_BOB)),
+            authentication_bits=sum(
+                sums.get((entry, purpose), 0)
+                for entry in (Entry.SPENT, Entry.BURNT)
+                for purpose in (*OF_ALICE, *OF_BOB)
+            ),
             psk_bits=sum(sums.get((entry, Purpose.LINK_PSK), 0) for entry in (Entry.SPENT, Entry.BURNT)),
             confirmed_blocks=confirmed,
             pending_blocks=pending,
@@ -537,11 +577,13 @@ class KeyStore:
         self._connection.row_factory = sqlite3.Row
         with self._transaction() as database:
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
-                for statement in _SCHEMA.split(";"):
+                for statement in (_SCHEMA + PADS_SCHEMA).split(";"):
                     database.execute(statement)
                 for name, value in self._identity().items():
                     self._set_meta(name, value)
                 self._set_meta("seal", self._seal.seal(b"", self._seal_place).hex())
+        with self._reading():
+            self._unauthenticated = self._meta(_UNAUTHENTICATED, "0") == "1"
 
     def _identity(self) -> dict[str, str]:
         return {
@@ -555,6 +597,12 @@ class KeyStore:
         with self._reading():
             found = {name: self._meta(name, "") for name in self._identity()}
             sealed = self._meta("seal", "")
+        if found["schema"] != _SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"The key store {path} was made by another version of qkdlink (schema '{found['schema']}', not"
+                f" '{_SCHEMA_VERSION}'): use that version, or give its keys up by removing {STORE_FILE} and"
+                f" {STORE_KEY_FILE} at both ends, and start both nodes to bootstrap the link anew."
+            )
         for name, value in self._identity().items():
             if found[name] != value:
                 raise ConfigurationError(
@@ -605,6 +653,34 @@ class KeyStore:
 
     def _enter_spent(self, row: int, purpose: Purpose, bits: int) -> None:
         self._enter(row, Entry.SPENT, purpose, bits)
+
+    def _enter_what_was_used_while_pending(self, row: int) -> None:
+        """Enter the units that the peer has used of a block, and the parts that were burnt, now that it counts."""
+        for part in self._connection.execute(
+            "SELECT purpose, state, bits, (SELECT COUNT(*) FROM units WHERE units.block = parts.block"
+            " AND units.purpose = parts.purpose) AS used FROM parts WHERE block = ?",
+            (row,),
+        ).fetchall():
+            purpose, used_bits = Purpose(part["purpose"]), UNIT_BITS * part["used"]
+            if used_bits:
+                self._enter(row, Entry.SPENT, purpose, used_bits)
+            if part["state"] == State.BURNT:
+                self._enter(row, Entry.BURNT, purpose, part["bits"] - used_bits)
+
+    def _destroy_tags(self) -> None:
+        """Overwrite all that is left for tags; what is still pending is entered at its release."""
+        for part in self._connection.execute(
+            "SELECT block, purpose, state, bits - ? * (SELECT COUNT(*) FROM units WHERE units.block = parts.block"
+            " AND units.purpose = parts.purpose) AS unused FROM parts WHERE sealed IS NOT NULL"
+            " AND purpose IN (?, ?, ?, ?)",
+            (UNIT_BITS, *OF_ALICE, *OF_BOB),
+        ).fetchall():
+            self._connection.execute(
+                "UPDATE parts SET sealed = NULL, state = ? WHERE block = ? AND purpose = ?",
+                (State.BURNT, part["block"], part["purpose"]),
+            )
+            if part["state"] == State.AVAILABLE:
+                self._enter(part["block"], Entry.BURNT, Purpose(part["purpose"]), part["unused"])
 
     def _destroy_link_psk(self, row: int) -> None:
         """Overwrite a link PSK: one in use was entered as spent before, one still pending is entered at its release."""

@@ -2,7 +2,8 @@
 
 A unit is 256 bits at a fixed place of a part that was cut for tags, or for the reserve. The side that owns the part
 takes its units one after the other; the other side looks up the one that it is told, and notes it as used once the tag
-was right. Both overwrite what is gone. A process that is killed after taking a unit has burnt it: nothing is rewound.
+was right. Both overwrite what is gone. A process that is killed after taking a unit has burnt it: nothing is rewound,
+and the other side counts as gone whatever the owner has passed over.
 """
 
 import re
@@ -11,13 +12,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from common.keys.allotment import UNIT_BITS, Purpose
+from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.store.sealing import StoreSeal
 
 UNIT_BYTES = UNIT_BITS // 8
+# eighteen digits fit into SQLite's integers; a name has one spelling, so that equal units have equal names
 _NAME = re.compile(
-    r"(?P<session>[0-9a-f]{32})/(?P<number>[0-9]{1,19})/(?P<purpose>[a-z-]+)/(?P<unit>[0-9]{1,9})"
+    r"(?P<session>[0-9a-f]{32})/(?P<number>[1-9][0-9]{0,17})/"
+    rf"(?P<purpose>{'|'.join((*OF_ALICE, *OF_BOB))})/(?P<unit>0|[1-9][0-9]{{0,8}})"
 )
 _GONE = bytes(UNIT_BYTES)
 
@@ -37,7 +40,7 @@ class UnitName:
     def read(cls, text: str, link: str) -> "UnitName | None":
         """Read a name that a peer has sent; None if it is none."""
         found = _NAME.fullmatch(text)
-        if found is None or found["purpose"] not in set(Purpose):
+        if found is None:
             return None
         return cls(
             BlockId(link, found["session"], int(found["number"])),
@@ -59,14 +62,17 @@ class TagUnits:
     """Enters bits of a part as spent: row of the block, purpose, bits."""
 
     def take(self, purposes: tuple[Purpose, ...], used_for: str) -> tuple[UnitName, bytes] | None:
-        """Take the next unit of the parts for `purposes`, in this order, oldest block first; None if none is left."""
+        """Take the next unit of the parts for `purposes`, in this order, oldest block first; None if none is left.
+
+        The oldest block is the one with the lowest number, because both sides know that order.
+        """
         with self.transaction() as database:
             for purpose in purposes:
                 part = database.execute(
-                    "SELECT parts.block, session, number, parts.bits, sealed, taken"
+                    "SELECT parts.block, session, number, parts.bits, sealed, taken, blocks.state AS block_state"
                     " FROM parts JOIN blocks ON blocks.id = parts.block"
                     " WHERE purpose = ? AND parts.state = 'available' AND blocks.state = 'available'"
-                    " AND taken < parts.bits / ? ORDER BY blocks.id LIMIT 1",
+                    " AND taken < parts.bits / ? ORDER BY number, blocks.id LIMIT 1",
                     (purpose, UNIT_BITS),
                 ).fetchone()
                 if part is None:
@@ -98,18 +104,13 @@ class TagUnits:
         return True
 
     def left(self, purposes: tuple[Purpose, ...]) -> int:
-        """Count the units that have not been used, of available blocks."""
-        marks = ", ".join("?" for _ in purposes)
+        """Count the units that their owner can still take, of available blocks.
+
+        Of our own that is known. Of the peer's we see what was used: it takes them in order, so what lies before the
+        last one is gone, whether it was used or burnt.
+        """
         with self.reading() as database:
-            found = database.execute(
-                "SELECT COALESCE(SUM(parts.bits / ?"  # noqa: S608 - question marks are all that is put in
-                " - (SELECT COUNT(*) FROM units WHERE units.block = parts.block"
-                " AND units.purpose = parts.purpose)), 0) AS free"
-                " FROM parts JOIN blocks ON blocks.id = parts.block"
-                f" WHERE parts.state = 'available' AND blocks.state = 'available' AND parts.purpose IN ({marks})",
-                (UNIT_BITS, *purposes),
-            ).fetchone()
-        return int(found["free"])
+            return sum(_left(database, purpose) for purpose in purposes)
 
     def _use(self, database: sqlite3.Connection, part: sqlite3.Row, name: UnitName, used_for: str) -> bytes:
         """Write down that a unit is used, overwrite it where it lay, and return it."""
@@ -133,7 +134,8 @@ class TagUnits:
             " WHERE block = ? AND purpose = ?",
             (sealed, sealed, part["block"], name.purpose),
         )
-        self.spend(part["block"], name.purpose, UNIT_BITS)
+        if part["block_state"] != "pending":  # of a pending block, the ledger is told at its release
+            self.spend(part["block"], name.purpose, UNIT_BITS)
         return unit
 
     def _material(self, part: sqlite3.Row, name: UnitName) -> bytes:
@@ -146,7 +148,8 @@ class TagUnits:
 
 def _find(database: sqlite3.Connection, name: UnitName) -> sqlite3.Row | None:
     part: sqlite3.Row | None = database.execute(
-        "SELECT parts.block, parts.bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
+        "SELECT parts.block, parts.bits, sealed, blocks.state AS block_state"
+        " FROM parts JOIN blocks ON blocks.id = parts.block"
         " WHERE session = ? AND number = ? AND purpose = ? AND sealed IS NOT NULL AND parts.bits / ? > ?",
         (name.block.session, name.block.number, name.purpose, UNIT_BITS, name.unit),
     ).fetchone()
@@ -158,3 +161,19 @@ def _is_used(database: sqlite3.Connection, block: int, name: UnitName) -> bool:
         "SELECT 1 FROM units WHERE block = ? AND purpose = ? AND unit = ?", (block, name.purpose, name.unit)
     ).fetchone()
     return found is not None
+
+
+def _left(database: sqlite3.Connection, purpose: Purpose) -> int:
+    latest_of_peer = database.execute(
+        "SELECT number FROM units JOIN parts USING (block, purpose) JOIN blocks ON blocks.id = units.block"
+        " WHERE purpose = ? AND taken = 0 ORDER BY units.rowid DESC LIMIT 1",
+        (purpose,),
+    ).fetchone()
+    found = database.execute(
+        "SELECT COALESCE(SUM(parts.bits / ? - MAX(taken, COALESCE((SELECT MAX(unit) + 1 FROM units"
+        " WHERE units.block = parts.block AND units.purpose = parts.purpose), 0))), 0)"
+        " FROM parts JOIN blocks ON blocks.id = parts.block"
+        " WHERE purpose = ? AND parts.state = 'available' AND blocks.state = 'available' AND number >= ?",
+        (UNIT_BITS, purpose, 0 if latest_of_peer is None else latest_of_peer["number"]),
+    ).fetchone()
+    return int(found[0])

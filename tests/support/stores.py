@@ -20,9 +20,10 @@ def block(number: int, session: str = SESSION) -> BlockId:
     return BlockId(LINK, session, number)
 
 
-def secret(number: int, bits: int = 2_000) -> SecretKey:
+def secret(number: int, bits: int = 2_000, reserve_bits: int = 0) -> SecretKey:
     """Return the key of a block: the same at every call, and like random."""
-    return SecretKey(hashlib.shake_256(f"key of block {number}".encode()).digest((bits + 7) // 8), bits)
+    material = hashlib.shake_256(f"key of block {number}".encode()).digest((bits + 7) // 8)
+    return SecretKey(material, bits, reserve_bits)
 
 
 def open_store(folder: Path, owner: StoreOwner = ALICE_OWNER) -> KeyStore:
@@ -31,9 +32,11 @@ def open_store(folder: Path, owner: StoreOwner = ALICE_OWNER) -> KeyStore:
     return KeyStore.open(folder, owner)
 
 
-def deposit(store: KeyStore, number: int, bits: int = 2_000, *, bootstrap: bool = False) -> BlockId:
+def deposit(
+    store: KeyStore, number: int, bits: int = 2_000, *, tags: bool = True, reserve_bits: int = 0
+) -> BlockId:
     """Make a block available."""
-    store.hold(block(number), secret(number, bits), 100, bootstrap=bootstrap)
+    store.hold(block(number), secret(number, bits, reserve_bits), 100, tags=tags)
     store.release(block(number))
     return block(number)
 

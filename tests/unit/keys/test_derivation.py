@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common.keys.derivation import (
     LONGEST_IDENTITY_BYTES,
     Label,
+    bootstrap_psk,
     key_id,
     link_psk,
     parse_identity,
@@ -50,6 +51,21 @@ def test_the_hand_made_hkdf_agrees_with_rfc_5869_where_that_has_no_salt() -> Non
             "6fa96bd7603909420b77e7c976a1dcfbfa329005910f806590793cccd611591b",
         ),
         (
+            session_key(Label.CHECKPOINT_GMAC, MATERIAL, SESSION),
+            f"qkdlink v1 checkpoint gmac|{SESSION}|sha256",
+            "d9e00d9c0b5073c599dbb7a4a7a259b5dc434a276ad2142d07a20a35365f8879",
+        ),
+        (
+            bootstrap_psk(MATERIAL, "link-1"),
+            "qkdlink v1 bootstrap psk|link-1|alice->bob|sha256",
+            "f1357d0f582daa8aab2f311013b0b7b132dc07bd2bf73db1928ff2f95f7a0284",
+        ),
+        (
+            session_key(Label.BOOTSTRAP_TAGS, MATERIAL, SESSION),
+            f"qkdlink v1 bootstrap tags|{SESSION}|sha256",
+            "932b4031a72ebed38b895feaf4fb8f374e25b7868b2ca58f68ff1829e27f509d",
+        ),
+        (
             resume_proof_key(MATERIAL),
             "qkdlink v1 resume proof|sha256",
             "2ca1cbb873d746b7f2d2a0b1eb73a3d7fa8eb8d7248fc8253e90a35c8d7e2381",
@@ -72,15 +88,21 @@ def test_every_purpose_field_and_bit_of_material_gives_another_key() -> None:
         link_psk(MATERIAL[:-1] + b"\x9f", "link-1", KEY_ID),
         session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION),
         session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION[::-1]),
+        session_key(Label.CHECKPOINT_GMAC, MATERIAL, SESSION),
+        session_key(Label.BOOTSTRAP_TAGS, MATERIAL, SESSION),
+        bootstrap_psk(MATERIAL, "link-1"),
+        bootstrap_psk(MATERIAL, "link-2"),
         resume_proof_key(MATERIAL),
     }
-    assert len(keys) == 8
+    assert len(keys) == 12
     assert all(len(key) == 32 for key in keys)
 
 
 def test_no_two_purposes_share_a_label_and_no_field_can_hold_the_separator() -> None:
     assert len({label.value for label in Label}) == len(Label)
     assert all("|" not in label for label in Label)
+    with pytest.raises(ValueError, match="does not name"):
+        bootstrap_psk(MATERIAL, "a|b")
     for link, identifier in (("a|b", KEY_ID), ("link-1", f"{SESSION}/7|x")):
         with pytest.raises(ValueError, match="does not name"):
             link_psk(MATERIAL, link, identifier)
@@ -91,6 +113,7 @@ def test_material_of_another_length_than_256_bits_is_refused(length: int) -> Non
     for derive in (
         lambda material: link_psk(material, "link-1", KEY_ID),
         lambda material: session_key(Label.CHECKPOINT_TAGS, material, SESSION),
+        lambda material: bootstrap_psk(material, "link-1"),
         resume_proof_key,
     ):
         with pytest.raises(ValueError, match=f"from 32 bytes, not from {length}"):

@@ -48,7 +48,7 @@ def test_a_held_block_is_pending_with_all_its_parts_and_its_proof_and_counts_for
     assert store.state(block(1)) is State.PENDING
     assert store.pending() == [block(1)]
     assert store.secret_bits(block(1)) == 2_000
-    for part in cut(2_000, bootstrap=False):
+    for part in cut(2_000, tags=True):
         assert store.material(block(1), part.purpose) == part.of(secret(1).material)
     assert store.proof_key(block(1)) == resume_proof_key(secret(1).material[:32])
     balance = store.balance()
@@ -139,7 +139,7 @@ def test_numbers_are_used_up_upwards_and_remembered(store: KeyStore, home: Path)
 
 def test_before_the_first_epoch_the_latch_is_open(store: KeyStore) -> None:
     assert store.epoch() == Epoch(0, None, latched=False)
-    deposit(store, 1, bootstrap=True)
+    deposit(store, 1)
     assert store.epoch() == Epoch(0, None, latched=False)
 
 
@@ -226,10 +226,20 @@ def test_an_operator_opens_the_latch_again_and_every_link_psk_is_destroyed(store
     assert store.epoch() == Epoch(1, None, latched=False)
     assert store.link_psks() == []
     assert all(store.material(block(number), LINK_PSK) is None for number in (1, 2, 3))
-    assert store.balance().spent == {"link-psk": 256, "link-psk (burnt)": 256}
+    assert store.balance().spent == {
+        "link-psk": 256,
+        "link-psk (burnt)": 256,
+        "tags-alice-to-bob (burnt)": 2 * 512,
+        "tags-bob-to-alice (burnt)": 2 * 512,
+    }
     store.release(block(3))
-    assert store.balance().spent == {"link-psk": 256, "link-psk (burnt)": 512}
-    assert store.balance().available_bits == 3 * (2_000 - 256)
+    assert store.balance().spent == {
+        "link-psk": 256,
+        "link-psk (burnt)": 512,
+        "tags-alice-to-bob (burnt)": 3 * 512,
+        "tags-bob-to-alice (burnt)": 3 * 512,
+    }
+    assert store.balance().available_bits == 3 * (2_000 - 256 - 2 * 512)
 
 
 def test_after_a_second_bootstrap_epochs_are_counted_on(store: KeyStore) -> None:
@@ -309,7 +319,11 @@ def _with(name: str, text: bytes) -> Callable[[Path], None]:
         (lambda home: (home / STORE_FILE).chmod(0o644), "is open to others: run 'chmod 600"),
         (lambda home: change(home, "UPDATE meta SET value = 'zz' WHERE name = 'seal'"), "is damaged"),
         (lambda home: change(home, "DELETE FROM meta WHERE name = 'seal'"), "does not open"),
-        (lambda home: change(home, "UPDATE meta SET value = '2' WHERE name = 'schema'"), "has schema '2'"),
+        (
+            lambda home: change(home, "UPDATE meta SET value = '1' WHERE name = 'schema'"),
+            r"made by another version of qkdlink \(schema '1', not '2'\): use that version, or .* at both ends",
+        ),
+        (lambda home: change(home, "UPDATE meta SET value = '3' WHERE name = 'schema'"), "schema '3', not"),
     ],
     ids=[
         "no store",
@@ -319,6 +333,7 @@ def _with(name: str, text: bytes) -> Callable[[Path], None]:
         "open",
         "damaged seal",
         "no seal",
+        "earlier version",
         "later version",
     ],
 )

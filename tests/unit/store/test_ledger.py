@@ -10,11 +10,26 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from common.errors import LocalProtocolError
-from common.keys.allotment import LINK_PSK_BITS, Purpose
+from common.keys.allotment import (
+    APPLICATIONS,
+    LINK_PSK_BITS,
+    OF_ALICE,
+    OF_BOB,
+    RESERVE_TARGET_BITS,
+    RESERVES,
+    UNIT_BITS,
+    Purpose,
+    cut,
+)
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
 from common.store.key_store import KeyStore, State
+from common.store.tag_units import UNIT_BYTES, UnitName
 from tests.support.stores import block, fast_folder, open_store, rows, secret
+
+FOR_TAGS = (*OF_ALICE, *OF_BOB)
+BITS = st.integers(LINK_PSK_BITS, 3_500)
+SHOWN = st.sampled_from([b"", b"one key", b"another key"])
 
 
 @dataclass
@@ -28,6 +43,28 @@ class Model:
     epoch_key: BlockId | None = None
     epoch: int = 0
     latched: bool = False
+    units: dict[UnitName, bytes] = field(default_factory=dict)
+    """Of every block that is kept: all that were ever there, and what was in them."""
+    taken: list[UnitName] = field(default_factory=list)
+    used: list[UnitName] = field(default_factory=list)
+    burnt: set[UnitName] = field(default_factory=set)
+    own_key: bytes = b""
+    peer_key: bytes = b""
+    shown: dict[BlockId, bytes] = field(default_factory=dict)
+    """Keys that the peer has shown in blocks that are pending."""
+
+    @property
+    def gone(self) -> set[UnitName]:
+        return {*self.taken, *self.used, *self.burnt}
+
+    def free(self, purposes: tuple[Purpose, ...]) -> list[UnitName]:
+        """What can be taken of our own, in the order in which it has to be: the reserve last, the oldest block first."""
+        there = [
+            unit
+            for unit in self.units.keys() - self.gone
+            if unit.purpose in purposes and self.states[unit.block] is State.AVAILABLE
+        ]
+        return sorted(there, key=lambda unit: (purposes.index(unit.purpose), unit.block.number, unit.unit))
 
     def of(self, state: State) -> list[BlockId]:
         return [each for each, found in self.states.items() if found is state]
@@ -60,12 +97,20 @@ class LedgerBalances(RuleBasedStateMachine):
         self.store.close()
         shutil.rmtree(self.folder)
 
-    @rule(bits=st.integers(LINK_PSK_BITS, 2_500), bootstrap=st.booleans())
-    def hold(self, bits: int, bootstrap: bool) -> None:
+    @rule(bits=BITS, tags=st.booleans(), reserve_bits=st.sampled_from([0, 512, 3_000]), shown=SHOWN)
+    def hold(self, bits: int, tags: bool, reserve_bits: int, shown: bytes) -> None:
         new = block(len(self.model.states) + 1)
-        self.store.hold(new, secret(new.number, bits), bits // 10, bootstrap=bootstrap)
+        key = secret(new.number, bits, reserve_bits)
+        self.store.hold(new, key, bits // 10, tags=tags, peer_key=shown)
         self.model.states[new], self.model.bits[new] = State.PENDING, bits
         self.model.psks.add(new)
+        self.model.shown[new] = shown
+        for part in cut(bits, tags=tags, reserve_bits=reserve_bits):
+            if part.purpose in FOR_TAGS:
+                material = part.of(key.material)
+                for unit in range(part.length // UNIT_BYTES):
+                    place = slice(unit * UNIT_BYTES, (unit + 1) * UNIT_BYTES)
+                    self.model.units[UnitName(new, part.purpose, unit)] = material[place]
 
     @precondition(lambda self: self.model.states)
     @rule(data=st.data())
@@ -78,6 +123,7 @@ class LedgerBalances(RuleBasedStateMachine):
         assert self.store.release(one) is (self.model.states[one] is State.PENDING)
         self.model.states[one] = State.AVAILABLE
         self.model.destroy_older()
+        self.model.peer_key = self.model.peer_key or self.model.shown.pop(one, b"")
 
     @precondition(lambda self: self.model.states)
     @rule(data=st.data())
@@ -90,6 +136,7 @@ class LedgerBalances(RuleBasedStateMachine):
         self.store.discard(one)
         self.model.states[one] = State.DISCARDED
         self.model.psks.discard(one)
+        self.model.units = {unit: each for unit, each in self.model.units.items() if unit.block != one}
 
     @precondition(lambda self: self.model.states)
     @rule(data=st.data())
@@ -109,7 +156,7 @@ class LedgerBalances(RuleBasedStateMachine):
             self.model.destroy_older()
 
     @precondition(lambda self: self.model.states)
-    @rule(data=st.data(), purpose=st.sampled_from([each for each in Purpose if each is not Purpose.LINK_PSK]))
+    @rule(data=st.data(), purpose=st.sampled_from(APPLICATIONS))
     def deliver(self, data: st.DataObject, purpose: Purpose) -> None:
         one = data.draw(st.sampled_from(list(self.model.states)))
         before, material = self.store.balance(), self.store.material(one, purpose)
@@ -124,16 +171,44 @@ class LedgerBalances(RuleBasedStateMachine):
     def expire(self) -> None:
         before = self.store.balance()
         self.store.expire(time.time() + 1)
-        applications = {Purpose.APPLICATIONS_AT_ALICE, Purpose.APPLICATIONS_AT_BOB}
         for one in self.model.of(State.AVAILABLE):
-            assert {self.store.material(one, purpose) for purpose in applications} == {None}
+            assert {self.store.material(one, purpose) for purpose in APPLICATIONS} == {None}
         assert self.store.balance().available_bits <= before.available_bits
+
+    @rule(times=st.integers(1, 4))
+    def take(self, times: int) -> None:
+        for _ in range(times):
+            free = self.model.free(OF_ALICE)
+            found = self.store.units.take(OF_ALICE, "a block")
+            assert found == ((free[0], self.model.units[free[0]]) if free else None)
+            self.model.taken += free[:1]
+
+    @precondition(lambda self: self.model.units)
+    @rule(data=st.data())
+    def be_told_of_a_unit(self, data: st.DataObject) -> None:
+        """The peer names one of its own, of a pending block perhaps, and uses it."""
+        named = data.draw(st.sampled_from(list(self.model.units)))
+        if named.purpose not in OF_BOB:
+            return
+        there = named not in self.model.gone
+        assert self.store.units.look_up(named) == (self.model.units[named] if there else None)
+        assert self.store.units.used(named, "a block") is there
+        assert not self.store.units.used(named, "a block"), "once"
+        self.model.used += [named] if there else []
+
+    @rule(key=st.binary(min_size=32, max_size=32))
+    def sign(self, key: bytes) -> None:
+        self.model.own_key = self.model.own_key or key
+        assert self.store.own_key(lambda: key) == self.model.own_key
 
     @rule()
     def reopen_bootstrap(self) -> None:
         self.store.reopen_bootstrap()
         self.model.psks.clear()
         self.model.epoch_key, self.model.latched = None, False
+        self.model.burnt |= self.model.units.keys() - self.model.gone
+        self.model.own_key = self.model.peer_key = b""
+        self.model.shown.clear()
 
     @rule()
     def start_again(self) -> None:
@@ -149,11 +224,13 @@ class LedgerBalances(RuleBasedStateMachine):
         assert balance.produced_bits - accounted == sum(self.model.bits[each] % 8 for each in available)
 
     @invariant()
-    def a_link_psk_is_spent_once_and_burnt_once_and_never_both(self) -> None:
-        entries = rows(
-            self.folder / "alice", "SELECT block, purpose FROM ledger WHERE entry IN ('spent', 'burnt')"
+    def no_part_has_lost_more_than_it_had_and_a_link_psk_is_spent_or_burnt_once(self) -> None:
+        overdrawn = rows(
+            self.folder / "alice",
+            "SELECT block, purpose FROM ledger JOIN parts USING (block, purpose) GROUP BY block, purpose"
+            " HAVING SUM(ledger.bits) > parts.bits",
         )
-        assert len(entries) == len(set(entries))
+        assert overdrawn == []
         assert len(self.model.spent) == len(set(self.model.spent))
         spent = self.store.balance().spent
         assert spent.get("link-psk", 0) == LINK_PSK_BITS * len(self.model.spent)
@@ -164,7 +241,40 @@ class LedgerBalances(RuleBasedStateMachine):
             self.folder / "alice",
             "SELECT COALESCE(SUM(bits), 0) FROM parts WHERE state = 'available' AND sealed IS NOT NULL",
         )
-        assert counted == [(self.store.balance().available_bits,)]
+        counts = self.model.of(State.AVAILABLE)
+        gone = [unit for unit in (*self.model.taken, *self.model.used) if unit.block in counts]
+        of_parts_that_have_some_left = [
+            unit for unit in gone if self.store.material(unit.block, unit.purpose) is not None
+        ]
+        missing = UNIT_BITS * len(of_parts_that_have_some_left)
+        assert counted == [(self.store.balance().available_bits + missing,)]
+
+    @invariant()
+    def every_unit_was_used_once_and_counts_for_authentication(self) -> None:
+        gone = (*self.model.taken, *self.model.used, *self.model.burnt)
+        assert len(gone) == len(set(gone))
+        counts = self.model.of(State.AVAILABLE)
+        bits = UNIT_BITS * len([unit for unit in gone if unit.block in counts])
+        assert self.store.balance().authentication_bits == bits
+
+    @invariant()
+    def used_units_lie_nowhere_and_unused_ones_in_their_places(self) -> None:
+        for unit, each in self.model.units.items():
+            material = self.store.material(unit.block, unit.purpose)
+            lies = material and material[unit.unit * UNIT_BYTES : (unit.unit + 1) * UNIT_BYTES]
+            assert lies == each if unit not in self.model.gone else lies in (None, bytes(UNIT_BYTES))
+
+    @invariant()
+    def what_is_left_is_never_more_than_there_is(self) -> None:
+        for purpose in FOR_TAGS:
+            left, free = self.store.units.left((purpose,)), len(self.model.free((purpose,)))
+            assert left == free if purpose in OF_ALICE else left <= free
+        fewest = min(self.store.units.left((purpose,)) for purpose in RESERVES)
+        assert self.store.reserve_lacks_bits() == RESERVE_TARGET_BITS - 2 * UNIT_BITS * fewest
+
+    @invariant()
+    def the_pinned_key_is_the_first_that_was_shown_in_a_block_that_counts(self) -> None:
+        assert self.store.peer_key() == self.model.peer_key
 
     @invariant()
     def the_store_says_what_the_model_says(self) -> None:

@@ -1,0 +1,116 @@
+"""Pads of a pre-shared key: deposited once per file, used once each, and gone when its bootstrap is over.
+
+They are no key that this link has produced: no ledger counts them, no epoch, reserve or application is served from
+them. The store remembers by a derived name which files it has had, because no pad of a file may be used in a second
+bootstrap; the name is kept here and goes nowhere, and nothing of a pad goes into it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from common.keys.allotment import Purpose
+from common.store.sealing import StoreSeal
+from common.store.tag_units import UNIT_BYTES
+
+PADS_SCHEMA = """
+CREATE TABLE pads (
+    purpose TEXT NOT NULL, unit INTEGER NOT NULL, sealed BLOB, used_for TEXT, PRIMARY KEY (purpose, unit)) STRICT;
+CREATE TABLE pad_files (id TEXT PRIMARY KEY, over INTEGER NOT NULL) STRICT;
+"""
+_BURNT = "nothing: the bootstrap was over"
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapPads:
+    """The pads of one store."""
+
+    seal: StoreSeal
+    place: Callable[[str], str]
+    transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    reading: Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+    def deposit(self, file: str, pads: Mapping[Purpose, bytes]) -> bool:
+        """Keep the pads of the file called `file`, unless they are here; False if its bootstrap is over already.
+
+        Those of another file are burnt: a bootstrap has one.
+        """
+        with self.transaction() as database:
+            known = database.execute("SELECT over FROM pad_files WHERE id = ?", (file,)).fetchone()
+            if known is not None:
+                return not known["over"]
+            self.burn(database)
+            database.execute("DELETE FROM pads")
+            database.execute("INSERT INTO pad_files VALUES (?, 0)", (file,))
+            database.executemany(
+                "INSERT INTO pads VALUES (?, ?, ?, NULL)",
+                [
+                    (purpose, unit, self._sealed(purpose, unit, material))
+                    for purpose, material in pads.items()
+                    for unit in range(len(material) // UNIT_BYTES)
+                ],
+            )
+        return True
+
+    def is_over(self, file: str) -> bool:
+        """Whether the pads of a file have had their bootstrap."""
+        with self.reading() as database:
+            known = database.execute("SELECT over FROM pad_files WHERE id = ?", (file,)).fetchone()
+        return known is not None and bool(known["over"])
+
+    def take(self, purpose: Purpose, used_for: str) -> tuple[int, bytes] | None:
+        """Take the next unit of our own: (number, 32 bytes), spent on disk when this returns; None if none is left."""
+        with self.transaction() as database:
+            row = database.execute(
+                "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL ORDER BY unit LIMIT 1",
+                (purpose,),
+            ).fetchone()
+            if row is None:
+                return None
+            self._use(database, purpose, row["unit"], used_for)
+        return row["unit"], self._open(purpose, row)
+
+    def unused(self, purpose: Purpose) -> dict[int, bytes]:
+        """Return the units of the peer's that it has not used, by their numbers; for checking its tags alone."""
+        with self.reading() as database:
+            rows = database.execute(
+                "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL", (purpose,)
+            ).fetchall()
+        return {row["unit"]: self._open(purpose, row) for row in rows}
+
+    def used(self, purpose: Purpose, unit: int, used_for: str) -> bool:
+        """Note that the peer has used a unit, which may be burnt here since; False if it had been used before."""
+        with self.transaction() as database:
+            return self._use(database, purpose, unit, used_for)
+
+    def left(self, purpose: Purpose) -> int:
+        """Count the units that have not been used."""
+        with self.reading() as database:
+            found = database.execute(
+                "SELECT COUNT(*) FROM pads WHERE purpose = ? AND sealed IS NOT NULL", (purpose,)
+            ).fetchone()
+        return int(found[0])
+
+    def burn(self, database: sqlite3.Connection) -> None:
+        """Overwrite what is left, for good, in the transaction that ends a bootstrap or begins another."""
+        database.execute("UPDATE pads SET sealed = NULL, used_for = ? WHERE sealed IS NOT NULL", (_BURNT,))
+        database.execute("UPDATE pad_files SET over = 1")
+
+    def _use(self, database: sqlite3.Connection, purpose: Purpose, unit: int, used_for: str) -> bool:
+        changed = database.execute(
+            "UPDATE pads SET sealed = NULL, used_for = ?"
+            " WHERE purpose = ? AND unit = ? AND (used_for IS NULL OR used_for = ?)",
+            (used_for, purpose, unit, _BURNT),
+        )
+        return changed.rowcount == 1
+
+    def _sealed(self, purpose: Purpose, unit: int, material: bytes) -> bytes:
+        place = self._place(purpose, unit)
+        return self.seal.seal(material[unit * UNIT_BYTES : (unit + 1) * UNIT_BYTES], place)
+
+    def _open(self, purpose: Purpose, row: sqlite3.Row) -> bytes:
+        return self.seal.unseal(row["sealed"], self._place(purpose, row["unit"]))
+
+    def _place(self, purpose: Purpose, unit: int) -> str:
+        return self.place(f"pre-shared/{purpose}/{unit}")
