@@ -27,6 +27,9 @@ from common.store.key_store import Epoch, KeyStore, State
 from common.store.tag_units import UnitName
 from common.wire.messages import Holdings
 
+_TAKEN_BY = {Role.ALICE: OF_ALICE, Role.BOB: OF_BOB}
+"""Which parts each party takes the units of its tags from."""
+
 
 class OnSettled(Protocol):
     """Hears what became of each block."""
@@ -164,16 +167,16 @@ class Vault:
     def blocks_payable(self) -> int:
         """For how many blocks both sides can pay, as far as this one knows."""
         per_block = TAG_BITS // UNIT_BITS
-        return min(self.store.units.left(parts) for parts in (OF_ALICE, OF_BOB)) // per_block
+        units, pads = self.store.units, self.store.pads
+        return min(units.left(parts) + pads.left(parts[0]) for parts in (OF_ALICE, OF_BOB)) // per_block
 
     @property
     def _own_parts(self) -> tuple[Purpose, ...]:
-        return OF_ALICE if self.role is Role.ALICE else OF_BOB
+        return _TAKEN_BY[self.role]
 
     def _peers_unit(self, name: str) -> UnitName | None:
         unit = UnitName.read(name, self.link)
-        peers = OF_BOB if self.role is Role.ALICE else OF_ALICE
-        return unit if unit is not None and unit.purpose in peers else None
+        return unit if unit is not None and unit.purpose in _TAKEN_BY[self.role.peer] else None
 
     # --- link PSKs -----------------------------------------------------------------------------------------------
 

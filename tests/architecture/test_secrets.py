@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.authentication.gmac import Gmac
 from common.authentication.hmac_sha256 import HmacSha256
+from common.authentication.scheme import Tag
+from common.authentication.wegman_carter import Unit, _Direction
 from common.distillation import stages
 from common.distillation.stages import ReconciledKey, SecretKey, SiftedKey, VerifiedKey
 from common.keys.identifiers import FIRST_SESSION, BlockId
@@ -26,7 +29,7 @@ from common.store.key_store import KeyStore, StoreOwner
 from common.store.sealing import StoreSeal
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
-from tests.support.schemes import signature_schemes
+from tests.support.schemes import ed25519_schemes, signature_schemes
 
 BITS = np.tile(np.array([1, 0, 1, 1, 0, 0, 1, 0], np.uint8), 8)
 PACKED = np.packbits(BITS).tobytes()
@@ -39,6 +42,12 @@ def _prepared() -> PreparationRecord:
     record = PreparationRecord(len(BITS), 1)
     record.append(BITS)
     return record
+
+
+def _direction() -> _Direction:
+    direction = _Direction()
+    direction.add("session/1/tags-alice-to-bob/0", PACKED * 4)
+    return direction
 
 
 SECRETS = {
@@ -63,6 +72,12 @@ SECRETS = {
     "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),
     "CertificateSignature": signature_schemes()[0],
+    "PinnedSignature": ed25519_schemes()[0],
+    "Gmac": Gmac(PACKED * 4),
+    "GmacBlock": Gmac(PACKED * 4).of_block(1),
+    "Tag": Tag(PACKED * 4),
+    "Unit": Unit("session/1/tags-alice-to-bob/0", PACKED * 4),
+    "_Direction": _direction(),
 } | {kind.__name__: message for kind, message in SAMPLES.items()}
 
 
@@ -92,7 +107,7 @@ async def test_neither_store_nor_vault_prints_what_it_keeps(tmp_path: Path):
     key = SecretKey(PACKED * 8, 512)
     with closing(KeyStore.open(tmp_path, StoreOwner("link", "alice", reproducible=False))) as store:
         vault = Vault(store, "link", Role.ALICE, lambda *_, **__: None)
-        await vault.hold(BlockId("link", FIRST_SESSION, 1), key, 100, tags=True)
+        await vault.hold(BlockId("link", FIRST_SESSION, 1), key, 100)
         assert not reveals(repr(store))
         assert not reveals(repr(vault))
 

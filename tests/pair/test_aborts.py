@@ -138,6 +138,7 @@ def test_every_kind_of_abort_that_parties_settle_is_played_here():
     settled_by_the_link = {
         AbortReason.CONNECTION_LOST,
         AbortReason.PROTOCOL_BROKEN,
+        AbortReason.STARVED,
         AbortReason.PENDING,
         AbortReason.FAULT,
         AbortReason.STOPPED,

@@ -93,7 +93,7 @@ class World:
             case None:
                 return
             case "hold":
-                self.run(vault.hold(one.block, secret(one.block.number, 300), 10, tags=True))
+                self.run(vault.hold(one.block, secret(one.block.number, 300), 10))
             case "release":
                 self.run(vault.release(one.block))
             case "say" if not one.is_cut:
@@ -272,7 +272,7 @@ async def test_a_lost_last_confirmation_is_settled_wherever_the_next_contact_is_
     """Alice has it as available, Bob as pending, and her confirmation never came."""
     sides = {role: Side(role, tmp_path) for role in Role}
     for side in sides.values():
-        await side.vault.hold(block(1), secret(1, 300), 10, tags=True)
+        await side.vault.hold(block(1), secret(1, 300), 10)
     await sides[Role.ALICE].vault.release(block(1))
     for role in Role:
         if role is not survivor:

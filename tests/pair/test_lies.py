@@ -14,6 +14,7 @@ from common.wire.attachments import encode_integers
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
+    BlockAccepted,
     Confirmation,
     DetectionAnnouncement,
     Message,
@@ -114,7 +115,18 @@ LIES = {
     "a short hash key": Lie(ALICE, VerificationHash, shorter("seed"), "wrong length"),
     "a long amplification seed": Lie(ALICE, AmplificationSeed, longer("seed"), "wrong length"),
     "a seed for a shorter key": Lie(ALICE, AmplificationSeed, being(secret_bits=256), "wrong length"),
-    "a key too short for a link PSK": Lie(ALICE, AmplificationSeed, being(secret_bits=255), "too short"),
+    "a key that does not pay for its block": Lie(
+        ALICE, AmplificationSeed, being(secret_bits=255), "does not pay for its block"
+    ),
+    "more for the reserve than the key has": Lie(
+        ALICE, AmplificationSeed, being(reserve_bits=2**40), "more bits for the reserve than the key has"
+    ),
+    "a verification key that nobody asked for": Lie(
+        ALICE, OpenBlock, being(verification_key=bytes(32)), "of 32 bytes where 0 are due"
+    ),
+    "a verification key of Bob that nobody asked for": Lie(
+        BOB, BlockAccepted, being(verification_key=bytes(32)), "of 32 bytes where 0 are due"
+    ),
     "another length confirmed by Bob": Lie(BOB, Confirmation, more("secret_bits"), "another length"),
     "another length confirmed by Alice": Lie(ALICE, Confirmation, more("secret_bits"), "another length"),
 }

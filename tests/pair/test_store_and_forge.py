@@ -43,17 +43,17 @@ SEED = 11
 class AliceForgetsToCheck(BlockConversation):
     """Alice takes any tag under Bob's announcement; everything else is as it should be."""
 
-    def _verify(self, message: Message) -> None:
+    async def _verify(self, message: Message) -> None:
         if self.phase is not BlockPhase.DETECTIONS_ANNOUNCED:
-            super()._verify(message)
+            await super()._verify(message)
 
 
 class SiftingIsNotAuthenticated(BlockConversation):
     """Nobody checks tags before the bases are told, and the tags afterwards cover only what is said afterwards."""
 
-    def _verify(self, message: Message) -> None:
+    async def _verify(self, message: Message) -> None:
         if self.phase not in {BlockPhase.DETECTIONS_ANNOUNCED, BlockPhase.BASES_ANNOUNCED}:
-            super()._verify(message)
+            await super()._verify(message)
 
     def _record(self, speaker: Role, frame: bytes, following: Phase) -> None:
         super()._record(speaker, frame, following)

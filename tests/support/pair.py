@@ -13,7 +13,7 @@ from typing import Any
 
 import alice.steps
 import bob.steps
-from common.authentication.scheme import CheckpointScheme
+from common.authentication.scheme import Authentication, CheckpointScheme
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import Event
@@ -24,7 +24,9 @@ from common.protocol.aborts import Aborted
 from common.protocol.account import Account
 from common.protocol.block import Block
 from common.protocol.conversation import BlockConversation, Line, Place
+from common.protocol.economy import Economy
 from common.protocol.parameters import LinkParameters, ProtocolName
+from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.wire.framing import decode
@@ -140,12 +142,16 @@ class Pair:
 
     parameters: LinkParameters = field(default_factory=small_block)
     number: int = 1
+    session: str = ""
+    """Another one than `SESSION`."""
     seed: int | None = 1
     frame_pulses: int = 2**20
     relay: Relay = faithfully
-    schemes: tuple[CheckpointScheme, CheckpointScheme] = field(default_factory=signature_schemes)
+    schemes: tuple[Authentication, Authentication] = field(default_factory=signature_schemes)
     conversations: Conversations = BlockConversation
     randomness: Callable[[str, int | None], Randomness] = Randomness
+    economies: tuple[Economy, Economy] = (Economy(), Economy())
+    pinnings: tuple[Callable[[], Pinning], Callable[[], Pinning]] = (Pinning, Pinning)
     deposit: Callable[[], MemoryDeposit] = MemoryDeposit
     alice_loses_light: str = ""
     """What is the matter if she cannot send her light."""
@@ -211,15 +217,18 @@ class Pair:
     def _party(self, role: Role, line: Line) -> Party:
         """Build one party's block."""
         events: list[Event] = []
-        place = Place(LINK, SESSION, self.number)
+        session = self.session or SESSION
+        place = Place(LINK, session, self.number)
         block = Block(
-            id=BlockId(LINK, SESSION, self.number),
+            id=BlockId(LINK, session, self.number),
             parameters=self.parameters,
-            conversation=self.conversations(role, place, line, self.schemes[role]),
+            conversation=self.conversations(role, place, line, self.schemes[role].of_block(self.number)),
             randomness=self.randomness(role.label.lower(), self.seed),
             compute=at_once,
             tell=events.append,
             account=Account(),
+            economy=self.economies[role],
+            pinning=self.pinnings[role](),
         )
         return Party(block, self.deposit(), events)
 

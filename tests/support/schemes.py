@@ -1,12 +1,26 @@
-"""The real scheme of bootstrap blocks, with keys of its own for a test."""
+"""The real schemes, with keys of their own for a test: Alice's end and Bob's."""
 
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from common.authentication import ed25519, ml_dsa_65
 from common.authentication.certificate_signature import CertificateSignature
+from common.authentication.gmac import Gmac
+from common.authentication.hmac_sha256 import HmacSha256
+from common.authentication.none import NoAuthentication
+from common.authentication.pinned_signature import PinnedSignature
+from common.authentication.scheme import Authentication, SchemeName
+from common.authentication.wegman_carter import WegmanCarter
+from tests.support.pads import pads
+
+type Ends = tuple[Authentication, Authentication]
+
+KEY = hashlib.sha256(b"the key of a session").digest()
+"""What both sides of a test have derived for their MACs."""
 
 
 @lru_cache
@@ -19,6 +33,45 @@ def signature_schemes() -> tuple[CertificateSignature, CertificateSignature]:
         for own, peer in (keys, keys[::-1])
     )
     return alice_end, bob_end
+
+
+@lru_cache
+def ed25519_schemes() -> tuple[PinnedSignature, PinnedSignature]:
+    """Ed25519 with fresh keys, which both sides have pinned."""
+    alices, bobs = ed25519.new_private_key(), ed25519.new_private_key()
+    return (
+        ed25519.ed25519(alices, ed25519.public_key(bobs)),
+        ed25519.ed25519(bobs, ed25519.public_key(alices)),
+    )
+
+
+@lru_cache
+def ml_dsa_65_schemes() -> tuple[PinnedSignature, PinnedSignature]:
+    """ML-DSA-65 with fresh keys, which both sides have pinned."""
+    alices, bobs = ml_dsa_65.new_private_key(), ml_dsa_65.new_private_key()
+    return (
+        ml_dsa_65.ml_dsa_65(alices, ml_dsa_65.public_key(bobs)),
+        ml_dsa_65.ml_dsa_65(bobs, ml_dsa_65.public_key(alices)),
+    )
+
+
+def wegman_carter(units: int = 8) -> tuple[WegmanCarter, WegmanCarter]:
+    """The default scheme, with so many units on each side; new ones at every call."""
+    alices, bobs = pads(units)
+    return WegmanCarter(alices), WegmanCarter(bobs)
+
+
+SCHEMES: dict[str, Callable[[], Ends]] = {
+    SchemeName.WEGMAN_CARTER: wegman_carter,
+    SchemeName.HMAC_SHA256: lambda: (HmacSha256(KEY), HmacSha256(KEY)),
+    SchemeName.GMAC: lambda: (Gmac(KEY), Gmac(KEY)),
+    SchemeName.ED25519: ed25519_schemes,
+    SchemeName.ML_DSA_65: ml_dsa_65_schemes,
+    "certificate-signature": signature_schemes,
+}
+"""Every scheme that refuses anything, made anew for each block that is played."""
+
+NO_SCHEME: Ends = (NoAuthentication(), NoAuthentication())
 
 
 def _verifier(key: Ed25519PublicKey) -> Callable[[bytes, bytes], bool]:

@@ -14,6 +14,7 @@ _class_counts = st.lists(_counts, min_size=1, max_size=4).map(tuple)
 _fractions = st.floats(0, 1)
 _names = st.from_regex(NAME_PATTERN, fullmatch=True)
 _hexadecimal = st.from_regex(SESSION_PATTERN, fullmatch=True)
+_words = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
 _attachments = st.binary(max_size=40)
 _texts = st.characters(exclude_categories=["Cs"])
 
@@ -29,13 +30,20 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
         link=_names,
         node=_names,
         nonce=_hexadecimal,
+        anchor=_words,
+        scheme=_words,
         epoch=st.integers(0, 2**32),
         parameters=_sentences(8192),
     ),
     say.Holdings: st.builds(say.Holdings, pending=_attachments, have=_attachments, never=_attachments),
     say.Goodbye: st.builds(say.Goodbye, reason=_sentences(500)),
-    say.OpenBlock: st.builds(say.OpenBlock, pulses=st.integers(1, 2**32), frames=st.integers(1, 2**20)),
-    say.BlockAccepted: st.builds(say.BlockAccepted),
+    say.OpenBlock: st.builds(
+        say.OpenBlock,
+        pulses=st.integers(1, 2**32),
+        frames=st.integers(1, 2**20),
+        verification_key=_attachments,
+    ),
+    say.BlockAccepted: st.builds(say.BlockAccepted, verification_key=_attachments),
     say.LightEnded: st.builds(say.LightEnded),
     say.DetectionAnnouncement: st.builds(
         say.DetectionAnnouncement, detections=_counts, gaps=_attachments, bases=_attachments
@@ -63,10 +71,16 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
         say.VerificationHash, disclosed_parities=_counts, seed=_attachments, tag=_attachments
     ),
     say.Verified: st.builds(say.Verified),
-    say.AmplificationSeed: st.builds(say.AmplificationSeed, secret_bits=_lengths, seed=_attachments),
+    say.AmplificationSeed: st.builds(
+        say.AmplificationSeed, secret_bits=_lengths, reserve_bits=_counts, seed=_attachments
+    ),
     say.Confirmation: st.builds(say.Confirmation, secret_bits=_lengths),
     say.Checkpoint: st.builds(
-        say.Checkpoint, position=st.integers(0, 15), scheme=_sentences(64), tag=_attachments
+        say.Checkpoint,
+        position=st.integers(0, 15),
+        scheme=_sentences(64),
+        pad=_sentences(128),
+        tag=_attachments,
     ),
     say.Abort: st.builds(say.Abort, reason=_sentences(64), detail=_sentences(500)),
 }

@@ -133,6 +133,8 @@ def _introduction(side: Side, key: BlockId | None) -> Introduction:
         link=LINK,
         node=NAMES[side.role],
         peer=NAMES[side.role.peer],
+        anchor="pki",
+        scheme=side.vault.scheme,
         parameters=small_block(),
         nonce=secrets.token_hex(16),
         epoch=epoch,

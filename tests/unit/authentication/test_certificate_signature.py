@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.authentication.certificate_signature import CertificateSignature
+from common.authentication.scheme import Tag
 from common.authentication.transcript import Transcript
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
@@ -45,58 +46,60 @@ def transcript(*frames: bytes) -> Transcript:
     return said
 
 
-def test_a_tag_of_alice_is_verified_by_bob(ends: tuple[CertificateSignature, CertificateSignature]):
+async def test_a_tag_of_alice_is_verified_by_bob(ends: tuple[CertificateSignature, CertificateSignature]):
     alice, bob = ends
-    tag = alice.tag(0, 3, transcript(b"a"))
-    assert bob.verify(0, 3, transcript(b"a"), tag)
+    tag = await alice.tag(0, 3, transcript(b"a"))
+    assert await bob.verify(0, 3, transcript(b"a"), tag)
 
 
-def test_a_tag_holds_for_one_direction_one_position_and_one_transcript(
+async def test_a_tag_holds_for_one_direction_one_position_and_one_transcript(
     ends: tuple[CertificateSignature, CertificateSignature],
 ):
     alice, bob = ends
-    tag = alice.tag(0, 3, transcript(b"a"))
-    assert not bob.verify(1, 3, transcript(b"a"), tag)
-    assert not bob.verify(0, 4, transcript(b"a"), tag)
-    assert not bob.verify(0, 3, transcript(b"b"), tag)
-    assert not bob.verify(0, 3, transcript(b"a", b""), tag)
+    tag = await alice.tag(0, 3, transcript(b"a"))
+    assert not await bob.verify(1, 3, transcript(b"a"), tag)
+    assert not await bob.verify(0, 4, transcript(b"a"), tag)
+    assert not await bob.verify(0, 3, transcript(b"b"), tag)
+    assert not await bob.verify(0, 3, transcript(b"a", b""), tag)
 
 
-def test_a_tag_that_is_sent_back_is_not_the_peers(ends: tuple[CertificateSignature, CertificateSignature]):
+async def test_a_tag_that_is_sent_back_is_not_the_peers(
+    ends: tuple[CertificateSignature, CertificateSignature],
+):
     alice, _ = ends
-    tag = alice.tag(0, 3, transcript(b"a"))
-    assert not alice.verify(0, 3, transcript(b"a"), tag)
-    assert not alice.verify(1, 3, transcript(b"a"), tag)
+    tag = await alice.tag(0, 3, transcript(b"a"))
+    assert not await alice.verify(0, 3, transcript(b"a"), tag)
+    assert not await alice.verify(1, 3, transcript(b"a"), tag)
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_tag_made_towards_one_certificate_is_worth_nothing_towards_another(
+async def test_a_tag_made_towards_one_certificate_is_worth_nothing_towards_another(
     ends: tuple[CertificateSignature, CertificateSignature], place: int
 ):
     alice, bob = ends
     fingerprints = list(bob.fingerprints)
     fingerprints[place] = bytes(32)
     elsewhere = replace(bob, fingerprints=(fingerprints[0], fingerprints[1]))
-    assert not elsewhere.verify(0, 3, transcript(b"a"), alice.tag(0, 3, transcript(b"a")))
+    assert not await elsewhere.verify(0, 3, transcript(b"a"), await alice.tag(0, 3, transcript(b"a")))
 
 
-@pytest.mark.parametrize("tag", [b"", b"\0" * 64, b"\x30\x06\x02\x01\x00\x02\x01\x00", b"\xff" * 1000])
-def test_anything_else_is_not_a_tag_and_no_error(
-    ends: tuple[CertificateSignature, CertificateSignature], tag: bytes
+@pytest.mark.parametrize("value", [b"", b"\0" * 64, b"\x30\x06\x02\x01\x00\x02\x01\x00", b"\xff" * 1000])
+async def test_anything_else_is_not_a_tag_and_no_error(
+    ends: tuple[CertificateSignature, CertificateSignature], value: bytes
 ):
-    assert not ends[1].verify(0, 3, transcript(b"a"), tag)
+    assert not await ends[1].verify(0, 3, transcript(b"a"), Tag(value))
 
 
-def test_every_bit_of_a_tag_counts(ends: tuple[CertificateSignature, CertificateSignature]):
+async def test_every_bit_of_a_tag_counts(ends: tuple[CertificateSignature, CertificateSignature]):
     alice, bob = ends
-    tag = alice.tag(0, 0, transcript(b"a"))
-    for position in range(0, 8 * len(tag), 7):
-        broken = bytearray(tag)
+    tag = await alice.tag(0, 0, transcript(b"a"))
+    for position in range(0, 8 * len(tag.value), 7):
+        broken = bytearray(tag.value)
         broken[position // 8] ^= 1 << position % 8
-        assert not bob.verify(0, 0, transcript(b"a"), bytes(broken))
+        assert not await bob.verify(0, 0, transcript(b"a"), Tag(bytes(broken)))
 
 
-def test_what_is_signed_never_begins_as_what_tls_has_signed(
+async def test_what_is_signed_never_begins_as_what_tls_has_signed(
     ends: tuple[CertificateSignature, CertificateSignature],
 ):
     signed: list[bytes] = []
@@ -106,7 +109,7 @@ def test_what_is_signed_never_begins_as_what_tls_has_signed(
         return b""
 
     watched = replace(ends[0], sign=sign)
-    watched.tag(0, 3, transcript(b"a"))
+    await watched.tag(0, 3, transcript(b"a"))
     (statement,) = signed
     assert statement.startswith(b"qkdlink checkpoint signature v1\0")
     assert len(statement) == 32 + 2 * 32 + 2 + 32

@@ -13,7 +13,7 @@ import pytest
 
 from alice.greeting import greet as greet_bob
 from bob.greeting import greet as greet_alice
-from common.authentication.scheme import CheckpointScheme
+from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
 from common.errors import ConfigurationError, LinkError, RemoteProtocolError
 from common.journal.events import BlockEnded, Event
@@ -23,8 +23,10 @@ from common.node.station import Greeting
 from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.block import Block
+from common.protocol.economy import Economy
 from common.protocol.greeting import Introduction, link_conversation
 from common.protocol.parameters import LinkParameters
+from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.store.key_store import KeyStore, StoreOwner
@@ -75,6 +77,8 @@ def party(
             lambda block, key, **_: settled.append((block, key)),
         ),
         begin=lambda _: None,
+        economy=Economy(),
+        pinning=Pinning,
     )
 
 
@@ -110,10 +114,19 @@ def greetings(alice: Side, bob: Side) -> tuple[Awaitable[Link], Awaitable[Link]]
     return _meet(alice, greet_bob, ours), _meet(bob, greet_alice, theirs)
 
 
-async def _meet(side: Side, greet: Greeting, scheme: CheckpointScheme) -> Link:
+async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
     party = side.party
     conversation = link_conversation(party.role, party.link, side.channel.line())
-    ours = Introduction(party.link, party.node, party.peer, party.parameters, secrets.token_hex(16), epoch=0)
+    ours = Introduction(
+        link=party.link,
+        node=party.node,
+        peer=party.peer,
+        anchor="pki",
+        scheme=party.vault.scheme,
+        parameters=party.parameters,
+        nonce=secrets.token_hex(16),
+        epoch=0,
+    )
     met = await greet(conversation, ours, party.vault)
     return Link(party, side.channel, conversation, met.session, met.epoch, scheme)
 

@@ -40,7 +40,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 async def hold(told: Told, number: int = 1) -> BlockId:
     told.vault.open(block(number))
-    await told.vault.hold(block(number), secret(number), 100, tags=True)
+    await told.vault.hold(block(number), secret(number), 100)
     return block(number)
 
 
@@ -101,7 +101,7 @@ async def test_a_deposit_that_is_cancelled_while_the_disk_works_is_pending_when_
 ) -> None:
     told.vault.open(block(1))
     await cancelled_while_the_disk_works(
-        told, "hold", lambda: told.vault.hold(block(1), secret(1), 100, tags=True)
+        told, "hold", lambda: told.vault.hold(block(1), secret(1), 100)
     )
     assert isinstance(told.vault.close(block(1)), Aborted)
     assert told.vault.store.state(block(1)) is State.PENDING

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 
 import pytest
 
+from common.authentication.scheme import Tag
 from common.authentication.transcript import Transcript
 from common.errors import LocalProtocolError, RemoteProtocolError
 from common.protocol.aborts import AbortReason, BlockRefused
@@ -185,15 +186,16 @@ class Forgery:
     speaker: Role = Role.BOB
     place: Place = PLACE
     more_said: bool = False
+    pad: str = ""
 
-    def message(self, engines: Engines, tag_of: Role = Role.BOB) -> Checkpoint:
+    async def message(self, engines: Engines, tag_of: Role = Role.BOB) -> Checkpoint:
         transcript = Transcript(self.place.heading)
         for role, frame in said_before_the_first_checkpoint(engines):
             transcript.append(role, frame)
         if self.more_said:
             transcript.append(Role.BOB, b"")
-        tag = signature_schemes()[tag_of].tag(self.speaker, self.position, transcript)
-        return Checkpoint(position=self.position, scheme=self.scheme, tag=tag)
+        tag = await signature_schemes()[tag_of].tag(self.speaker, self.position, transcript)
+        return Checkpoint(position=self.position, scheme=self.scheme, pad=self.pad, tag=tag.value)
 
 
 def said_before_the_first_checkpoint(engines: Engines) -> Iterator[tuple[Role, bytes]]:
@@ -211,6 +213,7 @@ FORGERIES = {
     "of another session": Forgery(place=replace(PLACE, session="77" * 16)),
     "of another block": Forgery(place=replace(PLACE, block=8)),
     "over another transcript": Forgery(more_said=True),
+    "with a pad that the scheme has not": Forgery(pad="5e/1/tags-bob-to-alice/0"),
 }
 
 
@@ -225,21 +228,21 @@ async def test_a_tag_is_refused_and_changes_nothing(name: str):
     engines = await announced()
     before = engines.state
     with pytest.raises(RemoteProtocolError, match=r"is wrong|authenticates with"):
-        await engines.forge(Role.BOB, FORGERIES[name].message(engines))
+        await engines.forge(Role.BOB, await FORGERIES[name].message(engines))
     assert engines.state == before
     await engines.go(course(BlockPhase.DETECTIONS_ANNOUNCED, *FINAL_PHASES))
 
 
 async def test_the_same_tag_without_a_difference_is_taken():
     engines = await announced()
-    await engines.forge(Role.BOB, Forgery().message(engines))
+    await engines.forge(Role.BOB, await Forgery().message(engines))
     assert engines.ends[Role.ALICE].phase is BlockPhase.DETECTIONS_SEALED
 
 
 async def test_a_tag_made_with_our_own_key_is_not_the_peers():
     engines = await announced()
     with pytest.raises(RemoteProtocolError, match="is wrong"):
-        await engines.forge(Role.BOB, Forgery().message(engines, tag_of=Role.ALICE))
+        await engines.forge(Role.BOB, await Forgery().message(engines, tag_of=Role.ALICE))
 
 
 async def test_a_tag_is_verified_whichever_way_a_checkpoint_is_heard():
@@ -280,13 +283,14 @@ async def test_a_checkpoint_that_may_not_be_said_is_not_even_tagged():
     class Jealous:
         name = "jealous"
 
-        def tag(self, *_: object) -> bytes:
+        async def tag(self, *_: object) -> Tag:
             raise AssertionError("a tag was spent")
 
-        verify = tag
+        async def verify(self, *_: object) -> bool:
+            raise AssertionError
 
     line = Engines().lines[Role.ALICE]
-    alice = BlockConversation(Role.ALICE, PLACE, line, Jealous())  # type: ignore[arg-type]
+    alice = BlockConversation(Role.ALICE, PLACE, line, Jealous())
     with pytest.raises(LocalProtocolError, match="may not say checkpoint in phase new"):
         await alice.say_checkpoint()
 

@@ -25,7 +25,7 @@ def header(message: str, block: str = "1", sequence: str = "0", attachments: str
     )
 
 
-ACCEPTED = '{"type":"block-accepted"}'
+ACCEPTED = '{"type":"light-ended"}'
 
 
 def test_every_type_of_message_is_played_in_these_tests():
@@ -121,19 +121,19 @@ MALFORMED: dict[str, str | bytes] = {
     "nothing": "",
     "no object": "null",
     "a number of 5000 digits": header(ACCEPTED, block="1" + "0" * 5000),
-    "a number of 50000 digits in a message": header(f'{{"type":"block-accepted","x":1{"0" * 50_000}}}'),
+    "a number of 50000 digits in a message": header(f'{{"type":"light-ended","x":1{"0" * 50_000}}}'),
     "a negative block": header(ACCEPTED, block="-1"),
     "half a block": header(ACCEPTED, block="1.0"),
     "a block that is true": header(ACCEPTED, block="true"),
     "a block in quotes": header(ACCEPTED, block='"1"'),
     "a block beyond all": header(ACCEPTED, block=str(2**48 + 1)),
-    "lists within lists": header(f'{{"type":"block-accepted","x":{"[" * 20_000}{"]" * 20_000}}}'),
+    "lists within lists": header(f'{{"type":"light-ended","x":{"[" * 20_000}{"]" * 20_000}}}'),
     "objects within objects": header('{"type":' * 7000 + "1" + "}" * 7000),
     "an unknown type": header('{"type":"surrender"}'),
     "no type": header("{}"),
-    "a list for a type": header('{"type":["block-accepted"]}'),
-    "an object for a type": header('{"type":{"block-accepted":1}}'),
-    "a field too many": header('{"type":"block-accepted","x":1}'),
+    "a list for a type": header('{"type":["light-ended"]}'),
+    "an object for a type": header('{"type":{"light-ended":1}}'),
+    "a field too many": header('{"type":"light-ended","x":1}'),
     "a field too few": header('{"type":"goodbye"}'),
     "half a surrogate": header('{"type":"goodbye","reason":"\\ud800"}'),
     "no Unicode": header(ACCEPTED).encode() + b"\xff",
@@ -176,7 +176,7 @@ def test_a_fault_is_named_by_the_field_it_is_in():
 @pytest.mark.parametrize("field", ["\x1b[2Jgone", "k" * 30_000, "line\nbreak"])
 def test_a_field_s_name_of_the_peer_s_making_does_not_reach_a_terminal_as_it_is(field: str):
     with pytest.raises(RemoteProtocolError) as refused:
-        decode(framed(header(json.dumps({"type": "block-accepted", field: 1}))))
+        decode(framed(header(json.dumps({"type": "light-ended", field: 1}))))
     assert len(str(refused.value)) < 300
     assert str(refused.value).isprintable()
 
@@ -184,7 +184,7 @@ def test_a_field_s_name_of_the_peer_s_making_does_not_reach_a_terminal_as_it_is(
 @pytest.mark.parametrize(
     "text",
     [
-        header('{"type":"goodbye","type":"block-accepted"}'),
+        header('{"type":"goodbye","type":"light-ended"}'),
         header('{"reason":"x","reason":"y","type":"goodbye"}'),
         '{"block":2,' + header(ACCEPTED)[1:],
     ],
