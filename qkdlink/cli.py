@@ -10,7 +10,7 @@ import typer
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.station import sentence
-from qkdlink import ca
+from qkdlink import ca, psk
 
 if TYPE_CHECKING:
     from lab.security import Security
@@ -22,6 +22,7 @@ app = typer.Typer(
     help="A networked two-node QKD emulator. It emulates: never protect data with its keys.",
 )
 app.add_typer(ca.app, name="ca")
+app.add_typer(psk.app, name="psk")
 
 Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]

@@ -19,6 +19,8 @@ class NodeStarted(Event):
     link: str
     broker: str
     reproducible: bool
+    unauthenticated: bool = False
+    """Whether the keys that it makes go back to a bootstrap without authentication: applications get none of them."""
 
 
 class NodeStopped(Event):

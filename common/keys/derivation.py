@@ -8,6 +8,7 @@ the material is uniform. The info string is the label and the fields that tell t
     GMAC key         qkdlink v1 checkpoint gmac|<session>|sha256
     bootstrap PSK    qkdlink v1 bootstrap psk|<link>|alice->bob|sha256
     bootstrap tags   qkdlink v1 bootstrap tags|<session>|sha256
+    name of a file   qkdlink v1 pre-shared file|<link>|sha256
     resume proof     qkdlink v1 resume proof|sha256
 
 This is what RFC 9258 asks of an importer of external PSKs (context, protocol and hash bound into the key); Python's
@@ -46,10 +47,16 @@ class Label(StrEnum):
     """The external PSK of the bootstrap's TLS line, from a secret delivered out of band."""
     BOOTSTRAP_TAGS = "qkdlink v1 bootstrap tags"
     """The HMAC key of one bootstrap session's checkpoint tags, from the same secret."""
+    PRE_SHARED_FILE = "qkdlink v1 pre-shared file"
+    """The name by which a node's own store remembers a secret delivered out of band; it goes nowhere else."""
     RESUME_PROOF = "qkdlink v1 resume proof"
     """The HMAC key by which a side proves that it holds a pending block; block, session and speaker stand under the
     MAC, so that a proof sent back, or kept for another session, proves nothing."""
 
+
+BOOTSTRAP_KEY_ID = "bootstrap"
+"""Stands in an identity where that of a link PSK has a key id, whose form it does not have: the port of each takes its
+own, and never the other."""
 
 DIALLER, LISTENER = "alice", "bob"
 """Alice dials and Bob listens, always: a PSK whose two ends could change places can be reflected (RFC 9257, 4.1)."""
@@ -89,12 +96,30 @@ def parse_identity(identity: str, link: str) -> str | None:
     return found["key_id"]
 
 
+def bootstrap_identity(link: str) -> str:
+    """Name the bootstrap's PSK on the wire: `qkd1:<link>:alice:bootstrap`. ValueError if `link` is none."""
+    return f"qkd1:{_checked_link(link)}:{DIALLER}:{BOOTSTRAP_KEY_ID}"
+
+
+def parse_bootstrap_identity(identity: str, link: str) -> str | None:
+    """Return BOOTSTRAP_KEY_ID for the one identity that the bootstrap of `link` takes, None for any other."""
+    return BOOTSTRAP_KEY_ID if identity == bootstrap_identity(link) else None
+
+
 def bootstrap_psk(material: bytes, link: str) -> bytes:
     """Derive the PSK (32 bytes) with which Alice dials Bob before there is generated key, from 32 secret bytes.
 
     Raises ValueError if the material has another length, or `link` is none.
     """
     return _derive(Label.BOOTSTRAP_PSK, material, _checked_link(link), f"{DIALLER}->{LISTENER}")
+
+
+def pre_shared_file_name(material: bytes, link: str) -> str:
+    """Derive a name (64 hexadecimal digits), for a node's own store, of the file that begins with 32 secret bytes.
+
+    Raises ValueError if the material has another length, or `link` is none.
+    """
+    return _derive(Label.PRE_SHARED_FILE, material, _checked_link(link)).hex()
 
 
 def session_key(label: Label, material: bytes, session: str) -> bytes:

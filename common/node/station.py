@@ -23,6 +23,7 @@ from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
 from common.node.anchors.anchor import Anchor
 from common.node.anchors.choice import open_anchor
+from common.node.anchors.nobody import NobodyAnchor
 from common.node.authentication import keyed_authentication, pinning
 from common.node.bootstrap_window import BootstrapWindow
 from common.node.journal import Journal, JournalFile
@@ -147,11 +148,10 @@ class Station[S: NodeSettings]:
         met = await self.greeting(conversation, self._introduction(key), self.vault)
         if key is None and self.vault.epoch().latched:
             raise LinkError(
-                "the bootstrap has closed in the meantime, and a certificate opens nothing any more"
+                "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
             )
         if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
             raise LinkError(f"the link PSK {key_id(key)} is no longer valid here")
-        self.epochs += 1
         if material is None:
             line, authentication = self._bootstrap(connection, met.session)
         else:
@@ -160,6 +160,7 @@ class Station[S: NodeSettings]:
                 "tls-psk",
                 keyed_authentication(scheme, self.vault, material, met.session),
             )
+        self.epochs += 1
         self.tell(_epoch_began(connection, met, key, line))
         if key is not None and self.window is not None:
             now, blocks = asyncio.get_running_loop().time(), self.vault.store.balance().confirmed_blocks
@@ -235,6 +236,7 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
         link=station.settings.link,
         broker=str(station.bus.address),
         reproducible=station.settings.parameters.reproducible,
+        unauthenticated=isinstance(station.anchor, NobodyAnchor) or station.vault.store.unauthenticated,
     )
 
 

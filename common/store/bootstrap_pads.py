@@ -85,10 +85,12 @@ class BootstrapPads:
             return self._use(database, purpose, unit, used_for)
 
     def left(self, purpose: Purpose) -> int:
-        """Count the units that have not been used."""
+        """Count the units that their owner can still take: in order, so what lies before the last one used is gone."""
         with self.reading() as database:
             found = database.execute(
-                "SELECT COUNT(*) FROM pads WHERE purpose = ? AND sealed IS NOT NULL", (purpose,)
+                "SELECT COUNT(*) FROM pads WHERE purpose = ? AND sealed IS NOT NULL AND unit >"
+                " (SELECT COALESCE(MAX(unit), -1) FROM pads WHERE purpose = ? AND used_for IS NOT NULL)",
+                (purpose, purpose),
             ).fetchone()
         return int(found[0])
 

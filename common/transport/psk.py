@@ -18,7 +18,12 @@ from functools import partial
 from typing import TypeIs
 
 from common.errors import CredentialsError, LinkError
-from common.keys.derivation import KEY_BYTES, LONGEST_IDENTITY_BYTES, parse_identity
+from common.keys.derivation import (
+    BOOTSTRAP_KEY_ID,
+    KEY_BYTES,
+    LONGEST_IDENTITY_BYTES,
+    parse_identity,
+)
 from common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
@@ -31,6 +36,7 @@ from common.transport.connections import (
 )
 from common.transport.refusals import explain
 from common.transport.tls import PeerIdentity
+from common.transport.unauthenticated import UnknownPeer
 
 _LONGEST_SHOWN = 96
 """How much of a stranger's identity is repeated in our journal."""
@@ -61,13 +67,18 @@ class KeyedPeer:
         return self.identity.rpartition(":")[2]
 
     @property
+    def key(self) -> str:
+        """What a person calls the key."""
+        return _called(self.key_id)
+
+    @property
     def fingerprint(self) -> None:
         """None: no certificate was shown, and nothing that depends on a key is ever told."""
         return
 
 
-type AnyConnection = Connection[PeerIdentity] | Connection[KeyedPeer]
-"""A connection whose peer is known, by certificate or by key."""
+type AnyConnection = Connection[PeerIdentity] | Connection[KeyedPeer] | Connection[UnknownPeer]
+"""A connection whose peer is known, by certificate or by key, or believed without either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,8 @@ class LinkKeys:
     peer_name: str
     lookup: Callable[[str], bytes | None] = field(repr=False)
     """From a key id to the PSK (32 bytes) or None; asked at every handshake, in the event loop, so it must not wait."""
+    parse: Callable[[str, str], str | None] = parse_identity
+    """From an identity and the link to the key id, None for identities that are not this port's business."""
 
 
 def psk_dialler_context(identity: str, psk: bytes) -> ssl.SSLContext:
@@ -131,7 +144,7 @@ async def dial_psk(
         check=partial(_checked, peer),
         explain=partial(_explain_to_dialler, peer),
     )
-    unaccepted = f"after the key {peer.key_id} was proven: its journal says why"
+    unaccepted = f"after {peer.key} was proven: its journal says why"
     return await connect(host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s)
 
 
@@ -170,7 +183,7 @@ class _Offer:
 
     def _look_up(self, identity: str) -> bytes | None:
         """Find the PSK of an identity; a dialler may offer several, and the first that is known counts."""
-        key_id = parse_identity(identity, self._keys.link)
+        key_id = self._parsed(identity)
         try:
             psk = None if key_id is None else self._keys.lookup(key_id)
         except Exception as error:
@@ -209,13 +222,16 @@ class _Offer:
     def _refused_offer(self) -> str:
         if self._unknown is None:
             return "offers no pre-shared key whose name can be read; a certificate opens nothing here"
-        if parse_identity(self._unknown, self._keys.link) is None:
+        if self._parsed(self._unknown) is None:
             return f'offers "{_shown(self._unknown)}", which is no key of {self._keys.peer_name} on this link'
         return f"offers {self._name_of_offer()}, which is not, or no longer, valid here"
 
     def _name_of_offer(self) -> str:
         offered = self._identity or self._unknown or ""
-        return f"the key {parse_identity(offered, self._keys.link)}"
+        return _called(self._parsed(offered))
+
+    def _parsed(self, identity: str) -> str | None:
+        return self._keys.parse(identity, self._keys.link)
 
 
 def _keyed_context(protocol: int) -> ssl.SSLContext:
@@ -253,12 +269,12 @@ def _checked(peer: KeyedPeer, line: ssl.SSLObject) -> KeyedPeer:
 
 def _explain_to_dialler(peer: KeyedPeer, error: OSError, where: str) -> CredentialsError | LinkError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CredentialsError(f"{where}: shows a certificate instead of proving the key {peer.key_id}")
+        return CredentialsError(f"{where}: shows a certificate instead of proving {peer.key}")
     if _reason(error).endswith(_ALERTS):
-        return CredentialsError(f"{where}: refuses the key {peer.key_id}")
+        return CredentialsError(f"{where}: refuses {peer.key}")
     if _is_quiet_close(error):
         return CredentialsError(
-            f"{where}: closed the line at the offer of the key {peer.key_id}: it has none, or another, of this name"
+            f"{where}: closed the line at the offer of {peer.key}: it has none, or another, of this name"
         )
     return explain(error, where, in_handshake=True)
 
@@ -275,6 +291,10 @@ def _is_quiet_close(error: OSError) -> bool:
 
 def _reason(error: OSError) -> str:
     return str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+
+
+def _called(key_id: str | None) -> str:
+    return "the pre-shared key of the bootstrap" if key_id == BOOTSTRAP_KEY_ID else f"the key {key_id}"
 
 
 def _shown(text: str | None) -> str:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 from common.errors import ConfigurationError
 from common.node.anchors.anchor import Anchor
+from common.node.anchors.nobody import NobodyAnchor
 from common.node.anchors.pki import PkiAnchor
+from common.node.anchors.preshared import PresharedAnchor
 from common.node.settings import NodeSettings
 from common.protocol.roles import Role
 from common.trust.anchor import AnchorName
 from common.trust.credentials import CredentialFiles, NodeCredentials
+from common.trust.preshared import PresharedSecret
 
 
 def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
@@ -17,8 +20,25 @@ def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
     match settings.trust.anchor:
         case AnchorName.PKI:
             return PkiAnchor(role, settings.peer, _credentials(settings, folder))
+        case AnchorName.PSK:
+            return _preshared(settings, folder, role)
+        case AnchorName.NONE:
+            return NobodyAnchor(settings.peer)
         case name:
             raise ConfigurationError(f"There is no trust anchor {name} here.")
+
+
+def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnchor:
+    file = folder / settings.trust.pre_shared_key
+    return PresharedAnchor(
+        role,
+        settings.link,
+        settings.node,
+        settings.peer,
+        settings.authentication.scheme,
+        file,
+        PresharedSecret.load(file),
+    )
 
 
 def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:

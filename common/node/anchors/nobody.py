@@ -1,0 +1,43 @@
+"""The anchor none: whoever answers is believed, nothing is tagged, and the store remembers that it was so."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import cast
+
+from common.authentication.none import NoAuthentication
+from common.authentication.scheme import Authentication
+from common.node.anchors.anchor import OnAnyConnection
+from common.node.vault import Vault
+from common.transport.addresses import Address
+from common.transport.connections import Door, OnConnection, OnRefused
+from common.transport.psk import AnyConnection
+from common.transport.unauthenticated import UnknownPeer, dial_anybody, listen_to_anybody
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyAnchor:
+    """No proof on either end; it exists so that the man in the middle can be shown to win."""
+
+    peer: str
+
+    @property
+    def line(self) -> str:
+        """TLS that hides, from everybody but whoever is at the other end."""
+        return "tls-without-authentication"
+
+    async def dial(self, address: Address) -> AnyConnection:
+        """Believe whoever answers."""
+        return await dial_anybody(address.host, address.port, self.peer)
+
+    def listen(
+        self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
+    ) -> AbstractAsyncContextManager[Door]:
+        """Believe whoever dials."""
+        welcome = cast("OnConnection[UnknownPeer]", on_connection)
+        return listen_to_anybody(address.host, address.port, self.peer, welcome, on_refused)
+
+    def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
+        """Tag nothing; before the first block, the store notes that no application may have what begins here."""
+        del connection, session
+        vault.store.mark_unauthenticated()
+        return NoAuthentication()

@@ -1,0 +1,153 @@
+"""The anchor psk: a secret delivered out of band opens the line, and authenticates the bootstrap's checkpoints.
+
+How follows from what both nodes have: with the scheme wegman-carter and a file that is long enough, the checkpoints are
+tagged with pads cut from the file; else with HMAC-SHA-256 under a key expanded from its first 256 bits.
+"""
+
+import asyncio
+import re
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from common.authentication.hmac_sha256 import HmacSha256
+from common.authentication.scheme import Authentication, SchemeName
+from common.authentication.wegman_carter import Unit, WegmanCarter
+from common.errors import CredentialsError
+from common.keys.allotment import Purpose
+from common.keys.derivation import (
+    BOOTSTRAP_KEY_ID,
+    Label,
+    bootstrap_identity,
+    bootstrap_psk,
+    parse_bootstrap_identity,
+    pre_shared_file_name,
+    session_key,
+)
+from common.node.anchors.anchor import OnAnyConnection
+from common.node.vault import Vault
+from common.protocol.roles import Role
+from common.store.key_store import KeyStore
+from common.transport.addresses import Address
+from common.transport.connections import Door, OnConnection, OnRefused
+from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, dial_psk, listen_psk
+from common.trust.preshared import PresharedSecret
+
+HMAC_NAME, WEGMAN_CARTER_NAME = "pre-shared-hmac-sha256", "pre-shared-wegman-carter"
+_PURPOSES = {Role.ALICE: Purpose.TAGS_ALICE_TO_BOB, Role.BOB: Purpose.TAGS_BOB_TO_ALICE}
+
+
+@dataclass(frozen=True, slots=True)
+class PresharedAnchor:
+    """The same file on both ends."""
+
+    role: Role
+    link: str
+    node: str
+    peer: str
+    scheme: SchemeName
+    file: Path
+    secret: PresharedSecret
+
+    @property
+    def line(self) -> str:
+        """A PSK from the first byte, as for every later epoch."""
+        return "tls-psk"
+
+    async def dial(self, address: Address) -> AnyConnection:
+        """Prove the secret, and believe whoever proves it too."""
+        return await dial_psk(address.host, address.port, bootstrap_identity(self.link), self._psk, self.peer)
+
+    def listen(
+        self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
+    ) -> AbstractAsyncContextManager[Door]:
+        """Accept whoever proves the secret; no certificate and no other key opens this port."""
+        keys = LinkKeys(
+            self.link, self.node, self.peer, {BOOTSTRAP_KEY_ID: self._psk}.get, parse_bootstrap_identity
+        )
+        welcome = cast("OnConnection[KeyedPeer]", on_connection)
+        return listen_psk(address.host, address.port, keys, welcome, on_refused)
+
+    def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
+        """Tag with the file's pads, or under a key of this session; CredentialsError if its pads have been used up."""
+        del connection
+        pads = self.pads
+        if pads is None:
+            return HmacSha256(session_key(Label.BOOTSTRAP_TAGS, self.secret.key, session), HMAC_NAME)
+        if not vault.store.pads.deposit(self._name, pads):
+            raise self._is_over()
+        return WegmanCarter(FilePads(vault, self.role), WEGMAN_CARTER_NAME)
+
+    def check(self, store: KeyStore) -> None:
+        """Raise the CredentialsError that a bootstrap would come to, because the file's pads have had theirs."""
+        if self.pads is not None and store.pads.is_over(self._name):
+            raise self._is_over()
+
+    @property
+    def pads(self) -> dict[Purpose, bytes] | None:
+        """The pads of each direction that the bootstrap's tags are made with; None if they are HMACs."""
+        halves = self.secret.pads if self.scheme is SchemeName.WEGMAN_CARTER else None
+        return None if halves is None else dict(zip(_PURPOSES.values(), halves, strict=True))
+
+    @property
+    def _psk(self) -> bytes:
+        return bootstrap_psk(self.secret.key, self.link)
+
+    @property
+    def _name(self) -> str:
+        return pre_shared_file_name(self.secret.key, self.link)
+
+    def _is_over(self) -> CredentialsError:
+        return CredentialsError(
+            f"The pads in {self.file} have had their bootstrap, and a pad is never used in another: make a new"
+            " pre-shared key with `qkdlink psk new`, and carry it to both ends."
+        )
+
+
+_UNIT = re.compile(r"pre-shared/(?P<purpose>[a-z-]+)/(?P<unit>0|[1-9][0-9]{0,8})")
+
+
+@dataclass(slots=True)
+class FilePads:
+    """The units of one line of a bootstrap: the file's, and generated ones for blocks that outlive the bootstrap.
+
+    The latch burns what is left of the file on disk, when the peer may have spoken already and not been heard. So its
+    units are held here, for this line alone; no line of an epoch ever looks up a name of theirs.
+    """
+
+    vault: Vault
+    role: Role
+    _theirs: dict[int, bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._theirs = self.vault.store.pads.unused(_PURPOSES[self.role.peer])
+
+    async def take(self, block: int) -> Unit:
+        """Take the next unit of the file, or of generated key; StarvationError without either."""
+        own = _PURPOSES[self.role]
+        taken = await asyncio.to_thread(self.vault.store.pads.take, own, str(block))
+        if taken is None:
+            return await self.vault.take(block)
+        number, material = taken
+        return Unit(f"pre-shared/{own}/{number}", material)
+
+    async def look_up(self, name: str) -> bytes | None:
+        """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
+        number = self._number(name)
+        return await self.vault.look_up(name) if number is None else self._theirs.get(number)
+
+    async def used(self, name: str, block: int) -> bool:
+        """Note on disk that the peer has used a unit; False if it had been used already."""
+        number = self._number(name)
+        if number is None:
+            return await self.vault.used(name, block)
+        is_held = self._theirs.pop(number, None) is not None
+        theirs = _PURPOSES[self.role.peer]
+        return is_held and await asyncio.to_thread(self.vault.store.pads.used, theirs, number, str(block))
+
+    def _number(self, name: str) -> int | None:
+        found = _UNIT.fullmatch(name)
+        if found is None or found["purpose"] != _PURPOSES[self.role.peer]:
+            return None
+        return int(found["unit"])

@@ -1,0 +1,122 @@
+"""TLS 1.3 that asks nobody for proof: for the trust anchor none, so that the man in the middle can be shown to win.
+
+Nothing else may come here. The line is encrypted, but to whoever happens to be at its other end: neither side verifies
+a certificate (`CERT_NONE`), which is what every other line of this program is built never to do. The listener shows a
+certificate because TLS 1.3 has no anonymous mode; its key is drawn at each start, says nothing, and proves nothing.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from tempfile import NamedTemporaryFile
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from common.errors import CredentialsError
+from common.transport.connections import (
+    HANDSHAKE_TIMEOUT_S,
+    Connection,
+    Door,
+    Handshake,
+    OnConnection,
+    OnRefused,
+    admit,
+    connect,
+)
+from common.transport.refusals import explain
+
+_NOBODY = "nobody-is-authenticated"
+_VALID = timedelta(days=3652)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPeer:
+    """Whoever answered, called by the name of the one who was looked for."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> None:
+        """None: a certificate that nobody vouches for identifies nobody."""
+        return
+
+
+async def dial_anybody(
+    host: str, port: int, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
+) -> Connection[UnknownPeer]:
+    """Connect to whoever answers, and call it `peer_name`; LinkError if nobody does within `timeout_s` seconds."""
+    context = _unverified(ssl.PROTOCOL_TLS_CLIENT)
+    unaccepted = "although it asks for no credentials: its journal says why"
+    return await connect(
+        host, port, peer_name, _handshake(context, peer_name), unaccepted=unaccepted, timeout_s=timeout_s
+    )
+
+
+@asynccontextmanager
+async def listen_to_anybody(
+    host: str, port: int, peer_name: str, on_connection: OnConnection[UnknownPeer], on_refused: OnRefused
+) -> AsyncIterator[Door]:
+    """Accept whoever dials, and call it `peer_name`, for as long as the context lasts.
+
+    Yields the door; `common.transport.connections.admit` says what becomes of connections. Raises LinkError if the
+    address cannot be listened at.
+    """
+    context = _unverified(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    _load_a_certificate(context)
+    handshake = _handshake(context, peer_name)
+    async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
+        yield door
+
+
+def _unverified(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    return context
+
+
+def _handshake(context: ssl.SSLContext, peer_name: str) -> Handshake[UnknownPeer]:
+    return Handshake(
+        context, check=partial(_believed, peer_name), explain=partial(explain, in_handshake=True)
+    )
+
+
+def _believed(peer_name: str, line: ssl.SSLObject) -> UnknownPeer:
+    if line.version() != "TLSv1.3" or line.session_reused:
+        raise CredentialsError("the line is not a fresh TLS 1.3 session")
+    return UnknownPeer(peer_name)
+
+
+def _load_a_certificate(context: ssl.SSLContext) -> None:
+    """Give the context a certificate of its own; Python loads one from a file only, which is private and then gone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with NamedTemporaryFile() as file:  # made with mode 0600
+        file.write(private + _self_signed(key).public_bytes(Encoding.PEM))
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NOBODY)])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + _VALID)
+        .sign(key, hashes.SHA256())
+    )
