@@ -4,16 +4,21 @@ import json
 import os
 import resource
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from common.errors import ConfigurationError
+from common.keys.allotment import OF_ALICE, Purpose
 from common.store.key_store import STORE_FILE, KeyStore
+from common.store.tag_units import UnitName
 from tests.support.stores import block, deposit, open_store, secret
 
 LARGE_BITS = 400_000
 """A key that takes more pages than the cache below holds."""
+THEIRS = UnitName(block(2), Purpose.TAGS_BOB_TO_ALICE, 1)
+THEIRS_PENDING = UnitName(block(3), Purpose.TAGS_BOB_TO_ALICE, 0)
 
 
 def _prepare(store: KeyStore) -> None:
@@ -21,6 +26,7 @@ def _prepare(store: KeyStore) -> None:
     deposit(store, 2)
     store.begin_epoch(1, block(1))
     store.hold(block(3), secret(3), 100, tags=True)
+    store.hold(block(5), secret(5), 100, tags=True, peer_key=b"a key that was shown")
 
 
 CHANGES: dict[str, Callable[[KeyStore], object]] = {
@@ -31,12 +37,17 @@ CHANGES: dict[str, Callable[[KeyStore], object]] = {
     "begin epoch": lambda store: store.begin_epoch(2, block(2)),
     "reopen bootstrap": lambda store: store.reopen_bootstrap(),
     "use number": lambda store: store.opened(9),
+    "take": lambda store: store.units.take(OF_ALICE, "9"),
+    "used": lambda store: store.units.used(THEIRS, "9"),
+    "used of a pending block": lambda store: store.units.used(THEIRS_PENDING, "9"),
+    "release with a key": lambda store: store.release(block(5)),
+    "own key": lambda store: store.own_key(lambda: bytes(32)),
 }
 """Every change that a store knows, each of them possible in the state that `prepared` leaves."""
 
 
 def prepared(folder: Path) -> KeyStore:
-    """A store in which every change is possible: two available blocks, an epoch, a pending block."""
+    """A store in which every change is possible: two available blocks, an epoch, two pending blocks."""
     store = open_store(folder)
     _prepare(store)
     return store
@@ -52,6 +63,29 @@ def on_a_full_disk(folder: Path, change: str) -> dict[str, object]:
     assert _in_a_process(_on_a_full_disk, folder, change) == 0
     found: dict[str, object] = json.loads((folder / "said.json").read_text())
     return found
+
+
+def told_until_killed(folder: Path, names: int) -> list[str]:
+    """Let a process take units and tell of each that it has; kill it once so many were told; return all that were."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.dying_stores"])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_take_and_tell, args=(folder, theirs))
+    process.start()
+    theirs.close()
+    told = [ours.recv() for _ in range(names)]
+    process.kill()
+    process.join(60)
+    with suppress(EOFError):
+        while True:
+            told.append(ours.recv())
+    return told
+
+
+def _take_and_tell(folder: Path, listener: Connection) -> None:
+    store = open_store(folder)
+    while taken := store.units.take(OF_ALICE, "a block"):
+        listener.send(str(taken[0]))
 
 
 def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None:

@@ -8,15 +8,25 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError
+from common.keys.allotment import OF_ALICE, UNIT_BITS, Purpose
 from common.store.key_store import STORE_FILE, KeyStore
-from tests.support.dying_stores import CHANGES, ends_at, on_a_full_disk, prepared
-from tests.support.stores import block, open_store
+from tests.support.dying_stores import (
+    CHANGES,
+    THEIRS,
+    THEIRS_PENDING,
+    ends_at,
+    on_a_full_disk,
+    prepared,
+    told_until_killed,
+)
+from tests.support.stores import block, deposit, open_store
 
 MOST_STATEMENTS = 40
+TAGS_ALICE_TO_BOB = Purpose.TAGS_ALICE_TO_BOB
 
 
 def look(store: KeyStore) -> tuple[object, ...]:
-    """Everything that a store says of itself, its material left aside."""
+    """Everything that a store says of itself, with the material of tags."""
     numbers = [block(number) for number in range(1, 6)]
     return (
         [store.state(each) for each in numbers],
@@ -26,6 +36,10 @@ def look(store: KeyStore) -> tuple[object, ...]:
         store.epoch(),
         store.balance(),
         store.last_number(),
+        store.peer_key(),
+        store._meta("own-key", "") != "",
+        [store.units.look_up(each) for each in (THEIRS, THEIRS_PENDING)],
+        [store.material(block(number), TAGS_ALICE_TO_BOB) for number in (1, 2, 3)],
     )
 
 
@@ -69,6 +83,24 @@ def test_what_lay_half_written_on_the_disk_is_undone_by_whoever_looks_next(tmp_p
     with closing(KeyStore.of(folder)) as store:
         assert look(store) == before
     assert not journal.exists() or journal.stat().st_size == 0
+
+
+def test_what_a_killed_process_has_had_in_its_hands_is_never_had_again(tmp_path: Path) -> None:
+    units = 80
+    with closing(open_store(tmp_path / "alice")) as store:
+        deposit(store, 1, 60_000, tags=False, reserve_bits=2 * units * UNIT_BITS)
+    seen: list[str] = []
+    for names in (1, 2, 3, 5, 8):
+        told = told_until_killed(tmp_path / "alice", names)
+        assert len(told) >= names
+        seen += told
+        with closing(KeyStore.of(tmp_path / "alice")) as store:
+            taken = store.units.take(OF_ALICE, "after")
+            left = store.units.left(OF_ALICE)
+        assert taken is not None
+        seen.append(str(taken[0]))
+    assert len(seen) == len(set(seen))
+    assert len(seen) + left <= units, "burnt at most: nothing is rewound"
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_has_changed(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Model:
         return {*self.taken, *self.used, *self.burnt}
 
     def free(self, purposes: tuple[Purpose, ...]) -> list[UnitName]:
-        """What can be taken of our own, in the order in which it has to be: the reserve last, the oldest block first."""
+        """What can be taken of our own, in the order it has to be: the reserve last, the oldest block first."""
         there = [
             unit
             for unit in self.units.keys() - self.gone
