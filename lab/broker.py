@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -99,9 +100,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def run_broker(folder: Path, users: Iterable[BrokerUser]) -> AsyncIterator[RunningBroker]:
-    """Run a broker on a free loopback port while the context is open; LinkError if it does not start."""
-    mosquitto, port = find_mosquitto(), free_port()
+async def run_broker(
+    folder: Path, users: Iterable[BrokerUser], port: int | None = None
+) -> AsyncIterator[RunningBroker]:
+    """Run a broker on a loopback port, a free one unless told, while the context is open; LinkError if it fails."""
+    mosquitto, port = find_mosquitto(), port or free_port()
     if mosquitto is not None:
         kind, command = "mosquitto", [mosquitto, "-c", str(_configure_mosquitto(folder, port, users))]
     else:
@@ -124,6 +127,12 @@ async def run_broker(folder: Path, users: Iterable[BrokerUser]) -> AsyncIterator
         )
     finally:
         await stop(process)
+
+
+async def kill(broker: RunningBroker) -> None:
+    """Kill a broker without a word, and wait until it is gone."""
+    broker.process.send_signal(signal.SIGUSR1)
+    await broker.process.wait()
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

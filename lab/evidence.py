@@ -22,7 +22,14 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import evidence_cascade, evidence_kills, evidence_light, evidence_link, evidence_rekeying
+from lab import (
+    evidence_cascade,
+    evidence_crashes,
+    evidence_kills,
+    evidence_light,
+    evidence_link,
+    evidence_rekeying,
+)
 
 _ROOT = Path(__file__).parent.parent
 _PARTS_FOLDER = _ROOT / "build" / "evidence"
@@ -121,6 +128,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_rekeying.run_part,
         conclude=evidence_rekeying.conclude,
+    ),
+    Experiment(
+        "crashes",
+        "500 kills and more at random instants, lines cut, stalled and slowed, full disks: nothing lost, nothing twice",
+        code=_WHOLE_LINK,
+        parts=evidence_crashes.PARTS,
+        in_slice=1,
+        processes=2,
+        run=evidence_crashes.run_part,
+        conclude=evidence_crashes.conclude,
     ),
     Experiment(
         "kills",

@@ -1,7 +1,7 @@
 """`python -m lab.guard COMMAND...`: runs a command for as long as the launcher lives, even if that is killed.
 
 Brokers do not ask who started them. The launcher holds the other end of this process's standard input; its end is the
-end of the command.
+end of the command. SIGUSR1 kills the command as nothing else would: without a word.
 """
 
 import os
@@ -15,6 +15,7 @@ def _main(command: list[str]) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.terminate())
+    signal.signal(signal.SIGUSR1, lambda *_: process.kill())
     threading.Thread(target=_end_with_launcher, args=(process,), daemon=True).start()
     return process.wait()
 

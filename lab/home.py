@@ -19,7 +19,8 @@ from common.node.settings import CONFIGURATION_FILE, read_secret_line
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
-from common.trust.pki import create_authority, issue
+from common.trust.hierarchy import create_authorities
+from common.trust.pki import issue
 from common.trust.private_files import NewFile, private_folder, write_new
 from common.wire.topics import Topics
 from lab.broker import BrokerUser
@@ -71,10 +72,13 @@ class LinkHome:
         alice: Mapping[str, Any],
         *,
         log_in: bool,
+        only: str | None = None,
         security: Security = DEFAULT_SECURITY,
     ) -> None:
-        """Write both nodes' configuration files, whole or not at all; `alice` are settings of hers alone."""
+        """Write both nodes' configuration files, or those of one; `alice` are settings of hers alone."""
         for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
+            if only not in (None, name):
+                continue
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
             told = {**own, **security.settings()}
             text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
@@ -148,7 +152,7 @@ def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
 
 def _furnish(home: LinkHome) -> None:
     with private_folder(home.folder), _all_or_nothing(home):
-        create_authority(home.folder / "ca")
+        create_authorities(home.folder / "ca")
         home.broker.mkdir(0o700)
         seal = new_seal()
         for name in (ALICE, BOB):

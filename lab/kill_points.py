@@ -14,13 +14,14 @@ from typing import Any
 import alice.station
 import bob.station
 from bob.receiver import MqttReceiver
-from common.keys.allotment import Purpose
+from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.node.link import Link
 from common.protocol.conversation import Conversation
 from common.protocol.phases import BlockPhase
 from common.store import key_store, sealing
 from common.store.key_store import Entry, KeyStore
 from common.store.sealing import StoreSeal
+from common.store.tag_units import TagUnits
 from common.transport.light import LightOutlet
 from common.wire.messages import (
     AmplificationSeed,
@@ -104,6 +105,10 @@ POINTS = (
     _after("after-using-a-number", KeyStore, "opened", _ALICE),
     _said("mid-reconciliation", ParityQuestions, ParityAnswers, later=60),
     _said("after-the-amplification-seed", AmplificationSeed, nodes=_ALICE),
+    _after("after-taking-a-tag-key", TagUnits, "take"),
+    _within("mid-taking-a-tag-key", KeyStore, "_enter", lambda *call: call[3] in OF_ALICE + OF_BOB),
+    _before("before-noting-a-tag-key-as-used", TagUnits, "used"),
+    _after("after-noting-a-tag-key-as-used", TagUnits, "used"),
     _before("before-hold", KeyStore, "hold"),
     _within("mid-hold", StoreSeal, "seal", lambda _, __, place, ___: place.endswith(Purpose.LINK_PSK)),
     _after("after-hold", KeyStore, "hold"),

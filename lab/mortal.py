@@ -1,6 +1,7 @@
 """Nodes that can be killed at a named point: real processes, forked from one that has imported everything already."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -31,13 +32,17 @@ class Death:
 class Mortal:
     """A node as a process of its own; it ends with us at the latest."""
 
-    def __init__(self, home: LinkHome, name: str, death: Death | None = None) -> None:
+    def __init__(
+        self, home: LinkHome, name: str, death: Death | None = None, largest_file: int | None = None
+    ) -> None:
         context = get_context("forkserver")
         context.set_forkserver_preload([__name__, "lab.warm"])
         theirs, self._ours = context.Pipe(duplex=False)
         self._words = home.folder / f"{name}.stderr"
         self._process: BaseProcess = context.Process(
-            target=_live, args=(name, home.configuration(name), death, self._words, theirs), daemon=True
+            target=_live,
+            args=(name, home.configuration(name), death, largest_file, self._words, theirs),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -67,6 +72,10 @@ class Mortal:
         self._process.kill()
         self._process.join()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, but not for longer than this."""
+        self._process.join(seconds)
+
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
         self._process.terminate()
@@ -75,10 +84,21 @@ class Mortal:
             self.kill()
 
 
-def _live(name: str, configuration: Path, death: Death | None, words: Path, theirs: Connection) -> None:
+def _live(
+    name: str,
+    configuration: Path,
+    death: Death | None,
+    largest_file: int | None,
+    words: Path,
+    theirs: Connection,
+) -> None:
     threading.Thread(target=_end_with_launcher, args=(theirs,), daemon=True).start()
     with words.open("ab") as stderr:
         os.dup2(stderr.fileno(), 2)
+    if largest_file is not None:  # a disk that is full as soon as a file has grown to this size
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (largest_file, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        )
     if death is not None:
         arm(point(death.point, name), death.on)
     sys.argv = [name, "--config", str(configuration)]

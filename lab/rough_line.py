@@ -1,0 +1,96 @@
+"""A classical line that can be cut, stalled and slowed: a relay between Alice and Bob that knows no message."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from common.transport.addresses import Address
+
+_CHUNK_BYTES = 1 << 14
+
+
+@dataclass(slots=True)
+class RoughLine:
+    """What the relay does to whatever passes."""
+
+    pause_s: float = 0.0
+    """Before each chunk goes on."""
+    _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Cut every connection in the middle of whatever it carries; new ones are relayed."""
+        for connection in self._connections:
+            connection.cancel()
+
+    async def stall(self, seconds: float) -> None:
+        """Let nothing pass for a while, and lose nothing."""
+        self._flowing.clear()
+        await asyncio.sleep(seconds)
+        self._flowing.set()
+
+    async def slow(self, seconds: float, pause_s: float) -> None:
+        """Hold each chunk back for a while."""
+        self.pause_s = pause_s
+        await asyncio.sleep(seconds)
+        self.pause_s = 0.0
+
+    @asynccontextmanager
+    async def relaying(self, listen: Address, onward: Address) -> AsyncIterator[None]:
+        """Relay between two addresses while the context is open."""
+
+        async def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            if task is None:
+                return
+            self._connections.add(task)
+            try:
+                await self._relay(reader, writer, onward)
+            except asyncio.CancelledError:
+                pass  # cut: the connection ends here, and with it this task
+            finally:
+                self._connections.discard(task)
+                writer.transport.abort()
+
+        server = await asyncio.start_server(arrived, listen.host, listen.port)
+        try:
+            yield
+        finally:
+            server.close()
+            self.cut()
+            if self._connections:
+                await asyncio.wait(self._connections)
+
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: Address
+    ) -> None:
+        try:
+            there, back = await asyncio.open_connection(onward.host, onward.port)
+        except OSError:
+            return
+        try:
+            ways = [
+                asyncio.create_task(self._copy(reader, back)),
+                asyncio.create_task(self._copy(there, writer)),
+            ]
+            try:
+                await asyncio.wait(ways)
+            finally:
+                for way in ways:
+                    way.cancel()
+        finally:
+            back.transport.abort()
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await source.read(_CHUNK_BYTES):
+                await self._flowing.wait()
+                if self.pause_s:
+                    await asyncio.sleep(self.pause_s)
+                sink.write(chunk)
+                await sink.drain()
+            sink.write_eof()
