@@ -2,7 +2,7 @@
 
 from alice.settings import AliceSettings
 from alice.station import run
-from common.node.station import main
+from common.node.program import main
 
 if __name__ == "__main__":
     main("alice", AliceSettings, run)

@@ -119,6 +119,12 @@ class OpenLine:
         """Note that the line is of no more use."""
         self.lost = self.lost or error
 
+    def cut(self, why: LinkError) -> None:
+        """Give the line up, and every block on it."""
+        self.lose(why)
+        self._channel.end(why)
+        self._give_up_blocks()
+
     def delay_attempt(self, refusal: str) -> None:
         """Wait longer and longer from one failed attempt at the next epoch to another."""
         self.refusal = refusal

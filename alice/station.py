@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from weakref import WeakSet
 
 from alice.greeting import greet
 from alice.line import OpenLine
@@ -20,7 +21,8 @@ from common.journal.events import LineLost, RekeyingPostponed, ReserveLow
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.link import LinkDeposit
-from common.node.station import Station, open_station, sentence
+from common.node.program import sentence
+from common.node.station import Station, open_station
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.economy import Backoff, StarvationAlarm, seconds_to_starvation
@@ -32,8 +34,11 @@ from common.protocol.rekeying import (
 )
 from common.protocol.roles import Role
 from common.transport.connections import is_anybody_at
+from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
 from common.transport.psk import AnyConnection, dial_psk
+from common.wire.patch import Patch
+from common.wire.topics import EVE
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _MOST_KEYS_TRIED = 4
@@ -43,17 +48,26 @@ _MOST_KEYS_TRIED = 4
 async def run(settings: AliceSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Alice until all blocks are done."""
     async with open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station:
-        receipts = await station.bus.subscribe(station.topics.receipts(settings.peer))
+        topics = station.topics
+        receipts = Inlet(
+            {
+                "direct": await station.bus.subscribe(topics.receipts(settings.peer)),
+                "eve": await station.bus.subscribe(topics.receipts(EVE)),
+            }
+        )
+        station.patching.on_change(lambda patch: receipts.select(patch.light))
         outlet = LightOutlet(
             station.bus,
-            station.topics.light(settings.node),
+            topics.light(settings.apparatus.light_as or settings.node),
             receipts,
             settings.frames_in_flight,
             settings.light_patience_s,
         )
         transmitter = MqttTransmitter(outlet, station.seal, settings.frame_pulses)
         async with outlet.listening(), asyncio.TaskGroup() as group:
-            await Alice(station, transmitter, group).work()
+            alice = Alice(station, transmitter, group)
+            station.patching.on_change(alice.repatched)
+            await alice.work()
 
 
 class Alice:
@@ -74,6 +88,7 @@ class Alice:
         self._backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_longest_s)
         self._alarm = StarvationAlarm()
         self._living: set[asyncio.Task[bool]] = set()
+        self._lines: WeakSet[OpenLine] = WeakSet()
         self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
 
     async def work(self) -> None:
@@ -91,6 +106,11 @@ class Alice:
         finally:
             if line is not None:
                 await line.close()
+
+    def repatched(self, _: Patch) -> None:
+        """Give up whatever is under way: light or words go another way from now on."""
+        for line in self._lines:
+            line.cut(LinkError("the patch panel was switched"))
 
     async def _begin_block(self, line: OpenLine) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
@@ -182,7 +202,7 @@ class Alice:
 
     async def _is_shut_out(self) -> bool:
         """Whether this node has no key and the other end is there, but listens for keys alone."""
-        vault, address = self._station.vault, self._settings.classical.address
+        vault, address = self._station.vault, self._station.dialled(bootstrap=False)
         return (
             not vault.epoch().latched
             and not vault.link_psks()
@@ -220,18 +240,18 @@ class Alice:
             link_psk(material, settings.link, key_id(key)),
             psk_identity(settings.link, key_id(key)),
         )
-        address = settings.classical.address
+        address = self._station.dialled(bootstrap=False)
         return await self._open(await dial_psk(address.host, address.port, identity, psk, settings.peer), key)
 
     async def _bootstrap(self) -> OpenLine:
         if self._station.anchor is None:
             raise ConfigurationError("The bootstrap was reopened while this node ran: restart it.")
-        return await self._open(
-            await self._station.anchor.dial(self._settings.classical.bootstrap_address), None
-        )
+        return await self._open(await self._station.anchor.dial(self._station.dialled(bootstrap=True)), None)
 
     async def _open(self, connection: AnyConnection, key: BlockId | None) -> OpenLine:
-        return await OpenLine.open(self._station, connection, key)
+        line = await OpenLine.open(self._station, connection, key)
+        self._lines.add(line)
+        return line
 
     # --- epochs ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from bob.settings import BobSettings
 from bob.station import run
-from common.node.station import main
+from common.node.program import main
 
 if __name__ == "__main__":
     main("bob", BobSettings, run)

@@ -18,7 +18,8 @@ from common.optics.seal import LightSeal, SealBroken, sealed_bytes
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
-from common.transport.mqtt import Bus, Delivery, Subscription
+from common.transport.inlet import Inlet
+from common.transport.mqtt import Bus, Delivery
 from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
 
 _TOLD_FAULTS = 3
@@ -48,7 +49,7 @@ class MqttReceiver:
         self,
         *,
         bus: Bus,
-        light: Subscription,
+        light: Inlet,
         receipts_topic: str,
         seal: LightSeal,
         tell: Callable[[Event], None],

@@ -13,25 +13,38 @@ from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
-from common.node.station import Station, open_station, sentence
+from common.node.program import sentence
+from common.node.station import Station, open_station
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
 from common.transport.connections import Connection, Door
+from common.transport.inlet import Inlet
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
+from common.wire.patch import Patch
+from common.wire.topics import EVE
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Bob until told to stop."""
     async with open_station(Role.BOB, greet, settings, folder, seed, report_file) as station:
+        topics = station.topics
+        light = Inlet(
+            {
+                "direct": await station.bus.subscribe(topics.light(settings.peer)),
+                "eve": await station.bus.subscribe(topics.light(EVE)),
+            }
+        )
+        station.patching.on_change(lambda patch: light.select(patch.light))
         receiver = MqttReceiver(
             bus=station.bus,
-            light=await station.bus.subscribe(station.topics.light(settings.peer)),
-            receipts_topic=station.topics.receipts(settings.node),
+            light=light,
+            receipts_topic=topics.receipts(settings.apparatus.receipts_as or settings.node),
             seal=station.seal,
             tell=station.tell,
             patience_s=settings.light_patience_s,
         )
         bob = Bob(station, receiver)
+        station.patching.on_change(bob.repatched)
         async with asyncio.TaskGroup() as group, bob.listening():
             group.create_task(receiver.listen(), name="light")
             await bob.failed
@@ -47,6 +60,11 @@ class Bob:
         self._bootstrap_door: Door | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends only with what no new connection can mend: parameters that differ, a full disk, a fault of ours."""
+
+    def repatched(self, _: Patch) -> None:
+        """Give up whatever is under way: light or words come another way from now on."""
+        for session in self._sessions.values():
+            session.close()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:

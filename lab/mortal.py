@@ -16,7 +16,7 @@ import alice.station
 import bob.station
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
-from common.node.station import main
+from common.node.program import main
 from lab.home import ALICE, BOB, LinkHome
 from lab.kill_points import arm, point
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from common.errors import ConfigurationError, QkdlinkError
-from common.node.station import sentence
+from common.node.program import sentence
 from qkdlink import ca, psk
 
 if TYPE_CHECKING:

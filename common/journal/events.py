@@ -88,6 +88,22 @@ class BlockSettled(Event):
     available: bool
 
 
+class PatchChanged(Event):
+    """The apparatus has been plugged otherwise: light and the classical line go directly, or through Eve's hands."""
+
+    type: Literal["patch-changed"] = "patch-changed"
+    light: str
+    classical: str
+    reason: str
+
+
+class PatchRefused(Event):
+    """A message at the patch panel that the apparatus does not obey."""
+
+    type: Literal["patch-refused"] = "patch-refused"
+    reason: str
+
+
 class LineLost(Event):
     """The classical line is gone."""
 
@@ -169,6 +185,8 @@ type AnyEvent = Annotated[
     | RekeyingPostponed
     | ReserveLow
     | BlockSettled
+    | PatchChanged
+    | PatchRefused
     | LineLost
     | LightFault
     | BlockOpened

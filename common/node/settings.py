@@ -55,6 +55,8 @@ class BrokerSettings(_Section):
     address: PlainAddress
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
+    client_id: str | None = None
+    """By what name to connect; else the link's and the node's."""
     password_file: Path | None = None
     authority: Path | None = None
     """Who vouches for the broker; with it the line is TLS. Never the authority that vouches for nodes."""
@@ -69,6 +71,19 @@ class BrokerSettings(_Section):
         if self.certificate is not None and self.authority is None:
             raise ValueError("a certificate is shown to a broker over TLS only: name its authority, too")
         return self
+
+
+class ApparatusSettings(_Section):
+    """Where the patch panel's second sockets lead, and which are used: the emulated optics, not the protocol."""
+
+    eve_address: PlainAddress | None = None
+    """Where Eve listens in Bob's place, once the panel says so; Alice alone needs it."""
+    eve_bootstrap_address: PlainAddress | None = None
+    """Where she listens for bootstraps."""
+    light_as: Name | None = None
+    """On whose topic Alice's light goes out; her own, unless somebody plays her part."""
+    receipts_as: Name | None = None
+    """In whose name Bob receipts light; his own, unless somebody plays his part."""
 
 
 class CredentialSettings(_Section):
@@ -111,23 +126,16 @@ class AuthenticationSettings(_Section):
     scheme: SchemeName = SchemeName.WEGMAN_CARTER
 
 
-class NodeSettings(BaseSettings):
-    """What every node is told."""
+class ProgramSettings(BaseSettings):
+    """What every process of a link is told."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__"
     )
 
     link: Name
-    node: Name
-    peer: Name
-    classical: ClassicalSettings
     broker: BrokerSettings
     parameters: LinkParameters
-    trust: TrustSettings = TrustSettings()
-    authentication: AuthenticationSettings = AuthenticationSettings()
-    credentials: CredentialSettings = CredentialSettings()
-    journal: Path = Path("journal.jsonl")
 
     @classmethod
     def settings_customise_sources(
@@ -143,7 +151,20 @@ class NodeSettings(BaseSettings):
         return env_settings, init_settings
 
 
-def load_settings[S: NodeSettings](kind: type[S], file: Path) -> S:
+class NodeSettings(ProgramSettings):
+    """What every node is told."""
+
+    node: Name
+    peer: Name
+    classical: ClassicalSettings
+    trust: TrustSettings = TrustSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    credentials: CredentialSettings = CredentialSettings()
+    apparatus: ApparatusSettings = ApparatusSettings()
+    journal: Path = Path("journal.jsonl")
+
+
+def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
     """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))

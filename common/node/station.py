@@ -1,23 +1,18 @@
 """The shell that both stations share: start in order, keep a journal, end in order, one sentence for each error."""
 
 import asyncio
-import logging
-import os
 import secrets
-import signal
 import sys
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LinkError, QkdlinkError
+from common.errors import LinkError
 from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
@@ -29,7 +24,8 @@ from common.node.bootstrap_window import BootstrapWindow
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party
-from common.node.settings import NodeSettings, load_settings, read_seal_key, read_secret_line
+from common.node.patching import Patching, open_patching
+from common.node.settings import NodeSettings, read_seal_key, read_secret_line
 from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
 from common.protocol.conversation import Conversation
@@ -38,6 +34,7 @@ from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, 
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.store.key_store import KeyStore, StoreOwner
+from common.transport.addresses import Address
 from common.transport.apparatus import apparatus_context
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import BrokerAccess, Bus, connect
@@ -70,6 +67,7 @@ class Station[S: NodeSettings]:
     randomness: Randomness
     vault: Vault
     greeting: Greeting
+    patching: Patching
     window: BootstrapWindow | None = None
     """What the bootstrap costs; None once the latch is closed."""
     epochs: int = 0
@@ -105,6 +103,17 @@ class Station[S: NodeSettings]:
     def tell(self, event: Event) -> None:
         """Journal an event."""
         self.journal.tell(event)
+
+    def dialled(self, *, bootstrap: bool) -> Address:
+        """Return where the peer is reached at this moment: directly, or where the patch panel leads to."""
+        settings = self.settings
+        through_eve = self.patching.current.classical == "eve"
+        direct, eves = (
+            (settings.classical.bootstrap_address, settings.apparatus.eve_bootstrap_address)
+            if bootstrap
+            else (settings.classical.address, settings.apparatus.eve_address)
+        )
+        return eves if through_eve and eves is not None else direct
 
     def refuse(self, reason: str) -> None:
         """Journal that somebody was turned away; of a flood of strangers, so many a minute and then their number."""
@@ -208,7 +217,7 @@ async def open_station[S: NodeSettings](
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
     anchor = None if KeyStore.is_latched(folder) else open_anchor(settings, folder, role)
-    async with connect(broker_access(settings, folder)) as bus:
+    async with connect(broker_access(settings, settings.node, folder)) as bus:
         with (
             closing(JournalFile(folder / settings.journal)) as file,
             closing(KeyStore.open(folder, owner)) as store,
@@ -218,15 +227,34 @@ async def open_station[S: NodeSettings](
                 store, settings.link, role, _settling(pipe, journal), settings.authentication.scheme
             )
             randomness = Randomness(settings.node, seed)
+            patching = await open_patching(
+                bus,
+                Topics(settings.link).patch(),
+                journal.tell,
+                knows_eve=role is Role.BOB or settings.apparatus.eve_address is not None,
+            )
             window = None if anchor is None else BootstrapWindow(settings.trust.anchor)
             station = Station(
-                role, settings, anchor, seal, bus, journal, pipe, randomness, vault, greeting, window
+                role,
+                settings,
+                anchor,
+                seal,
+                bus,
+                journal,
+                pipe,
+                randomness,
+                vault,
+                greeting,
+                patching,
+                window,
             )
             async with journal.published(bus, station.topics.journal(settings.node)):
                 station.tell(_started(station))
+                watching = asyncio.create_task(patching.watch(), name="patch panel")
                 try:
                     yield station
                 finally:
+                    watching.cancel()
                     station.tell(NodeStopped(reason="ended"))
 
 
@@ -240,13 +268,13 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
     )
 
 
-def broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
-    """How this node reaches its broker, and as whom; ConfigurationError or CredentialsError if its files do not do."""
+def broker_access(settings: ProgramSettings, node: str, folder: Path) -> BrokerAccess:
+    """How a process reaches its broker, and as whom; ConfigurationError or CredentialsError if its files do not do."""
     broker = settings.broker
     password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
     return BrokerAccess(
         broker.address,
-        f"{settings.link}-{settings.node}",
+        broker.client_id or f"{settings.link}-{node}",
         broker.username,
         password or None,
         None
@@ -266,80 +294,3 @@ def _settling(pipe: LauncherPipe, journal: Journal) -> OnSettled:
             journal.tell(BlockSettled(block_id=str(block), available=available))
 
     return settle
-
-
-type Run[S: NodeSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
-
-
-def main[S: NodeSettings](program: str, kind: type[S], run: Run[S]) -> None:
-    """Run one node from its command line; exits with 2 and one sentence on an error."""
-    options = _options(program)
-    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.ERROR, stream=sys.stderr)
-    if not options.verbose:
-        logging.disable(logging.CRITICAL)
-    try:
-        settings = load_settings(kind, options.config)
-        _check_seed(settings, options)
-        life = run(settings, options.config.parent, options.seed, options.report_fd)
-        asyncio.run(_until_told(life, options.report_fd))
-    except* QkdlinkError as errors:
-        if options.verbose:
-            raise
-        print(f"{program}: {sentence(errors)}", file=sys.stderr)  # noqa: T201 - the one line a user reads
-        os._exit(2)  # threads of an unfinished kernel or connection must not hold the exit up
-    except* Exception as errors:
-        if options.verbose:
-            raise
-        reason = sentence(errors)
-        print(f"{program}: Something unexpected happened: {reason} --verbose shows where.", file=sys.stderr)  # noqa: T201
-        os._exit(2)
-
-
-def sentence(error: BaseException) -> str:
-    """Return the first sentence of an error, or of the first error in a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    text = " ".join(str(error).split())
-    first = text.partition(" ")[0]
-    if first.isalpha():  # a path or an address stays as it is
-        text = text[:1].upper() + text[1:]
-    return text + ("" if text.endswith(".") else ".")
-
-
-def _check_seed(settings: NodeSettings, options: Namespace) -> None:
-    if settings.parameters.reproducible and options.seed is None:
-        raise ConfigurationError(
-            "These parameters are of a reproducible run; only the launcher that made them can start this node."
-        )
-    if options.seed is not None and (options.report_fd is None or not settings.parameters.reproducible):
-        raise ConfigurationError("A seed is for reproducible runs started by a launcher, never for a node.")
-
-
-async def _until_told(run: Coroutine[Any, Any, None], report_file: int | None) -> None:
-    """Run until it ends by itself, a signal asks for an end, or the launcher that it reports to is gone."""
-    task = asyncio.ensure_future(run)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    if report_file is not None:
-        # a pipe that nobody reads any more is in error, which wakes who waits for input on its write end
-        loop.add_reader(report_file, _launcher_gone, report_file, task)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            raise
-
-
-def _launcher_gone(report_file: int, task: asyncio.Future[None]) -> None:
-    asyncio.get_running_loop().remove_reader(report_file)
-    task.cancel()
-
-
-def _options(program: str) -> Namespace:
-    parser = ArgumentParser(prog=f"python -m {program}", description=f"Run {program}'s node of a QKD link.")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the node's TOML file")
-    parser.add_argument("--verbose", action="store_true", help="show every detail of an error")
-    parser.add_argument("--report-fd", type=int, help="(for launchers) an inherited pipe to report to")
-    parser.add_argument("--seed", type=int, help="(for launchers) the seed of a reproducible run")
-    return parser.parse_args()

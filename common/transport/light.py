@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 
 from common.errors import LinkError
 from common.protocol.aborts import LightLost
-from common.transport.mqtt import Bus, Subscription
+from common.transport.inlet import Inlet
+from common.transport.mqtt import Bus
 from common.wire.pulse_frames import FrameHeader, Receipt
 
 
 class LightOutlet:
     """Sends sealed frames of one topic, at most `window` of them unreceipted."""
 
-    def __init__(self, bus: Bus, topic: str, receipts: Subscription, window: int, patience_s: float) -> None:
+    def __init__(self, bus: Bus, topic: str, receipts: Inlet, window: int, patience_s: float) -> None:
         self._bus = bus
         self._topic = topic
         self._receipts = receipts

@@ -31,6 +31,20 @@ class BrokerAccess:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    keepalive_s: int = _KEEPALIVE_S
+    last_will: "LastWill | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastWill:
+    """What the broker publishes, retained, in the name of a client that is gone without a word."""
+
+    topic: str
+    payload: bytes
+
+    def as_mqtt(self) -> aiomqtt.Will:
+        """Return it as the client library wants it."""
+        return aiomqtt.Will(self.topic, self.payload, qos=1, retain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,15 @@ class Subscription:
     async def get(self) -> Delivery:
         """Wait for the next delivery."""
         return await self._queue.get()
+
+    def ready(self) -> Delivery | None:
+        """Return the next delivery if it is here."""
+        return None if self._queue.empty() else self._queue.get_nowait()
+
+    def drop(self) -> None:
+        """Let everything drop that nobody has taken yet."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
 
 class Bus:
@@ -126,7 +149,8 @@ class Bus:
             password=access.password,
             tls_context=access.tls,
             timeout=_CONNECT_TIMEOUT_S,
-            keepalive=_KEEPALIVE_S,
+            keepalive=access.keepalive_s,
+            will=None if access.last_will is None else access.last_will.as_mqtt(),
             max_inflight_messages=64,
             # receipts and acknowledgements are small: with Nagle's algorithm each would wait for the one before
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],

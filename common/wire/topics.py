@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+EVE = "eve"
+"""Who she is at the broker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -16,6 +19,14 @@ class Topics:
     def receipts(self, receiver: str) -> str:
         """Flow control: which frames `receiver` has taken; nothing is derived from it."""
         return f"qkd/{self.link}/receipts/{receiver}"
+
+    def patch(self) -> str:
+        """The patch panel, retained; written by Eve and the operator, read by the apparatus of both nodes."""
+        return f"qkd/{self.link}/patch"
+
+    def eve_control(self) -> str:
+        """Commands for Eve, from her own console or another front end."""
+        return f"qkd/{self.link}/eve/control"
 
     def journal(self, node: str) -> str:
         """What `node` tells of itself, as JSON, one event a message; never a secret."""

@@ -24,7 +24,7 @@ from bob.settings import BobSettings
 from bob.station import run as run_bob
 from common.errors import QkdlinkError
 from common.journal.events import AnyEvent, BlockEnded, BlockOpened, Entry
-from common.node.station import sentence
+from common.node.program import sentence
 from common.optics.presets import DEFAULT_PRESET, preset
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.transport.addresses import Address

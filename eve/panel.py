@@ -1,0 +1,52 @@
+"""Eve at the patch panel: she plugs herself in, says so again and again, and takes herself out when she goes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from common.errors import LinkError
+from common.transport.mqtt import Bus, LastWill
+from common.wire.patch import DIRECT, Patch
+from common.wire.topics import Topics
+
+KEEPALIVE_S = 2
+"""After one and a half of these without a sign of her the broker publishes her last will."""
+_REPEAT_S = 1.0
+
+
+def last_will(topics: Topics) -> LastWill:
+    """Return what the broker says in her name when she is gone: everything goes directly again."""
+    return LastWill(topics.patch(), DIRECT.encode())
+
+
+@dataclass(slots=True)
+class Panel:
+    """What she has plugged."""
+
+    bus: Bus
+    topics: Topics
+    wanted: Patch = DIRECT
+
+    async def plug(self, patch: Patch) -> None:
+        """Plug herself in or out."""
+        self.wanted = patch
+        await self.bus.publish(self.topics.patch(), patch.encode(), retain=True)
+
+    @asynccontextmanager
+    async def plugged(self, patch: Patch) -> AsyncIterator[None]:
+        """Stay plugged in while the context is open."""
+        await self.plug(patch)
+        repeating = asyncio.create_task(self._repeat(), name="patch panel")
+        try:
+            yield
+        finally:
+            repeating.cancel()
+            with suppress(LinkError):
+                await self.plug(DIRECT)
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(_REPEAT_S)
+            with suppress(LinkError):
+                await self.plug(self.wanted)

@@ -1,0 +1,121 @@
+"""Eve on the words: she takes Alice's calls in Bob's place and calls Bob, and every byte passes through her hands.
+
+What she may do to bytes is a `Treatment`, switched while the line runs; the transparent one passes them on. She speaks
+no TLS here: whoever wants to be believed in Bob's place needs what authenticates him (`eve.half_links`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from common.errors import LinkError
+from common.transport.addresses import Address
+
+_CHUNK_BYTES = 1 << 16
+
+
+class Way(StrEnum):
+    """Which way bytes go."""
+
+    TO_BOB = "alice->bob"
+    TO_ALICE = "bob->alice"
+
+
+type Treatment = Callable[[int, Way, bytes], Awaitable[bytes]]
+"""(number of the connection, its direction, what has come) -> what goes on; an empty result goes nowhere."""
+type Watch = Callable[[int, Way, bytes], None]
+"""Sees every byte as it comes, before any treatment."""
+
+
+async def pass_on(connection: int, way: Way, data: bytes) -> bytes:
+    """The treatment that does nothing."""
+    del connection, way
+    return data
+
+
+@dataclass(slots=True)
+class ClassicalRelay:
+    """Both ports of the classical line."""
+
+    treat: Treatment = pass_on
+    watch: list[Watch] = field(default_factory=list)
+    on_closed: list[Callable[[int], None]] = field(default_factory=list)
+    bytes: int = 0
+    """How many have passed so far."""
+    _count: int = 0
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def listening(self, at: Address, onward: Address) -> AsyncIterator[None]:
+        """Relay one port while the context is open; LinkError if it cannot be listened at."""
+        try:
+            server = await asyncio.start_server(
+                lambda reader, writer: self._arrived(reader, writer, onward), at.host, at.port
+            )
+        except OSError as error:
+            raise LinkError(f"Eve cannot listen at {at}: {error.strerror or error}.") from error
+        try:
+            yield
+        finally:
+            server.close()
+            self.cut()
+            if self._open:
+                await asyncio.wait(self._open)
+
+    def cut(self) -> None:
+        """Cut every connection that is open now."""
+        for connection in self._open:
+            connection.cancel()
+
+    async def _arrived(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: Address
+    ) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            return
+        self._open.add(task)
+        self._count += 1
+        number = self._count
+        try:
+            await self._relay(number, reader, writer, onward)
+        except asyncio.CancelledError:
+            pass  # she has cut it, or is going
+        finally:
+            self._open.discard(task)
+            writer.transport.abort()
+            for closed in self.on_closed:
+                closed(number)
+
+    async def _relay(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: Address
+    ) -> None:
+        try:
+            there, back = await asyncio.open_connection(onward.host, onward.port)
+        except OSError:
+            return
+        ways = [
+            asyncio.create_task(self._copy(number, Way.TO_BOB, reader, back)),
+            asyncio.create_task(self._copy(number, Way.TO_ALICE, there, writer)),
+        ]
+        try:
+            await asyncio.wait(ways)
+        finally:
+            for way in ways:
+                way.cancel()
+            back.transport.abort()
+
+    async def _copy(
+        self, number: int, way: Way, source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    ) -> None:
+        with suppress(OSError):
+            while data := await source.read(_CHUNK_BYTES):
+                self.bytes += len(data)
+                for watch in self.watch:
+                    watch(number, way, data)
+                onward = await self.treat(number, way, data)
+                if onward:
+                    sink.write(onward)
+                    await sink.drain()
+            sink.write_eof()

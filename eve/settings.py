@@ -1,0 +1,47 @@
+"""What Eve is told: where she sits on the light and on the words, and with which attacks she begins."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.keys.identifiers import Name
+from common.node.settings import PlainAddress, ProgramSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class SpliceSettings(_Section):
+    """The two ends of the classical line that she sits in."""
+
+    address: PlainAddress
+    """Where Alice finds her in Bob's place."""
+    bootstrap_address: PlainAddress
+    """Where Alice finds her for bootstraps."""
+    bob_address: PlainAddress
+    """Where Bob listens with link PSKs."""
+    bob_bootstrap_address: PlainAddress
+    """Where he listens for bootstraps."""
+
+
+class EveSettings(ProgramSettings):
+    """Configuration of `python -m eve`; paths are relative to the folder of the file."""
+
+    alice: Name = "alice"
+    bob: Name = "bob"
+    splice: SpliceSettings
+    light_seal: Path = Path("light-seal.key")
+    """The key of the emulated optics of this link."""
+    journal: Path = Path("journal.jsonl")
+    attacks: Annotated[tuple[dict[str, Any], ...], Field(max_length=8)] = ()
+    """Attacks on light to begin with, each a table with `name` and its settings; none is transparent."""
+    intercept_light: bool = True
+    """Whether she is plugged into the light at her start."""
+    intercept_words: bool = True
+    """Whether she is plugged into the classical line at her start."""
+    key_logs: tuple[Path, ...] = ()
+    """TLS key logs of the nodes, which a laboratory lends her so that she can read the conversation while it runs."""
+    record: Path | None = None
+    """A folder in which she records every wire."""

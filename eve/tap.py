@@ -1,0 +1,68 @@
+"""Eve on the light: every frame of Alice's passes through her hands, and so does every receipt of Bob's.
+
+Without an attack she passes the sealed frame on as it is. With one she opens it, lets the chain of attacks act, and
+sends what is left under the same header, sealed by the emulated optics in her own name.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from common.errors import LinkError
+from common.optics.pulses import PulseTrain
+from common.optics.seal import LightSeal, SealBroken
+from common.transport.mqtt import Bus, Subscription
+from common.wire.pulse_frames import FrameHeader, FrameRefused, split
+from common.wire.topics import EVE, Topics
+
+type Treat = Callable[[FrameHeader, PulseTrain], PulseTrain]
+"""What she does with a frame of light; runs beside the event loop."""
+
+
+class LightTap:
+    """Takes frames from Alice's topic and puts them on her own."""
+
+    def __init__(self, bus: Bus, topics: Topics, seal: LightSeal, frames: Subscription) -> None:
+        self._bus = bus
+        self._topic = topics.light(EVE)
+        self._seal = seal
+        self._frames = frames
+        self.treat: Treat | None = None
+        """None while she is transparent."""
+        self.passed = self.lost = 0
+        """Frames so far."""
+
+    async def run(self) -> None:
+        """Pass light on for as long as she lives."""
+        while True:
+            delivery = await self._frames.get()
+            payload = delivery.payload
+            try:
+                if self.treat is not None and not delivery.retained:
+                    payload = await asyncio.to_thread(self._treated, payload, self.treat)
+                await self._bus.publish(self._topic, payload)
+                self.passed += 1
+            except (LinkError, FrameRefused, SealBroken):
+                self.lost += 1  # Bob names a missing frame; to her it is just lost light
+
+    def _treated(self, payload: bytes, treat: Treat) -> bytes:
+        header, associated, sealed = split(payload)
+        train = treat(header, self._seal.unseal(sealed, associated))
+        return associated + self._seal.seal(train, associated)
+
+
+class ReceiptTap:
+    """Passes Bob's receipts on to Alice, who flows on whatever Eve tells her."""
+
+    def __init__(self, bus: Bus, topics: Topics, receipts: Subscription) -> None:
+        self._bus = bus
+        self._topic = topics.receipts(EVE)
+        self._receipts = receipts
+
+    async def run(self) -> None:
+        """Pass receipts on for as long as she lives."""
+        while True:
+            delivery = await self._receipts.get()
+            try:
+                await self._bus.publish(self._topic, delivery.payload)
+            except LinkError:
+                continue
