@@ -8,8 +8,10 @@ from common.node.anchors.anchor import Anchor
 from common.node.anchors.nobody import NobodyAnchor
 from common.node.anchors.pki import PkiAnchor
 from common.node.anchors.preshared import PresharedAnchor
+from common.node.anchors.web_of_trust import WebOfTrustAnchor
 from common.node.settings import NodeSettings
 from common.protocol.roles import Role
+from common.transport.tls import dialler_context
 from common.trust.anchor import AnchorName
 from common.trust.credentials import CredentialFiles, NodeCredentials
 from common.trust.preshared import PresharedSecret
@@ -22,6 +24,8 @@ def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
             return PkiAnchor(role, settings.peer, _credentials(settings, folder))
         case AnchorName.PSK:
             return _preshared(settings, folder, role)
+        case AnchorName.WEB_OF_TRUST:
+            return WebOfTrustAnchor.open(settings, folder, role)
         case AnchorName.NONE:
             return NobodyAnchor(settings.peer)
         case name:
@@ -43,5 +47,12 @@ def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnc
 
 def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
     names = settings.credentials
-    files = CredentialFiles(folder / names.certificate, folder / names.private_key, folder / names.authority)
-    return NodeCredentials.load(files, settings.node, datetime.now(UTC))
+    files = CredentialFiles(
+        folder / names.certificate,
+        folder / names.private_key,
+        folder / names.authority,
+        folder / settings.trust.revocations,
+    )
+    credentials = NodeCredentials.load(files, settings.node, datetime.now(UTC))
+    dialler_context(credentials)  # what the TLS library cannot do is said at the start, too
+    return credentials
