@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
-from common.errors import ConfigurationError
 from common.node.anchors.anchor import Anchor
 from common.node.anchors.nobody import NobodyAnchor
 from common.node.anchors.pki import PkiAnchor
@@ -28,8 +28,8 @@ def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
             return WebOfTrustAnchor.open(settings, folder, role)
         case AnchorName.NONE:
             return NobodyAnchor(settings.peer)
-        case name:
-            raise ConfigurationError(f"There is no trust anchor {name} here.")
+        case _ as never:
+            assert_never(never)
 
 
 def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnchor:
