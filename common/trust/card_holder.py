@@ -96,13 +96,14 @@ class CardHolder:
             raise CredentialsError(
                 f'this node and its peer are both called "{peer}": each needs a name of its own'
             )
+        keyring = Keyring.open(files.keyring)
         card = SignedCard.read(files.card)
         try:
             check_place(card.card, link, node, CardRole.of(role), now)
         except CredentialsError as error:
             raise CredentialsError(f"{files.card}: {error}") from error
         credentials = CardCredentials.load(files, card)
-        return cls(link, node, peer, role, card, credentials, Keyring.open(files.keyring))
+        return cls(link, node, peer, role, card, credentials, keyring)
 
     async def accept(self, shown: SignedCard, now: datetime) -> None:
         """Refuse, with a CredentialsError that says why, every card but a valid one of our peer, at the time `now`.

@@ -47,8 +47,9 @@ class Keyring:
     @classmethod
     def open(cls, home: Path) -> Self:
         """Check that gpg is installed and that the home is private; CredentialsError otherwise."""
+        program = find_program("gpg")
         check_private(home)
-        return cls(home, find_program("gpg"))
+        return cls(home, program)
 
     async def verify(self, data: bytes, signature: str) -> str:
         """Return gpg's status lines on a detached signature over `data`; CredentialsError if gpg takes too long."""

@@ -53,7 +53,7 @@ class Hand:
             raise CredentialsError(f"gpg did not come to an end within {_TIME_LIMIT_S:g} s") from error
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
-            raise CredentialsError(f"gpg could not do it: {words[-1].removeprefix('gpg: ')}")
+            raise CredentialsError(f"GnuPG refuses: {words[-1].removeprefix('gpg: ')}")
         return done.stdout
 
     def sign(self, data: bytes, key: str) -> str:
@@ -64,6 +64,7 @@ class Hand:
 @contextmanager
 def signing_in(home: Path) -> Iterator[Hand]:
     """Work in a GnuPG home; CredentialsError if it is not private or GnuPG is not installed."""
+    find_program("gpg")
     check_private(home)
     with ExitStack() as stack:
         short = home.absolute()
