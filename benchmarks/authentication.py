@@ -15,7 +15,8 @@ from benchmarks.alternation import Contender, Stage, alternate
 from common.authentication.certificate_signature import CertificateSignature
 from common.authentication.transcript import Transcript
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.pki import create_authority, issue
+from common.trust.hierarchy import create_authorities
+from common.trust.pki import issue
 
 CHECKPOINTS = 6
 """Of a block on its straight course."""
@@ -37,7 +38,7 @@ def issued_parties() -> Parties:
     """Make an authority and both nodes' credentials, and forget the files."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        create_authority(root / "ca")
+        create_authorities(root / "ca")
         return Parties(*(_issued(root, name) for name in Parties._fields))
 
 

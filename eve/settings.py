@@ -1,7 +1,7 @@
 """What Eve is told: where she sits on the light and on the words, and with which attacks she begins."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,8 +35,8 @@ class EveSettings(ProgramSettings):
     light_seal: Path = Path("light-seal.key")
     """The key of the emulated optics of this link."""
     journal: Path = Path("journal.jsonl")
-    attacks: Annotated[tuple[dict[str, Any], ...], Field(max_length=8)] = ()
-    """Attacks on light to begin with, each a table with `name` and its settings; none is transparent."""
+    attacks: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    """Attacks on light to begin with, as `NAME:key=value,...` or `FILE.py:Class:...`; none is transparent."""
     intercept_light: bool = True
     """Whether she is plugged into the light at her start."""
     intercept_words: bool = True

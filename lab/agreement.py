@@ -1,7 +1,8 @@
 """What two nodes' homes have to say of each other: whether their stores agree, and whether anything was used twice.
 
 Reads what lies on the disk, as an auditor would who may open both stores; key material is compared under a key of this
-process and never leaves it.
+process and never leaves it. Units for tags are compared where neither side has used them: what one has used, or burnt
+with a process that was killed, is overwritten there, and the other may never hear of it.
 """
 
 import hmac
@@ -14,19 +15,27 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.journal.events import AnyEvent, BlockOpened, Entry, EpochBegan
-from common.keys.allotment import Purpose
+from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.keys.identifiers import BlockId
 from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.tag_units import UNIT_BYTES
 from lab.home import ALICE, BOB, LinkHome
 
 _KEPT = (State.PENDING, State.AVAILABLE)
 _COMPARING = secrets.token_bytes(32)
 NODES = (ALICE, BOB)
 _LATCHED = "SELECT 1 FROM meta WHERE (name, value) = ('latched', '1')"
+# a unit has one row among those used; whether more was spent than there was, the ledger tells
 _TWICE = (
-    "SELECT block, purpose FROM ledger WHERE entry IN ('spent', 'burnt')"
-    " GROUP BY block, purpose HAVING COUNT(*) > 1"
+    "SELECT block, purpose FROM ledger JOIN parts USING (block, purpose) WHERE entry IN ('spent', 'burnt')"
+    " GROUP BY block, purpose HAVING SUM(ledger.bits) > parts.bits"
 )
+_UNITS = (
+    "SELECT session, number, purpose, unit, used_for FROM units JOIN blocks ON blocks.id = units.block"
+    " ORDER BY units.rowid"
+)
+_ALLOCATES = {ALICE: OF_ALICE, BOB: OF_BOB}
+_GONE = bytes(UNIT_BYTES)
 
 
 class Audit:
@@ -54,6 +63,18 @@ class Audit:
                 if self.states[peer].get(block) not in _KEPT:
                     yield f"{block} is available at {name} and not kept at {peer}"
             yield from (f"{name} has used {each} twice" for each in _ask(self._home.node(name), _TWICE))
+            yield from self._unit_faults(name, peer)
+
+    def _unit_faults(self, owner: str, peer: str) -> Iterator[str]:
+        """Tell which of an owner's units its peer takes for used although they are not, or not for the same block."""
+        # the peer is read first: what it has seen used was used by its owner before
+        seen = _used_units(self._home.node(peer), _ALLOCATES[owner])
+        taken = _used_units(self._home.node(owner), _ALLOCATES[owner])
+        for unit, used_for in seen.items():
+            if unit not in taken:
+                yield f"{peer} has seen {unit} used, which {owner} has not taken"
+            elif taken[unit] != used_for:
+                yield f"{owner} has used {unit} for block {taken[unit]}, {peer} for block {used_for}"
 
     def settled_faults(self) -> Iterator[str]:
         """Tell what may not be once everything has come to its end."""
@@ -64,11 +85,19 @@ class Audit:
                     yield f"{block} is still pending at {name}"
         if self._available(ALICE) != self._available(BOB):
             yield f"the blocks differ: {sorted(map(str, self._available(ALICE) ^ self._available(BOB)))}"
-        digests = {name: _digests(self._home.node(name), self._available(name)) for name in NODES}
-        for place in digests[ALICE].keys() | digests[BOB].keys():
-            mine, theirs = (digests[name].get(place) for name in NODES)
-            if mine != theirs:
+        homes = [self._home.node(name) for name in NODES]
+        mine, theirs = (
+            _digests(home, self._available(name)) for home, name in zip(homes, NODES, strict=True)
+        )
+        for place in mine.keys() | theirs.keys():
+            if mine.get(place) != theirs.get(place):
                 yield f"the material of {place} differs, or is at one side only"
+        mine, theirs = (
+            _unit_digests(home, self._available(name)) for home, name in zip(homes, NODES, strict=True)
+        )
+        for place in mine.keys() & theirs.keys():
+            if mine[place] != theirs[place]:
+                yield f"the material of {place} differs"
 
     def _available(self, name: str) -> set[BlockId]:
         return {block for block, state in self.states[name].items() if state is State.AVAILABLE}
@@ -129,13 +158,39 @@ def _states(folder: Path, link: str) -> dict[BlockId, State]:
     }
 
 
+def _used_units(folder: Path, purposes: tuple[Purpose, ...]) -> dict[str, str]:
+    """Return which units of these parts a node has noted as used, by name, and for which block."""
+    return {
+        f"{session}/{number}/{purpose}/{unit}": str(used_for)
+        for session, number, purpose, unit, used_for in _ask(folder, _UNITS)
+        if purpose in purposes
+    }
+
+
 def _digests(folder: Path, blocks: set[BlockId]) -> dict[str, bytes]:
+    whole = [purpose for purpose in Purpose if purpose not in (*OF_ALICE, *OF_BOB)]
     with closing(KeyStore.of(folder)) as store:
         found = {
-            f"{block}/{purpose}": store.material(block, purpose) for block in blocks for purpose in Purpose
+            f"{block}/{purpose}": store.material(block, purpose) for block in blocks for purpose in whole
         } | {f"{block}/proof": store.proof_key(block) for block in blocks}
-    return {
-        place: hmac.digest(_COMPARING, material, "sha256")
-        for place, material in found.items()
-        if material is not None
+    return {place: _digest(material) for place, material in found.items() if material is not None}
+
+
+def _unit_digests(folder: Path, blocks: set[BlockId]) -> dict[str, bytes]:
+    """Digest what is left of the parts for tags, unit by unit; used ones, which are overwritten, are left out."""
+    with closing(KeyStore.of(folder)) as store:
+        found = {
+            (block, purpose): store.material(block, purpose) or b""
+            for block in blocks
+            for purpose in (*OF_ALICE, *OF_BOB)
+        }
+    units = {
+        f"{block}/{purpose}/{start // UNIT_BYTES}": material[start : start + UNIT_BYTES]
+        for (block, purpose), material in found.items()
+        for start in range(0, len(material), UNIT_BYTES)
     }
+    return {place: _digest(unit) for place, unit in units.items() if unit != _GONE}
+
+
+def _digest(material: bytes) -> bytes:
+    return hmac.digest(_COMPARING, material, "sha256")

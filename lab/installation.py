@@ -1,6 +1,6 @@
 """An installation for machines or containers that share addresses and nothing else: made once, carried by folders.
 
-    ca/             the nodes' authority; it stays where it was made
+    ca/             the nodes' authority; it stays where it was made, and its root (ca/root/) belongs in a safe
     apparatus-ca/   the authority of the broker and its clients; no classical channel ever believes it
     alice/, bob/    all that a node needs: credentials, light seal, `apparatus/` (who it is at the broker), node.toml
     broker/         Mosquitto's certificate, configuration and access list
@@ -23,7 +23,8 @@ from common.errors import ConfigurationError
 from common.node.settings import CONFIGURATION_FILE
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
-from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE
+from common.trust.hierarchy import create_authorities
+from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
 from common.trust.pki import create_authority, issue
 from common.trust.private_files import NewFile, private_folder, write_new
 from lab.broker import BrokerUser, access_list, house_rules
@@ -51,6 +52,7 @@ _NODE_FILES = (
     CONFIGURATION_FILE,
     SEAL_FILE,
     *_CREDENTIALS,
+    REVOCATIONS_FILE,
     *(f"{APPARATUS}/{name}" for name in _CREDENTIALS),
 )
 _BROKER_FILES = ("mosquitto.conf", "access-list", *_CREDENTIALS)
@@ -96,7 +98,7 @@ def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: Li
     """Make the installation in `folder`, whole or not at all; QkdlinkError, one sentence, if that fails."""
     _refuse_foreign(folder)
     with private_folder(folder), _alone(folder), _whole_or_nothing(folder, wish):
-        create_authority(folder / NODES_AUTHORITY)
+        create_authorities(folder / NODES_AUTHORITY)
         create_authority(folder / APPARATUS_AUTHORITY, "qkdlink-apparatus-authority")
         seal = new_seal()
         for name, hosts in ((ALICE, ()), (BOB, (site.addresses.classical.host, *site.bob_hosts))):

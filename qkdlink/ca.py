@@ -1,4 +1,4 @@
-"""`qkdlink ca`: make an authority, issue a node's credentials, show certificates."""
+"""`qkdlink ca`: make the nodes' authority, issue credentials, show certificates, revoke."""
 
 import json
 from dataclasses import asdict
@@ -13,15 +13,28 @@ from rich.table import Table
 
 from common.errors import ConfigurationError
 from common.trust import pki
-from common.trust.certificates import CertificateSummary, summarise
-from common.trust.pem import CERTIFICATE_FILE, read_certificate
+from common.trust.algorithms import KeyAlgorithm, tls_has, tls_has_not
+from common.trust.certificates import CertificateSummary, serial, summarise
+from common.trust.hierarchy import LIST_DAYS, ROOT_FOLDER, Hierarchy, create_authorities
+from common.trust.pem import CERTIFICATE_FILE, REVOCATIONS_FILE, read_chain
+from common.trust.private_files import PUBLIC_MODE, NewFile, replace
+from common.trust.revocation import common_name
 
 AUTHORITY_FOLDER = "ca"
 
 app = typer.Typer(no_args_is_help=True, help="The small authority that vouches for the nodes of a link.")
 
-type Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
-Home = Annotated[Path, typer.Option(help="The link's home folder; the authority is in its subfolder ca.")]
+Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
+ListDays = Annotated[
+    int, typer.Option(min=1, max=3650, help="For how many days the issuing authority's list is good.")
+]
+Home = Annotated[
+    Path, typer.Option(help="The link's home folder; the authority is in its subfolder ca.")
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Where the root is, if not in HOME/ca/root: it may be kept elsewhere.")
+]
+Algorithm = Annotated[KeyAlgorithm, typer.Option(help="The algorithm of the keys.")]
 
 
 @app.command()
@@ -29,10 +42,19 @@ def init(
     home: Home,
     name: Annotated[str, typer.Option(help="The authority's name.")] = pki.DEFAULT_AUTHORITY_NAME,
     days: Days = pki.AUTHORITY_DAYS,
+    algorithm: Algorithm = KeyAlgorithm.P256,
+    root: Root = None,
 ) -> None:
-    """Make the authority of a link, in HOME/ca."""
+    """Make the authority of a link, in HOME/ca: a root, and an issuing authority that it vouches for.
+
+    Where the root is there already and the issuing authority is not, the root vouches for a new one.
+    """
     folder = home / AUTHORITY_FOLDER
-    _tell_made(pki.create_authority(folder, name, pki.Validity.days(days)), folder)
+    made = create_authorities(folder, name, pki.Validity.days(days), algorithm, root)
+    _tell_made(made.root, root or folder / ROOT_FOLDER)
+    _tell_made(made.issuing, folder)
+    _hand_out_lists(home)
+    _warn_of(algorithm)
 
 
 @app.command()
@@ -41,11 +63,52 @@ def issue(
     home: Home,
     host: Annotated[list[str] | None, typer.Option(help="A further DNS name or address; repeatable.")] = None,
     days: Days = pki.NODE_DAYS,
+    algorithm: Algorithm = KeyAlgorithm.P256,
 ) -> None:
-    """Issue key and certificate of a node, in HOME/NAME."""
-    folder = home / name
-    made = pki.issue(home / AUTHORITY_FOLDER, name, folder, host or [], pki.Validity.days(days))
+    """Issue key, certificate chain and revocation lists of a node, in HOME/NAME."""
+    folder, validity = home / name, pki.Validity.days(days)
+    made = pki.issue(home / AUTHORITY_FOLDER, name, folder, host or [], validity, algorithm)
     _tell_made(made, folder)
+    _warn_of(algorithm)
+
+
+@app.command()
+def revoke(
+    home: Home,
+    name_or_serial: Annotated[
+        str | None, typer.Argument(help="Whose certificates, or the serial number of one (`ca show`).")
+    ] = None,
+    *,
+    intermediate: Annotated[
+        bool, typer.Option("--intermediate", help="Revoke the issuing authority, and all it has issued.")
+    ] = False,
+    root: Root = None,
+    days: ListDays = LIST_DAYS,
+) -> None:
+    """Revoke a node's certificates, or the issuing authority; the nodes need the new HOME/ca/revocations.pem."""
+    authority = Hierarchy.at(home / AUTHORITY_FOLDER, root)
+    match name_or_serial, intermediate:
+        case str(), False:
+            revoked = authority.revoke(name_or_serial, days)
+        case None, True:
+            revoked = (authority.revoke_issuing(),)
+        case _:
+            raise ConfigurationError(
+                "name what is to be revoked: a node, a serial number, or the issuing authority with --intermediate"
+            )
+    for certificate in revoked:
+        typer.echo(f"revoked {certificate.subject.rfc4514_string()}, serial {serial(certificate)}")
+    _hand_out_lists(home)
+
+
+@app.command()
+def revocations(home: Home, root: Root = None, days: ListDays = LIST_DAYS) -> None:
+    """Issue the revocation lists anew: a node refuses to start, and its peer, once a list is out of date."""
+    for each in Hierarchy.at(home / AUTHORITY_FOLDER, root).renew_lists(days):
+        ends = each.next_update_utc
+        until = f"good until {ends:%Y-%m-%d}" if ends else "without end"
+        typer.echo(f"list of {common_name(each.issuer)}, {len(each)} revoked, {until}")
+    _hand_out_lists(home)
 
 
 @app.command()
@@ -55,11 +118,11 @@ def show(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of tables.")] = False,
 ) -> None:
-    """Show certificates: subject, issuer, names, validity, SHA-256 fingerprint."""
+    """Show certificates: subject, issuer, names, validity, key, serial number, SHA-256 fingerprint."""
     paths = [*(files or []), *(_certificates_in(home) if home else [])]
     if not paths:
         raise ConfigurationError("name certificate files, or a link's home with --home")
-    summaries = [(path, summarise(read_certificate(path))) for path in paths]
+    summaries = [(path, summarise(read_chain(path)[0])) for path in paths]
     if as_json:
         typer.echo(json.dumps([_as_json(path, summary) for path, summary in summaries], indent=2))
     else:
@@ -68,10 +131,27 @@ def show(
 
 
 def _certificates_in(home: Path) -> list[Path]:
-    found = sorted(home.glob(f"*/{CERTIFICATE_FILE}"))
+    found = sorted(
+        [*home.glob(f"*/{CERTIFICATE_FILE}"), *home.glob(f"{AUTHORITY_FOLDER}/*/{CERTIFICATE_FILE}")]
+    )
     if not found:
         raise ConfigurationError(f"{home} has no certificates: begin with `qkdlink ca init --home {home}`")
     return found
+
+
+def _hand_out_lists(home: Path) -> None:
+    """Give the lists to every node whose home is here; nodes elsewhere need to be brought them."""
+    lists = home / AUTHORITY_FOLDER / REVOCATIONS_FILE
+    nodes = [path for path in sorted(home.glob(f"*/{REVOCATIONS_FILE}")) if path != lists]
+    for path in nodes:
+        replace(NewFile(path, lists.read_bytes(), PUBLIC_MODE))
+        typer.echo(f"{path} is up to date")
+    typer.echo(f"carry {lists} to nodes whose home is elsewhere")
+
+
+def _warn_of(algorithm: KeyAlgorithm) -> None:
+    if not tls_has(algorithm):
+        typer.echo(f"no node can use this here: it {tls_has_not(algorithm)}", err=True)
 
 
 def _tell_made(certificate: x509.Certificate, folder: Path) -> None:
@@ -93,5 +173,7 @@ def _as_table(path: Path, summary: CertificateSummary) -> Table:
     table.add_row("issuer", summary.issuer)
     table.add_row("names", ", ".join(summary.names) or "none")
     table.add_row("valid", f"{summary.begins:%Y-%m-%d %H:%M} to {summary.ends:%Y-%m-%d %H:%M} UTC")
+    table.add_row("key", summary.algorithm)
+    table.add_row("serial", summary.serial)
     table.add_row("SHA-256", summary.fingerprint, style="bold")
     return table

@@ -10,7 +10,7 @@ import typer
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
-from qkdlink import ca, psk
+from qkdlink import ca, psk, web_of_trust
 
 if TYPE_CHECKING:
     from lab.security import Security
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(ca.app, name="ca")
 app.add_typer(psk.app, name="psk")
+app.add_typer(web_of_trust.app, name="web-of-trust")
 
 Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]

@@ -1,4 +1,4 @@
-"""How a process of a link is run from its command line: settings, signals, a launcher's pipe, one sentence per error."""
+"""How a process of a link is run from its command line: settings, signals, a launcher's pipe, one-sentence errors."""
 
 import asyncio
 import logging

@@ -106,6 +106,10 @@ class TrustSettings(_Section):
     """psk: the secret, in hexadecimal."""
     node_card: Path = Path("node-card.json")
     """web-of-trust: this node's card, signed by its OpenPGP key."""
+    card_certificate: Path = Path("card-certificate.pem")
+    """web-of-trust: the self-signed certificate that is on the card."""
+    card_private_key: Path = Path("card-private-key.pem")
+    """web-of-trust: its key."""
     keyring: Path = Path("gnupg")
     """web-of-trust: the GnuPG home with the keys that this node knows and its trust in their owners."""
     insecure_no_authentication: bool = False

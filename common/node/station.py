@@ -21,11 +21,12 @@ from common.node.anchors.choice import open_anchor
 from common.node.anchors.nobody import NobodyAnchor
 from common.node.authentication import keyed_authentication, pinning
 from common.node.bootstrap_window import BootstrapWindow
+from common.node.broker import broker_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party
 from common.node.patching import Patching, open_patching
-from common.node.settings import NodeSettings, read_seal_key, read_secret_line
+from common.node.settings import NodeSettings, read_seal_key
 from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
 from common.protocol.conversation import Conversation
@@ -35,9 +36,8 @@ from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.transport.addresses import Address
-from common.transport.apparatus import apparatus_context
 from common.transport.channel import ClassicalChannel
-from common.transport.mqtt import BrokerAccess, Bus, connect
+from common.transport.mqtt import Bus, connect
 from common.transport.psk import AnyConnection
 from common.wire.topics import Topics
 
@@ -265,25 +265,6 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
         broker=str(station.bus.address),
         reproducible=station.settings.parameters.reproducible,
         unauthenticated=isinstance(station.anchor, NobodyAnchor) or station.vault.store.unauthenticated,
-    )
-
-
-def broker_access(settings: ProgramSettings, node: str, folder: Path) -> BrokerAccess:
-    """How a process reaches its broker, and as whom; ConfigurationError or CredentialsError if its files do not do."""
-    broker = settings.broker
-    password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
-    return BrokerAccess(
-        broker.address,
-        broker.client_id or f"{settings.link}-{node}",
-        broker.username,
-        password or None,
-        None
-        if broker.authority is None
-        else apparatus_context(
-            folder / broker.authority,
-            broker.certificate and folder / broker.certificate,
-            broker.private_key and folder / broker.private_key,
-        ),
     )
 
 

@@ -4,8 +4,8 @@ In TLS 1.3 the dialler cannot see at the handshake whether the listener will hav
 names only afterwards. So the first application byte is the listener's ACCEPTED; until it has arrived, a dialler's
 call does not return, and a refusal has one place where it can show.
 
-What differs between certificates (`dial` and `listen`, here) and keys (`common.transport.psk`) is a `Handshake`; how
-one connects, waits, accepts and refuses is written once.
+What differs between certificates (`dial` and `listen`, here), keys (`common.transport.psk`) and node cards
+(`common.transport.carded`) is a `Handshake`; how one connects, waits, accepts and refuses is written once.
 """
 
 import asyncio
@@ -71,6 +71,9 @@ type OnConnection[P: Peer = PeerIdentity] = Callable[[Connection[P]], Awaitable[
 type OnRefused = Callable[[str], None]
 
 
+type Preface = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake[P: Peer]:
     """One handshake of one end: how it is made, who is there afterwards, and what it means if it fails."""
@@ -80,6 +83,8 @@ class Handshake[P: Peer]:
     """Tells who is at the other end of the finished handshake; CredentialsError if it is the wrong one."""
     explain: Callable[[OSError, str], CredentialsError | LinkError]
     """Translates what `ssl` or a socket raised on the line to or from somewhere."""
+    preface: Preface | None = None
+    """What both ends say in clear before TLS; it prepares the context, and no byte of TLS may have been read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,12 @@ async def listen(
     cannot be used, LinkError if the address cannot be listened at.
     """
     _refuse_namesake(credentials, peer_name)
-    handshake = _by_certificate(listener_context(credentials), peer_name, credentials)
-    async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
+    listener_context(credentials)  # what is wrong with our own files now is said before anybody knocks
+
+    def begin() -> Handshake[PeerIdentity]:
+        return _by_certificate(listener_context(credentials), peer_name, credentials)
+
+    async with admit(host, port, begin, on_connection, on_refused) as door:
         yield door
 
 
@@ -150,15 +159,7 @@ async def connect[P: Peer](
     with ExitStack() as line:
         try:
             async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(
-                    host,
-                    port,
-                    ssl=handshake.context,
-                    server_hostname=peer_name,
-                    limit=READ_LIMIT_BYTES,
-                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-                )
-                line.callback(_abort, writer)
+                reader, writer = await _open(host, port, peer_name, handshake, line)
                 _set_options(writer)
                 peer = handshake.check(writer.get_extra_info("ssl_object"))
                 await _await_acceptance(reader, unaccepted)
@@ -170,6 +171,30 @@ async def connect[P: Peer](
     return Connection(reader, writer, peer, since)
 
 
+async def _open[P: Peer](
+    host: str, port: int, peer_name: str, handshake: Handshake[P], line: ExitStack
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open the line, with its preface if it has one, and make the handshake; `line` then ends it if all fails."""
+    if handshake.preface is None:
+        reader, writer = await asyncio.open_connection(
+            host,
+            port,
+            ssl=handshake.context,
+            server_hostname=peer_name,
+            limit=READ_LIMIT_BYTES,
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
+        line.callback(_abort, writer)
+        return reader, writer
+    reader, writer = await asyncio.open_connection(host, port, limit=READ_LIMIT_BYTES)
+    line.callback(_abort, writer)
+    await handshake.preface(reader, writer)
+    await writer.start_tls(
+        handshake.context, server_hostname=peer_name, ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S
+    )
+    return reader, writer
+
+
 @asynccontextmanager
 async def admit[P: Peer](
     host: str,
@@ -179,6 +204,8 @@ async def admit[P: Peer](
     on_refused: OnRefused,
 ) -> AsyncIterator[Door]:
     """Listen for as long as the context lasts, and admit whom the handshake that `begin` makes lets in.
+
+    A CredentialsError of `begin` refuses that one connection.
 
     Yields the door, whose port matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
     its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
@@ -248,7 +275,7 @@ class _Entrance[P: Peer]:
             line.callback(_abort, writer)
             handshake, since = self._begin(), asyncio.get_running_loop().time()
             try:
-                peer = await self._admit(writer, handshake)
+                peer = await self._admit(reader, writer, handshake)
             except CredentialsError as refusal:
                 self._on_refused(f"{where}: {refusal}")
                 return
@@ -259,8 +286,13 @@ class _Entrance[P: Peer]:
             await self._on_connection(connection)
             await connection.close()
 
-    async def _admit(self, writer: asyncio.StreamWriter, handshake: Handshake[P]) -> P:
+    async def _admit(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Handshake[P]
+    ) -> P:
         _set_options(writer)
+        if handshake.preface is not None:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                await handshake.preface(reader, writer)
         await writer.start_tls(
             handshake.context,
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiomqtt
 
@@ -33,6 +33,10 @@ class BrokerAccess:
     tls: ssl.SSLContext | None = None
     keepalive_s: int = _KEEPALIVE_S
     last_will: "LastWill | None" = None
+
+    def lasting(self, keepalive_s: int, last_will: "LastWill") -> "BrokerAccess":
+        """Return the same access for a client whose death is to be noticed soon."""
+        return replace(self, keepalive_s=keepalive_s, last_will=last_will)
 
 
 @dataclass(frozen=True, slots=True)

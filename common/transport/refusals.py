@@ -16,12 +16,17 @@ _NOT_TLS_13 = "the peer does not speak TLS 1.3"
 _REFUSES_US = "the peer refuses our certificate"
 
 _VERIFICATION = {
+    3: "the peer's certificate comes from an authority whose revocation list this node does not have: bring the "
+    "file that `qkdlink ca revocations` writes",
     7: _OTHER_AUTHORITY,  # the same authority's name, another key
     9: "the peer's certificate is not valid yet: compare both clocks",
     10: "the peer's certificate has expired: issue a new one",
+    12: "the revocation list of the peer's authority is out of date here: bring the file that `qkdlink ca revocations`"
+    " writes",
     18: "the peer's certificate is self-signed, not from this link's authority",
     19: _OTHER_AUTHORITY,
     20: _OTHER_AUTHORITY,
+    23: "the peer's certificate is revoked, or that of the authority which issued it",
     26: "the peer's certificate is not meant for its end of a TLS line",
     62: "the peer's certificate is for another name: another node answers at this address",
     64: "the peer's certificate is for another address",
@@ -29,12 +34,14 @@ _VERIFICATION = {
 """By OpenSSL's X509_V_ERR_... numbers (x509_vfy.h), which are stable; its texts are not."""
 
 _CREDENTIALS = {
+    "BAD_SIGNATURE": "the peer shows a certificate whose private key it does not have",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate",
     "ALERT_UNKNOWN_CA": f"{_REFUSES_US}: it believes another authority",
     "ALERT_CERTIFICATE_EXPIRED": f"{_REFUSES_US}: it is not valid by the peer's clock",
     "ALERT_CERTIFICATE_REQUIRED": f"{_REFUSES_US}: none has arrived",
     "ALERT_CERTIFICATE_UNKNOWN": _REFUSES_US,
     "ALERT_CERTIFICATE_REVOKED": f"{_REFUSES_US}: it is revoked",
+    "ALERT_DECRYPT_ERROR": f"{_REFUSES_US}: it is not that of the key with which this node signs",
     "ALERT_BAD_CERTIFICATE": _REFUSES_US,
     "ALERT_UNSUPPORTED_CERTIFICATE": _REFUSES_US,
     "ALERT_ACCESS_DENIED": _REFUSES_US,

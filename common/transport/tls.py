@@ -5,15 +5,23 @@ authority would do. `check_peer` compares the name on both ends, before any appl
 resumed: a session ticket would outlive the credentials (and, later, the key) that it was made with. Contexts
 are made here and not by `ssl.create_default_context`, which believes the system's authorities and honours
 SSLKEYLOGFILE.
+
+A context serves one handshake: it is made with the revocation lists as they lie on disk at that moment, so that
+whoever is revoked while a node runs is refused at the next handshake.
 """
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from tempfile import NamedTemporaryFile
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import CredentialsError
+from common.trust.algorithms import tls_has, tls_has_not
 from common.trust.certificates import dns_names, fingerprint, purposes
 from common.trust.credentials import NodeCredentials
 
@@ -31,7 +39,8 @@ class PeerIdentity:
 def dialler_context(credentials: NodeCredentials) -> ssl.SSLContext:
     """Return the context of the end that dials; the name to expect goes into `server_hostname`.
 
-    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed.
+    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed, if a revocation list is
+    missing or out of date, or if the TLS library does not have the algorithm of a key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = True
@@ -42,7 +51,8 @@ def dialler_context(credentials: NodeCredentials) -> ssl.SSLContext:
 def listener_context(credentials: NodeCredentials) -> ssl.SSLContext:
     """Return the context of the end that listens: only a certificate of our authority gets in.
 
-    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed.
+    Raises CredentialsError if the files of `credentials` cannot be loaded or have changed, if a revocation list is
+    missing or out of date, or if the TLS library does not have the algorithm of a key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0
@@ -77,9 +87,11 @@ def check_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket, expected_name: str, ow
 def _mutual(context: ssl.SSLContext, credentials: NodeCredentials) -> ssl.SSLContext:
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    # the whole chain: VERIFY_CRL_CHECK_LEAF would let in whatever a revoked issuing authority has issued
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_CRL_CHECK_CHAIN
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     credentials.check_unchanged()
+    _refuse_unknown_algorithms(credentials)
     try:
         context.load_cert_chain(credentials.files.certificate, credentials.files.private_key)
     except OSError as error:
@@ -87,7 +99,30 @@ def _mutual(context: ssl.SSLContext, credentials: NodeCredentials) -> ssl.SSLCon
             f"{credentials.files.certificate} and {credentials.files.private_key} cannot be used: {error}"
         ) from error
     context.load_verify_locations(cadata=credentials.authority_der)
+    _load_lists(context, credentials.lists_in_force(datetime.now(UTC)))
     return context
+
+
+def _refuse_unknown_algorithms(credentials: NodeCredentials) -> None:
+    for algorithm in credentials.algorithms:
+        if algorithm is not None and not tls_has(algorithm):
+            raise CredentialsError(f"the chain in {credentials.files.certificate} {tls_has_not(algorithm)}")
+
+
+def _load_lists(context: ssl.SSLContext, lists: Sequence[x509.CertificateRevocationList]) -> None:
+    """Load lists that were checked, by way of a file of our own making.
+
+    `ssl` takes lists from a file only, and believes every certificate that stands beside them in it.
+    """
+    try:
+        with NamedTemporaryFile(prefix="qkdlink-revocations-", suffix=".pem") as file:
+            file.write(b"".join(each.public_bytes(Encoding.PEM) for each in lists))
+            file.flush()
+            context.load_verify_locations(file.name)
+    except OSError as error:
+        raise CredentialsError(
+            f"the revocation lists cannot be handed to the TLS library through a temporary file: {error}"
+        ) from error
 
 
 def _read(certificate_der: bytes) -> tuple[tuple[str, ...], frozenset[x509.ObjectIdentifier]]:

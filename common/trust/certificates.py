@@ -7,6 +7,8 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from common.trust.algorithms import algorithm_of
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateSummary:
@@ -19,6 +21,10 @@ class CertificateSummary:
     begins: datetime
     ends: datetime
     is_authority: bool
+    algorithm: str
+    """Of its key."""
+    serial: str
+    """The serial number in hexadecimal, by which it can be revoked."""
     fingerprint: str
     """SHA-256 of the DER encoding, 64 hexadecimal digits."""
 
@@ -32,6 +38,8 @@ def summarise(certificate: x509.Certificate) -> CertificateSummary:
         begins=certificate.not_valid_before_utc,
         ends=certificate.not_valid_after_utc,
         is_authority=is_authority(certificate),
+        algorithm=algorithm_of(certificate.public_key()) or "another",
+        serial=serial(certificate),
         fingerprint=fingerprint(certificate.public_bytes(Encoding.DER)),
     )
 
@@ -39,6 +47,11 @@ def summarise(certificate: x509.Certificate) -> CertificateSummary:
 def fingerprint(certificate_der: bytes) -> str:
     """SHA-256 of a certificate's DER encoding, as 64 hexadecimal digits."""
     return hashlib.sha256(certificate_der).hexdigest()
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """Return the serial number in lower-case hexadecimal."""
+    return f"{certificate.serial_number:x}"
 
 
 def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -1,27 +1,31 @@
-"""A node's credentials: its key, its certificate and the one authority it believes, all checked first."""
+"""A node's credentials: its key, its certificate's chain, the one authority it believes and what that has revoked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import CredentialsError
+from common.trust import algorithms
+from common.trust.algorithms import KeyAlgorithm, PrivateKey, algorithm_of
 from common.trust.certificates import dns_names, fingerprint, is_authority, purposes
 from common.trust.pem import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
     PRIVATE_KEY_FILE,
-    is_p256,
+    REVOCATIONS_FILE,
     read_certificate,
+    read_chain,
     read_private_key,
 )
+from common.trust.revocation import common_name, read_lists_in_force, refuse_revoked
 
 SIGNATURE_CONTEXT = b"qkdlink v1 signature\x00"
 """Stands before whatever a node signs, so that no signature of ours is one that TLS asks for, or the reverse
@@ -33,13 +37,18 @@ class CredentialFiles:
     """Where a node's credentials lie."""
 
     certificate: Path
+    """The node's certificate, and after it that of each authority up to the one that is believed."""
     private_key: Path
     authority: Path
+    """The one certificate that is believed."""
+    revocations: Path
+    """What every authority of the chain has revoked."""
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
         """Return the places at which `qkdlink ca issue` writes them."""
-        return cls(folder / CERTIFICATE_FILE, folder / PRIVATE_KEY_FILE, folder / AUTHORITY_FILE)
+        names = (CERTIFICATE_FILE, PRIVATE_KEY_FILE, AUTHORITY_FILE, REVOCATIONS_FILE)
+        return cls(*(folder / name for name in names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,30 +57,50 @@ class NodeCredentials:
 
     name: str
     files: CredentialFiles = field(repr=False)
-    certificate_der: bytes = field(repr=False)
-    authority_der: bytes = field(repr=False)
-    _private_key: ec.EllipticCurvePrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = field(repr=False)
+    """This node's certificate, the authorities that lead to the one that is believed, and that one."""
+    _private_key: PrivateKey = field(repr=False)
 
     @classmethod
     def load(cls, files: CredentialFiles, name: str, now: datetime) -> Self:
         """Read and check the credentials of the node called `name` at the time `now` (aware).
 
         Raises CredentialsError, naming the file, if one is missing, unreadable or not what it should be, if
-        the key is open to others or belongs to another certificate, if the certificate is not valid now, does
-        not come from this authority, is for another name or not for both ends of a line.
+        the key is open to others or belongs to another certificate, if the certificate is not valid now, is
+        revoked, does not lead to this authority, is for another name or not for both ends of a line, and if the
+        revocation list of an authority is missing, out of date or not its own.
         """
-        certificate = read_certificate(files.certificate)
+        shown = read_chain(files.certificate)
         private_key = read_private_key(files.private_key)
         authority = read_certificate(files.authority)
         _check_authority(files.authority, authority)
         _check_validity(files.authority, authority, now)
-        _check_key(files, certificate, private_key)
-        _check_validity(files.certificate, certificate, now)
-        _check_issuer(files, certificate, authority)
-        _check_name(files.certificate, certificate, name)
-        _check_purposes(files.certificate, certificate)
-        der = certificate.public_bytes(Encoding.DER)
-        return cls(name, files, der, authority.public_bytes(Encoding.DER), private_key)
+        _check_key(files, shown[0], private_key)
+        _check_validity(files.certificate, shown[0], now)
+        for above in shown[1:]:
+            _check_authority(files.certificate, above)
+            _check_validity(files.certificate, above, now)
+        _check_issuers(files, (*shown, authority))
+        _check_name(files.certificate, shown[0], name)
+        _check_purposes(files.certificate, shown[0])
+        credentials = cls(name, files, (*shown, authority), private_key)
+        refuse_revoked(files.certificate, credentials.chain, credentials.lists_in_force(now))
+        return credentials
+
+    @property
+    def certificate_der(self) -> bytes:
+        """This node's certificate (DER)."""
+        return self.chain[0].public_bytes(Encoding.DER)
+
+    @property
+    def authority_der(self) -> bytes:
+        """The certificate (DER) of the authority that is believed."""
+        return self.chain[-1].public_bytes(Encoding.DER)
+
+    @property
+    def algorithms(self) -> frozenset[KeyAlgorithm | None]:
+        """The algorithms of all keys of the chain; None stands for one that no certificate may have here."""
+        return frozenset(algorithm_of(certificate.public_key()) for certificate in self.chain)
 
     @property
     def fingerprint(self) -> str:
@@ -79,8 +108,12 @@ class NodeCredentials:
         return fingerprint(self.certificate_der)
 
     def sign(self, data: bytes) -> bytes:
-        """Sign SIGNATURE_CONTEXT and `data` with the certificate's key: ECDSA P-256, SHA-256, in DER form."""
-        return self._private_key.sign(SIGNATURE_CONTEXT + data, ec.ECDSA(hashes.SHA256()))
+        """Sign SIGNATURE_CONTEXT and `data` with the certificate's key, by its algorithm (`algorithms.sign`)."""
+        return algorithms.sign(self._private_key, SIGNATURE_CONTEXT + data)
+
+    def lists_in_force(self, now: datetime) -> tuple[x509.CertificateRevocationList, ...]:
+        """Read the revocation lists as they lie on disk now; CredentialsError if one that is needed does not do."""
+        return read_lists_in_force(self.files.revocations, self.chain[1:], now)
 
     def check_unchanged(self) -> None:
         """Refuse, with a CredentialsError, to go on with files that were replaced since they were loaded.
@@ -88,33 +121,27 @@ class NodeCredentials:
         TLS reads the files itself; showing a certificate other than the one this node signs with would make
         every signature invalid.
         """
-        if read_certificate(self.files.certificate).public_bytes(Encoding.DER) != self.certificate_der:
+        if read_chain(self.files.certificate) != self.chain[:-1]:
             raise CredentialsError(f"{self.files.certificate} was replaced meanwhile: restart this node")
 
 
 def verify_signature(certificate_der: bytes, data: bytes, signature: bytes) -> bool:
     """Whether `signature` over `data` was made by `NodeCredentials.sign` with this certificate's key.
 
-    The certificate itself must have been verified before; False also for a key other than ECDSA P-256.
+    The certificate itself must have been verified before; False also for a key of an unknown algorithm.
     """
     key = x509.load_der_x509_certificate(certificate_der).public_key()
-    if not is_p256(key):
-        return False
-    try:
-        key.verify(signature, SIGNATURE_CONTEXT + data, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
+    return algorithms.verify(key, SIGNATURE_CONTEXT + data, signature)
 
 
 def _check_authority(path: Path, authority: x509.Certificate) -> None:
     if not is_authority(authority):
-        raise CredentialsError(f"{path} is not an authority's certificate: it may not vouch for any node")
+        raise CredentialsError(
+            f'{path} is not an authority\'s certificate: "{common_name(authority.subject)}" may not vouch for any node'
+        )
 
 
-def _check_key(
-    files: CredentialFiles, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
-) -> None:
+def _check_key(files: CredentialFiles, certificate: x509.Certificate, key: PrivateKey) -> None:
     if certificate.public_key() != key.public_key():
         raise CredentialsError(f"{files.private_key} is not the key of {files.certificate}: issue a new pair")
 
@@ -132,14 +159,15 @@ def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) ->
         )
 
 
-def _check_issuer(files: CredentialFiles, certificate: x509.Certificate, authority: x509.Certificate) -> None:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise CredentialsError(
-            f"{files.certificate} was not issued by the authority in {files.authority}: use the pair that "
-            "`qkdlink ca issue` wrote together"
-        ) from error
+def _check_issuers(files: CredentialFiles, chain: Sequence[x509.Certificate]) -> None:
+    for certificate, issuer in pairwise(chain):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise CredentialsError(
+                f"{files.certificate} was not issued by the authority in {files.authority}, nor by one that it "
+                "vouches for: use the files that `qkdlink ca issue` wrote together"
+            ) from error
 
 
 def _check_name(path: Path, certificate: x509.Certificate, name: str) -> None:

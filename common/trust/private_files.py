@@ -1,4 +1,4 @@
-"""Files that are secret from their first byte, never half-written and never overwritten.
+"""Files that are secret from their first byte, never half-written, and never overwritten unless they are public.
 
 A file is created with its final mode (there is no moment at which others could open it), filled and flushed
 under a temporary name, and only then given its own: a full disk or a crash leaves the old state. The name is
@@ -59,6 +59,22 @@ def write_new(*files: NewFile) -> None:
         for folder in {file.path.parent for file in files}:
             _flush_folder(folder)
         placed.pop_all()
+
+
+def replace(file: NewFile) -> None:
+    """Write a file in one step over whatever has its name; CredentialsError, and the old one as it was, if that fails.
+
+    For what is public and renewed, such as revocation lists: a key is never replaced.
+    """
+    with ExitStack() as staged:
+        temporary = _stage(file, staged)
+        try:
+            temporary.replace(file.path)
+            _flush_folder(file.path.parent)
+        except OSError as error:
+            raise CredentialsError(
+                f"cannot write {file.path}: {error.strerror}; nothing was written"
+            ) from error
 
 
 def _stage(file: NewFile, staged: ExitStack) -> Path:

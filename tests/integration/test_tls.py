@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from common.transport import connections
 from common.transport.connections import ACCEPTED, Connection, dial, listen
 from common.transport.tls import check_peer, dialler_context, listener_context
 from common.trust import pki
+from common.trust.algorithms import PrivateKey
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.pem import read_certificate, read_private_key
+from common.trust.hierarchy import create_authorities
+from common.trust.pem import read_certificate, read_chain, read_private_key
 
 NOW = datetime.now(UTC)
 EXPIRED = pki.Validity(NOW - timedelta(days=20), NOW - timedelta(days=10))
@@ -37,7 +39,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One link of three nodes, and a second authority of the same name that issued to the same names."""
     home = tmp_path_factory.mktemp("link")
     for authority in ("ca", "stranger-ca"):
-        pki.create_authority(home / authority)
+        create_authorities(home / authority)
+    lists = [(home / authority / "revocations.pem").read_bytes() for authority in ("ca", "stranger-ca")]
+    (home / "revocations.pem").write_bytes(b"".join(lists))
     for name in ("alice", "bob", "eve"):
         pki.issue(home / "ca", name, home / name)
         pki.issue(home / "stranger-ca", name, home / f"stranger-{name}")
@@ -58,9 +62,8 @@ def credentials(home: Path, folder: str) -> NodeCredentials:
     shown = CredentialFiles.in_folder(home / folder)
     return NodeCredentials(
         name=folder.rpartition("-")[2],
-        files=shown,
-        certificate_der=read_certificate(shown.certificate).public_bytes(Encoding.DER),
-        authority_der=read_certificate(home / "ca" / "certificate.pem").public_bytes(Encoding.DER),
+        files=replace(shown, revocations=home / "revocations.pem"),
+        chain=(*read_chain(shown.certificate), read_certificate(home / "ca" / "authority.pem")),
         _private_key=read_private_key(shown.private_key),
     )
 
@@ -247,7 +250,7 @@ def odd_certificate(home: Path, folder: str) -> None:
     issuer, issuer_key = subject, key
     if folder != "self-signed":
         authority = x509.load_pem_x509_certificate((home / "ca" / "certificate.pem").read_bytes())
-        issuer, issuer_key = authority.subject, read_private_key(home / "ca" / "private-key.pem")
+        issuer, issuer_key = authority.subject, p256(read_private_key(home / "ca" / "private-key.pem"))
     identifier = x509.SubjectKeyIdentifier.from_public_key
     builder = (
         x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
@@ -266,10 +269,16 @@ def odd_certificate(home: Path, folder: str) -> None:
         builder = builder.add_extension(extension, critical=False)
     (home / folder).mkdir(exist_ok=True)
     pem = builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    (home / folder / "certificate.pem").write_bytes(pem)
+    above = b"" if folder == "self-signed" else (home / "ca" / "certificate.pem").read_bytes()
+    (home / folder / "certificate.pem").write_bytes(pem + above)
     (home / folder / "private-key.pem").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
+
+
+def p256(key: PrivateKey) -> ec.EllipticCurvePrivateKey:
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def purposes(*identifiers: x509.ObjectIdentifier) -> x509.ExtendedKeyUsage:
@@ -484,8 +493,8 @@ def test_credentials_replaced_under_a_running_node_are_noticed(home: Path, tmp_p
 
 def test_a_certificate_with_another_key_cannot_be_shown(home: Path) -> None:
     alice = credentials(home, "alice")
-    files = CredentialFiles(alice.files.certificate, home / "eve" / "private-key.pem", alice.files.authority)
-    mixed = NodeCredentials("alice", files, alice.certificate_der, alice.authority_der, alice._private_key)
+    files = replace(alice.files, private_key=home / "eve" / "private-key.pem")
+    mixed = replace(alice, files=files)
     with pytest.raises(CredentialsError, match=r"private-key\.pem cannot be used"):
         dialler_context(mixed)
 

@@ -35,6 +35,7 @@ from common.transport.psk import (
 )
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials
+from common.trust.hierarchy import create_authorities
 
 SESSION = "0123456789abcdef" * 2
 FIRST, SECOND, THIRD = (f"{SESSION}/{number}" for number in (1, 2, 3))
@@ -160,7 +161,7 @@ async def answering(context: ssl.SSLContext) -> AsyncIterator[int]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The link's authority with its two nodes, and an authority of nobody's that is its own certificate."""
     home = tmp_path_factory.mktemp("link")
-    pki.create_authority(home / "ca")
+    create_authorities(home / "ca")
     for name in ("alice", "bob"):
         pki.issue(home / "ca", name, home / name)
     pki.create_authority(home / "self-signed", name="bob")

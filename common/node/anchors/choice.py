@@ -2,14 +2,16 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
-from common.errors import ConfigurationError
 from common.node.anchors.anchor import Anchor
 from common.node.anchors.nobody import NobodyAnchor
 from common.node.anchors.pki import PkiAnchor
 from common.node.anchors.preshared import PresharedAnchor
+from common.node.anchors.web_of_trust import WebOfTrustAnchor
 from common.node.settings import NodeSettings
 from common.protocol.roles import Role
+from common.transport.tls import dialler_context
 from common.trust.anchor import AnchorName
 from common.trust.credentials import CredentialFiles, NodeCredentials
 from common.trust.preshared import PresharedSecret
@@ -22,10 +24,12 @@ def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
             return PkiAnchor(role, settings.peer, _credentials(settings, folder))
         case AnchorName.PSK:
             return _preshared(settings, folder, role)
+        case AnchorName.WEB_OF_TRUST:
+            return WebOfTrustAnchor.open(settings, folder, role)
         case AnchorName.NONE:
             return NobodyAnchor(settings.peer)
-        case name:
-            raise ConfigurationError(f"There is no trust anchor {name} here.")
+        case _ as never:
+            assert_never(never)
 
 
 def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnchor:
@@ -43,5 +47,12 @@ def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnc
 
 def _credentials(settings: NodeSettings, folder: Path) -> NodeCredentials:
     names = settings.credentials
-    files = CredentialFiles(folder / names.certificate, folder / names.private_key, folder / names.authority)
-    return NodeCredentials.load(files, settings.node, datetime.now(UTC))
+    files = CredentialFiles(
+        folder / names.certificate,
+        folder / names.private_key,
+        folder / names.authority,
+        folder / settings.trust.revocations,
+    )
+    credentials = NodeCredentials.load(files, settings.node, datetime.now(UTC))
+    dialler_context(credentials)  # what the TLS library cannot do is said at the start, too
+    return credentials

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from common.authentication.certificate_signature import CertificateSignature
 from common.authentication.scheme import Authentication
@@ -48,8 +48,19 @@ class PkiAnchor:
         return certificate_signature(self.role, self.credentials, connection)
 
 
+class Signatory(Protocol):
+    """Whose certificate key signs."""
+
+    @property
+    def certificate_der(self) -> bytes:
+        """The certificate (DER)."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign so that `common.trust.credentials.verify_signature` can verify it."""
+
+
 def certificate_signature(
-    role: Role, credentials: NodeCredentials, connection: AnyConnection
+    role: Role, credentials: Signatory, connection: AnyConnection
 ) -> CertificateSignature:
     """Sign with our certificate's key, verify with that of the certificate which the peer has shown on this line."""
     peer = connection.peer

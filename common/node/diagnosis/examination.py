@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from common.node.diagnosis.broker import check_broker
+from common.node.diagnosis.credentials import check_credentials
 from common.node.diagnosis.findings import Check, Diagnosis, Finding, Outcome, examine
 from common.node.diagnosis.house import (
     Holdings,
     Patient,
     check_clock,
-    check_credentials,
     check_files,
     is_running,
     read_holdings,
@@ -42,7 +42,7 @@ class _Visit:
         settings = patient.settings
         self._broker = Place(BROKER, settings.broker.address)
         self._keyed = Place(settings.peer, settings.classical.address)
-        self._certified = Place(settings.peer, settings.classical.bootstrap_address)
+        self._bootstrap = Place(settings.peer, settings.classical.bootstrap_address)
 
     def checks(self) -> Sequence[Check]:
         """Return the questions for the patient's role."""
@@ -88,26 +88,29 @@ class _Visit:
     async def _broker_login(self) -> Finding:
         if self._running:
             return Finding.skipped("this node is running, and a second login could end the first")
-        return await check_broker(self._patient, broker_access(self._patient.settings, self._patient.folder))
+        return await check_broker(
+            self._patient,
+            broker_access(self._patient.settings, self._patient.settings.node, self._patient.folder),
+        )
 
     # --- Alice, who dials --------------------------------------------------------------------------------------
 
     @property
-    def _needs_certificate(self) -> bool:
-        """Whether the next line can only be one with certificates."""
+    def _needs_bootstrap(self) -> bool:
+        """Whether the next line can only be one that the trust anchor opens."""
         return not self._holdings.latched and not self._holdings.link_psks
 
     async def _peer_name(self) -> Finding:
         found = await check_name(self._keyed)
-        if found.outcome is Outcome.OK and self._needs_certificate:
-            return await check_name(self._certified)
+        if found.outcome is Outcome.OK and self._needs_bootstrap:
+            return await check_name(self._bootstrap)
         return found
 
     async def _peer_route(self) -> Finding:
         keyed = (self._keyed, await reach(self._keyed.address))
-        if not self._needs_certificate:
+        if not self._needs_bootstrap:
             return judge_peer(keyed, None)
-        return judge_peer(keyed, (self._certified, await reach(self._certified.address)))
+        return judge_peer(keyed, (self._bootstrap, await reach(self._bootstrap.address)))
 
     async def _peer_identity(self) -> Finding:
         if self._running:
@@ -127,7 +130,7 @@ class _Visit:
         if self._running:
             return Finding.skipped("this node is running and listens there itself")
         closed = self._holdings.latched
-        return check_binding([self._keyed.address, *([] if closed else [self._certified.address])])
+        return check_binding([self._keyed.address, *([] if closed else [self._bootstrap.address])])
 
     async def _peer_seen(self) -> Finding:
         return as_listener(self._memory, self._patient.settings.peer)

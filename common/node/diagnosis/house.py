@@ -1,4 +1,4 @@
-"""A node's own house: its files, its clock, its credentials, its store, and whether it is running at this moment."""
+"""A node's own house: its files, its clock, its store, and whether it is running at this moment."""
 
 import fcntl
 import os
@@ -17,9 +17,9 @@ from common.node.diagnosis.findings import Finding
 from common.node.settings import NodeSettings, read_seal_key, read_secret_line
 from common.protocol.roles import Role
 from common.store.key_store import STORE_FILE, STORE_KEY_FILE, KeyStore, StoreOwner
-from common.trust.certificates import dns_names
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pem import read_certificate
+from common.trust.anchor import AnchorName
+from common.trust.credentials import CredentialFiles
+from common.trust.pem import read_chain
 
 _TOLERANCE = timedelta(minutes=5)
 """Clocks that are corrected step back a little; certificates begin as much before they are made."""
@@ -44,7 +44,10 @@ class Patient:
         """Who it is to its peer, before there is a key."""
         names = self.settings.credentials
         return CredentialFiles(
-            self.folder / names.certificate, self.folder / names.private_key, self.folder / names.authority
+            self.folder / names.certificate,
+            self.folder / names.private_key,
+            self.folder / names.authority,
+            self.folder / self.settings.trust.revocations,
         )
 
     @property
@@ -65,18 +68,25 @@ class Holdings:
 
 
 def read_holdings(patient: Patient) -> Holdings:
-    """Read what the store says of the line; ConfigurationError, as at a start, if the node could not open it.
+    """Read what the store says of the line; ConfigurationError, as at a start, if the node could not open it."""
+    store = open_store(patient)
+    if store is None:
+        return Holdings()
+    with closing(store):
+        return _holdings(store)
 
-    A store that a start would make is not made here, and one that is there is opened as the node opens it, which
-    changes nothing: a store has its tables since it was made.
+
+def open_store(patient: Patient) -> KeyStore | None:
+    """Open the store, which is to be closed again; None, and nothing is made, if a start would make it.
+
+    One that is there is opened as the node opens it, which changes nothing: a store has its tables since it was made.
     """
     path, key = patient.folder / STORE_FILE, patient.folder / STORE_KEY_FILE
     if not key.exists() and not (path.exists() and path.stat().st_size):
-        return Holdings()
+        return None
     settings = patient.settings
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
-    with closing(KeyStore.open(patient.folder, owner)) as store:
-        return _holdings(store)
+    return KeyStore.open(patient.folder, owner)
 
 
 def check_files(patient: Patient, *, running: bool) -> Finding:
@@ -96,8 +106,7 @@ def check_files(patient: Patient, *, running: bool) -> Finding:
 
 def check_clock(patient: Patient, last_line: datetime | None) -> Finding:
     """Ask whether this machine's clock is before anything that has certainly happened."""
-    files = patient.credential_files
-    begins = dict(_begins([files.certificate, files.authority, *patient.apparatus_certificates]))
+    begins = dict(_begins([*_certificates(patient), *patient.apparatus_certificates]))
     if last_line is not None:
         begins[f"the last line of {patient.journal}"] = last_line - _TOLERANCE
     late = [(what, begin) for what, begin in begins.items() if begin > patient.now]
@@ -105,36 +114,13 @@ def check_clock(patient: Patient, last_line: datetime | None) -> Finding:
         what, begin = max(late, key=lambda pair: pair[1])
         return Finding.failed(
             Obstacle.CLOCK,
-            f"this machine's clock says {_minute(patient.now)}, but {what} begins to be valid, or was written,"
-            f" at {_minute(begin)}: set the clock (or have the file made on a machine whose clock is right)",
+            f"this machine's clock says {minute(patient.now)}, but {what} begins to be valid, or was written,"
+            f" at {minute(begin)}: set the clock (or have the file made on a machine whose clock is right)",
         )
     return Finding.ok(
-        f"it says {_minute(patient.now)}, which is later than {len(begins)} dates at hand (certificates,"
+        f"it says {minute(patient.now)}, which is later than {len(begins)} dates at hand (certificates,"
         f" journal); the clock of {patient.settings.peer} was not asked"
     )
-
-
-def check_credentials(patient: Patient, *, latched: bool) -> Finding:
-    """Ask whether the certificates of this node can be used, the peer's only while one is needed."""
-    for path in patient.apparatus_certificates:
-        _refuse_expired(path, patient.now, "issue it anew from the authority of the broker and its clients")
-    if latched:
-        return Finding.ok(
-            "the bootstrap is closed: keys authenticate this link, and no certificate is needed"
-        )
-    files, node = patient.credential_files, patient.settings.node
-    for path in (files.certificate, files.authority):
-        _refuse_expired(path, patient.now, "issue a new one with `qkdlink ca issue`")
-    names = dns_names(read_certificate(files.certificate))
-    if node not in names:
-        whose = " and ".join(names) or "nobody"
-        return Finding.failed(
-            Obstacle.NAME,
-            f"{files.certificate} is for {whose}, but this node is called {node}: put right `node` in the"
-            " configuration, or issue a certificate for that name",
-        )
-    NodeCredentials.load(files, node, patient.now)
-    return Finding.ok(f"{files.certificate} is for {node}, from the authority beside it, and valid")
 
 
 def is_running(patient: Patient) -> bool:
@@ -169,20 +155,24 @@ def _holdings(store: KeyStore) -> Holdings:
     return Holdings(epoch.latched, epoch.number, keys)
 
 
+def _certificates(patient: Patient) -> list[Path]:
+    """Those of the anchor: only some show certificates."""
+    match patient.settings.trust.anchor:
+        case AnchorName.PKI:
+            files = patient.credential_files
+            return [files.certificate, files.authority]
+        case AnchorName.WEB_OF_TRUST:
+            return [patient.folder / patient.settings.trust.card_certificate]
+        case AnchorName.PSK | AnchorName.NONE:
+            return []
+
+
 def _begins(certificates: list[Path]) -> Iterator[tuple[str, datetime]]:
     for path in certificates:
         with suppress(CredentialsError):  # whether it can be read is another check's question
-            yield str(path), read_certificate(path).not_valid_before_utc
+            yield str(path), read_chain(path)[0].not_valid_before_utc
 
 
-def _refuse_expired(path: Path, now: datetime, remedy: str) -> None:
-    ends = read_certificate(path).not_valid_after_utc
-    if now > ends:
-        raise CredentialsError(
-            f"{path} expired at {_minute(ends)}, and this machine's clock says {_minute(now)}: if the clock is right,"
-            f" {remedy}"
-        )
-
-
-def _minute(moment: datetime) -> str:
+def minute(moment: datetime) -> str:
+    """Write a moment for a person."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
 """Alice's way to Bob, tried as she would go it and left before anything is agreed.
 
-A line is opened with a key or a certificate, and Bob hears who is there. Then, instead of the pending blocks that come
-next, he hears the line being closed: he has stored nothing by then, and neither has this side.
+A line is opened with a key or by the trust anchor, and Bob hears who is there. Then, instead of the pending blocks that
+come next, he hears the line being closed: he has stored nothing by then, and neither has this side.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from common.errors import ConfigurationError, CredentialsError, LinkError
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
+from common.node.anchors.choice import open_anchor
 from common.node.diagnosis.causes import Obstacle, obstacle_of
 from common.node.diagnosis.findings import Finding
 from common.node.diagnosis.house import Holdings, Patient
@@ -19,12 +20,17 @@ from common.node.diagnosis.network import PATIENCE_S
 from common.node.station import Greeting
 from common.protocol.greeting import Introduction, link_conversation
 from common.transport.channel import ClassicalChannel
-from common.transport.connections import dial
 from common.transport.psk import AnyConnection, dial_psk
-from common.trust.credentials import NodeCredentials
+from common.trust.anchor import AnchorName
 from common.wire.messages import Holdings as HoldingsMessage
 
 _LARGEST_GREETING = 1 << 20
+_KNOWN_BY = {
+    AnchorName.PKI: "{peer}'s certificate is right, and {peer} takes this node's",
+    AnchorName.PSK: "{peer} has the same pre-shared key",
+    AnchorName.WEB_OF_TRUST: "the web of trust vouches for {peer}'s card, and {peer} takes this node's",
+    AnchorName.NONE: "somebody answers, who may be {peer} or anybody else: trust.anchor is none",
+}
 _MOST_KEYS_TRIED = 4
 """As many as Alice offers (`alice.station`)."""
 
@@ -55,8 +61,8 @@ class TrialLine:
                 return _no_common_key(peer, refusal)
             self._connection = await self._bootstrap()
         except (CredentialsError, LinkError) as error:
-            return _refused(peer, error)
-        return Finding.ok(f"{peer}'s certificate is right, and {peer} takes this node's")
+            return _refused(peer, error, self.patient.settings.trust.anchor)
+        return Finding.ok(_KNOWN_BY[self.patient.settings.trust.anchor].format(peer=peer))
 
     async def check_parameters(self) -> Finding:
         """Ask whether the peer was told the same about the link, by greeting it."""
@@ -89,10 +95,9 @@ class TrialLine:
 
     async def _bootstrap(self) -> AnyConnection:
         patient = self.patient
-        address, settings = patient.settings.classical.bootstrap_address, patient.settings
-        credentials = NodeCredentials.load(patient.credential_files, settings.node, patient.now)
+        anchor = open_anchor(patient.settings, patient.folder, patient.role)
         self._epoch = 0
-        return await dial(address.host, address.port, credentials, settings.peer)
+        return await anchor.dial(patient.settings.classical.bootstrap_address)
 
     async def _greet(self) -> None:
         connection, settings = self._connection, self.patient.settings
@@ -146,14 +151,20 @@ def _no_common_key(peer: str, refusal: CredentialsError | None) -> Finding:
     )
     return Finding.failed(
         Obstacle.KEY,
-        f"{tried}, and certificates open nothing since the bootstrap is closed: see that both homes are those of one"
+        f"{tried}, and nothing else opens a line since the bootstrap is closed: see that both homes are those of one"
         " link, else run `qkdlink bootstrap --again` at both ends",
     )
 
 
-def _refused(peer: str, error: CredentialsError | LinkError) -> Finding:
+def _refused(peer: str, error: CredentialsError | LinkError, anchor: AnchorName) -> Finding:
     obstacle = obstacle_of(error)
+    if obstacle is Obstacle.CERTIFICATE and anchor is AnchorName.PSK:
+        obstacle = Obstacle.KEY
     match obstacle:
+        case Obstacle.KEY:
+            remedy = (
+                f"; carry one pre-shared key to both nodes by hand, and run `qkdlink doctor` at {peer}, too"
+            )
         case Obstacle.NAME:
             remedy = f"; correct `peer`, or the address, so that {peer} is who answers there"
         case Obstacle.CLOCK:

@@ -92,16 +92,16 @@ def judge(place: Place, reached: Reach) -> Finding:
             )
 
 
-def judge_peer(keyed: tuple[Place, Reach], certified: tuple[Place, Reach] | None) -> Finding:
+def judge_peer(keyed: tuple[Place, Reach], bootstrap: tuple[Place, Reach] | None) -> Finding:
     """Judge the peer's two ports together: what one of them answers tells more about the other.
 
-    `certified` is None where no certificate is needed.
+    `bootstrap` is None where none is needed.
     """
     place, reached = keyed
-    if certified is None:
+    if bootstrap is None:
         return judge(place, reached)
-    other, also = certified
-    closed = [each for each, how in (keyed, certified) if how is Reach.SILENT]
+    other, also = bootstrap
+    closed = [each for each, how in (keyed, bootstrap) if how is Reach.SILENT]
     if len(closed) == 1:
         open_one = other if closed[0] is place else place
         return Finding.failed(
@@ -115,7 +115,7 @@ def judge_peer(keyed: tuple[Place, Reach], certified: tuple[Place, Reach] | None
             f"{place.who} listens for keys only, at {place.address}: its bootstrap is closed and this node's is open,"
             " so run `qkdlink bootstrap --again` at both ends",
         )
-    worst = min(keyed, certified, key=lambda pair: pair[1])
+    worst = min(keyed, bootstrap, key=lambda pair: pair[1])
     if worst[1] is Reach.OPEN:
         return Finding.ok(f"{place} and {other.address} can be reached")
     return judge(*worst)

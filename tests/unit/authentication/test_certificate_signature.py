@@ -9,6 +9,7 @@ from common.authentication.scheme import Tag
 from common.authentication.transcript import Transcript
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from common.trust.hierarchy import create_authorities
 from tests.support.pair import Pair
 
 NODES = ("alice", "bob")
@@ -17,7 +18,7 @@ NODES = ("alice", "bob")
 @pytest.fixture(scope="module")
 def credentials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, NodeCredentials]:
     home: Path = tmp_path_factory.mktemp("signatures")
-    pki.create_authority(home / "ca")
+    create_authorities(home / "ca")
     for name in NODES:
         pki.issue(home / "ca", name, home / name)
     files = {name: CredentialFiles.in_folder(home / name) for name in NODES}

@@ -3,18 +3,23 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from common.journal.events import BlockOpened, Entry, EpochBegan, Event
+from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.store.key_store import KeyStore
+from common.store.tag_units import UnitName
 from lab.agreement import NODES, Audit, journal_faults
 from lab.home import ALICE, BOB, LinkHome
 from tests.support.stores import ALICE_OWNER, LINK, block, change, deposit, open_store, secret
 
 SESSION, NEXT = "5e" * 16, "7a" * 16
 NEVER = float("inf")
+TAGS_A, RESERVE_A = OF_ALICE
+TAGS_B, _ = OF_BOB
 
 
 @pytest.fixture
@@ -26,6 +31,12 @@ def home(tmp_path: Path) -> LinkHome:
             deposit(store, 2)
             store.begin_epoch(1, block(1))
     return LinkHome(tmp_path, LINK)
+
+
+def hold_another(key: int, store: KeyStore) -> None:
+    """Make block 3 available with the key that block `key` has elsewhere."""
+    store.hold(block(3), secret(key, reserve_bits=1024, bits=4_000), 0, tags=True)
+    store.release(block(3))
 
 
 def at(home: LinkHome, name: str, do: Callable[[KeyStore], object]) -> None:
@@ -69,13 +80,8 @@ def test_what_is_pending_in_the_end_is_seen(home: LinkHome) -> None:
 
 
 def test_another_key_under_the_same_name_is_seen(home: LinkHome) -> None:
-    at(home, ALICE, lambda store: deposit(store, 3))
-
-    def hold_another(store: KeyStore) -> None:
-        store.hold(block(3), secret(4), 0, tags=True)
-        store.release(block(3))
-
-    at(home, BOB, hold_another)
+    for name, number in ((ALICE, 3), (BOB, 4)):
+        at(home, name, partial(hold_another, number))
     faults = list(Audit(home).settled_faults())
     assert f"the material of {block(3)}/link-psk differs, or is at one side only" in faults
 
@@ -86,6 +92,53 @@ def test_a_part_that_was_used_twice_is_seen(home: LinkHome) -> None:
         "INSERT INTO ledger (block, entry, purpose, bits) VALUES (1, 'spent', 'link-psk', 256)",
     )
     assert list(Audit(home).faults()) == ["bob has used (1, 'link-psk') twice"]
+
+
+# --- units for tags -------------------------------------------------------------------------------------
+
+
+def unit(purpose: Purpose, index: int = 0, number: int = 2) -> UnitName:
+    return UnitName(block(number), purpose, index)
+
+
+def test_units_that_both_have_used_for_the_same_block_or_that_their_owner_has_burnt_are_no_fault(
+    home: LinkHome,
+) -> None:
+    at(home, ALICE, lambda store: [store.units.take(OF_ALICE, "3") for _ in range(3)])
+    at(home, BOB, lambda store: store.units.used(unit(TAGS_A, number=1), "3"))
+    assert list(Audit(home).settled_faults()) == []
+
+
+def test_a_unit_that_was_used_for_another_block_at_each_side_is_seen(home: LinkHome) -> None:
+    at(home, BOB, lambda store: store.units.take(OF_BOB, "3"))
+    at(home, ALICE, lambda store: store.units.used(unit(TAGS_B, number=1), "4"))
+    assert list(Audit(home).faults()) == [
+        f"bob has used {unit(TAGS_B, number=1)} for block 3, alice for block 4"
+    ]
+
+
+def test_a_unit_that_was_seen_used_and_that_its_owner_has_not_taken_is_seen(home: LinkHome) -> None:
+    at(home, BOB, lambda store: store.units.used(unit(TAGS_A), "3"))
+    assert list(Audit(home).faults()) == [f"bob has seen {unit(TAGS_A)} used, which alice has not taken"]
+
+
+def test_a_unit_that_the_ledger_has_twice_is_seen(home: LinkHome) -> None:
+    for _ in range(2):
+        at(home, ALICE, lambda store: store.units.take(OF_ALICE, "3"))
+    assert list(Audit(home).faults()) == []
+    entry = "INSERT INTO ledger (block, entry, purpose, bits) VALUES (1, 'spent', ?, 256)"
+    change(home.node(ALICE), entry, str(TAGS_A))
+    assert list(Audit(home).faults()) == ["alice has used (1, 'tags-alice-to-bob') twice"]
+
+
+def test_another_unit_under_the_same_name_is_seen_where_neither_has_used_it(home: LinkHome) -> None:
+    for name, number in ((ALICE, 3), (BOB, 4)):
+        at(home, name, partial(hold_another, number))
+    at(home, ALICE, lambda store: store.units.take((RESERVE_A,), "5"))
+    faults = list(Audit(home).settled_faults())
+    assert f"the material of {block(3)}/{TAGS_A}/1 differs" in faults
+    assert f"the material of {block(3)}/{RESERVE_A}/0 differs" not in faults
+    assert f"the material of {block(3)}/{RESERVE_A}/1 differs" in faults
 
 
 # --- journals -------------------------------------------------------------------------------------------

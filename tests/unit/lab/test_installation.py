@@ -14,7 +14,7 @@ from common.transport.addresses import Address
 from common.transport.apparatus import apparatus_context
 from common.trust.certificates import summarise
 from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pem import read_certificate
+from common.trust.pem import read_certificate, read_chain
 from lab import installation
 from lab.home import LinkAddresses
 from lab.installation import Site, install, is_installed
@@ -78,12 +78,13 @@ def test_what_vouches_for_the_apparatus_vouches_for_no_node(home: Path):
     nodes, apparatus = (read_certificate(home / part / "certificate.pem") for part in ("ca", "apparatus-ca"))
     assert nodes.public_key() != apparatus.public_key()
     for name in SETTINGS:
-        read_certificate(home / name / "certificate.pem").verify_directly_issued_by(nodes)
+        read_chain(home / name / "certificate.pem")[0].verify_directly_issued_by(nodes)
         read_certificate(home / name / "apparatus" / "certificate.pem").verify_directly_issued_by(apparatus)
         files = CredentialFiles(
             home / name / "apparatus" / "certificate.pem",
             home / name / "apparatus" / "private-key.pem",
             home / name / "authority.pem",
+            home / name / "revocations.pem",
         )
         with pytest.raises(CredentialsError, match="not issued by the authority"):
             NodeCredentials.load(files, name, datetime.now(UTC))
@@ -98,7 +99,7 @@ def test_no_folder_that_is_carried_holds_a_secret_of_another(home: Path):
     seals = {(home / name / "light-seal.key").read_text() for name in SETTINGS}
     assert len(seals) == 1
     secrets = {path: path.read_bytes() for path in home.rglob("private-key.pem")}
-    assert len(set(secrets.values())) == len(secrets) == 7
+    assert len(set(secrets.values())) == len(secrets) == 8
     assert not (home / "broker" / "light-seal.key").exists()
 
 
@@ -132,7 +133,7 @@ def test_a_file_that_is_gone_is_missed(home: Path, tmp_path: Path):
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Let the nth write of an installation fail, where n is the number in the list."""
     countdown: list[int] = [-1]
-    for name in ("issue", "write_new", "create_authority"):
+    for name in ("issue", "write_new", "create_authority", "create_authorities"):
         monkeypatch.setattr(installation, name, _failing(getattr(installation, name), countdown))
     return countdown
 
@@ -196,7 +197,7 @@ def test_two_at_a_time_do_not_mix(
             install(tmp_path, WISH, SITE, parameters)
         raise CredentialsError("seen")
 
-    monkeypatch.setattr(installation, "create_authority", meanwhile)
+    monkeypatch.setattr(installation, "create_authorities", meanwhile)
     with pytest.raises(CredentialsError, match="seen"):
         install(tmp_path, WISH, SITE, parameters)
 

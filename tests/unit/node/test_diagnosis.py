@@ -6,7 +6,9 @@ import os
 import shutil
 import socket
 import ssl
+import tomllib
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,12 +17,13 @@ import pytest
 from alice.settings import AliceSettings
 from common.errors import ConfigurationError, CredentialsError, LinkError, QkdlinkError
 from common.journal.events import AnyEvent, Entry, EpochBegan, LineLost, NodeStarted, PeerRefused
+from common.keys.derivation import pre_shared_file_name
 from common.node.diagnosis.causes import Obstacle, obstacle_of, obstacle_told
+from common.node.diagnosis.credentials import check_credentials
 from common.node.diagnosis.findings import Check, Finding, Outcome, examine
 from common.node.diagnosis.house import (
     Patient,
     check_clock,
-    check_credentials,
     check_files,
     is_running,
     read_holdings,
@@ -49,13 +52,15 @@ from common.node.diagnosis.network import (
 from common.node.diagnosis.witness import as_dialler, as_listener, read_journal, recall
 from common.node.settings import load_settings
 from common.protocol.roles import Role
+from common.store.key_store import KeyStore, StoreOwner
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess
 from common.trust.pki import Validity, issue
+from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
 from lab.broker import LOOPBACK
-from lab.home import ALICE, LinkAddresses
+from lab.home import ALICE, LinkAddresses, replace_file, toml
 from lab.installation import NODES_AUTHORITY, Site, install
-from tests.support.processes import small_parameters
+from tests.support.processes import merged, small_parameters
 
 NOW = datetime.now(UTC)
 BOB_KEYED = Place("bob", Address("192.0.2.7", 7000))
@@ -238,7 +243,7 @@ def _patient(folder: Path, now: datetime | None = None) -> Patient:
 
 
 def _reissue(installation: Path, folder: Path, name: str, begin: int, end: int) -> None:
-    for file in ("certificate.pem", "private-key.pem", "authority.pem"):
+    for file in ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem"):
         (folder / file).unlink()
     validity = Validity(NOW + timedelta(days=begin), NOW + timedelta(days=end))
     issue(installation / NODES_AUTHORITY, name, folder, validity=validity)
@@ -309,6 +314,91 @@ async def test_an_expired_certificate_of_the_apparatus_is_always_in_the_way(alic
     finding = await _credentials(_patient(alice, NOW + timedelta(days=400)), latched=True)
     assert finding.obstacle is Obstacle.CERTIFICATE
     assert "apparatus" in finding.sentence
+
+
+@pytest.fixture
+def by_hand(alice: Path) -> Path:
+    """Alice's home, on a link that begins with a pre-shared key; she has no certificate to fall back on."""
+    _anchor(alice, trust={"anchor": "psk"})
+    for file in ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem"):
+        (alice / file).unlink()
+    create_preshared(alice / PRESHARED_FILE, PADS_FROM_BITS)
+    return alice
+
+
+def _anchor(folder: Path, **sections: dict[str, object]) -> None:
+    path = folder / "node.toml"
+    replace_file(path, toml(merged(tomllib.loads(path.read_text()), sections)))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+async def test_a_pre_shared_key_needs_no_certificate_and_says_what_it_is_good_for(by_hand: Path) -> None:
+    before = _files(by_hand)
+    assert check_clock(_patient(by_hand), None).outcome is Outcome.OK
+    found = await _credentials(_patient(by_hand))
+    assert (found.outcome, f"{PADS_FROM_BITS} bits" in found.sentence) == (Outcome.OK, True)
+    assert "with pads from it" in found.sentence
+    _anchor(by_hand, authentication={"scheme": "gmac"})
+    assert "under a key from it" in (await _credentials(_patient(by_hand))).sentence
+    assert _files(by_hand) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        (None, 0o600, "does not exist"),
+        ("5e" * 32, 0o640, "open to others (mode 0640)"),
+        ("5e" * 31, 0o600, "holds 248 bits"),
+        ("not hexadecimal at all", 0o600, "not in hexadecimal"),
+    ],
+)
+async def test_what_is_wrong_with_a_pre_shared_key_is_a_matter_of_keys(
+    by_hand: Path, text: str | None, mode: int, words: str
+) -> None:
+    file = by_hand / PRESHARED_FILE
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    found = await _credentials(_patient(by_hand))
+    assert (found.obstacle, words in found.sentence) == (Obstacle.KEY, True), found
+    assert (await _credentials(_patient(by_hand), latched=True)).outcome is Outcome.OK
+
+
+async def test_a_pre_shared_key_whose_pads_have_had_their_bootstrap_is_in_the_way(by_hand: Path) -> None:
+    patient = _patient(by_hand)
+    name = pre_shared_file_name(PresharedSecret.load(by_hand / PRESHARED_FILE).key, patient.settings.link)
+    with closing(
+        KeyStore.open(by_hand, StoreOwner(patient.settings.link, ALICE, reproducible=False))
+    ) as store:
+        store.pads.deposit(name, {})
+        assert (await _credentials(patient)).outcome is Outcome.OK
+        store.reopen_bootstrap()
+    found = await _credentials(patient)
+    assert (found.obstacle, "have had their bootstrap" in found.sentence) == (Obstacle.KEY, True)
+    _anchor(by_hand, authentication={"scheme": "hmac-sha256"})
+    assert (await _credentials(_patient(by_hand))).outcome is Outcome.OK, (
+        "a key may serve again, a pad may not"
+    )
+
+
+async def test_a_web_of_trust_without_gnupg_is_in_the_way(
+    alice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _anchor(alice, trust={"anchor": "web-of-trust"})
+    patient = _patient(alice)
+    monkeypatch.setenv("PATH", "")
+    found = await _credentials(patient)
+    assert (found.outcome, "install the package gnupg" in found.sentence) == (Outcome.FAILED, True)
+
+
+async def test_without_any_authentication_the_doctor_says_what_that_means(alice: Path) -> None:
+    _anchor(alice, trust={"anchor": "none", "insecure_no_authentication": True})
+    found = await _credentials(_patient(alice))
+    assert (found.outcome, "whoever answers is believed" in found.sentence) == (Outcome.OK, True)
 
 
 def test_a_node_runs_while_its_journal_is_open_for_writing_and_not_when_it_is_read(alice: Path) -> None:

@@ -335,12 +335,23 @@ def test_what_the_peer_has_passed_over_is_not_left(store: KeyStore) -> None:
     )
 
 
+def test_of_our_own_nothing_is_passed_over_when_an_older_block_is_settled_late(store: KeyStore) -> None:
+    store.hold(block(1), secret(1, BITS, RESERVE_BITS), 0, tags=True)
+    filled(store, 2)
+    store.units.take(OF_ALICE, "3")
+    store.release(block(1))
+    assert store.units.left(OF_ALICE) == 2 * (PER_BLOCK + 2) - 1
+    assert store.units.take(OF_ALICE, "3") == (name := unit(1, TAGS_A, 0), material(name))
+
+
 # --- keys that are pinned -----------------------------------------------------------------------------------------
 
 
 def test_the_own_key_is_drawn_once_and_lies_sealed(store: KeyStore, home: Path) -> None:
-    key = secret(1, 256).material
-    assert store.own_key(lambda: key) == key
+    key, *others = keys = [secret(number, 256).material for number in range(1, 4)]
+    drawn = iter(keys)
+    assert store.own_key(lambda: next(drawn)) == key
+    assert list(drawn) == others
     store.close()
     with closing(open_store(home)) as again:
         assert again.own_key(lambda: bytes(32)) == key

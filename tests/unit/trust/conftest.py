@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from common.trust import pki
+from common.trust.hierarchy import create_authorities
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("link-home")
-    pki.create_authority(home / "ca")
-    pki.create_authority(home / "stranger")
+    create_authorities(home / "ca")
+    create_authorities(home / "stranger")
     pki.issue(home / "ca", "alice", home / "alice", hosts=["127.0.0.1", "::1", "QKD.example.org"])
     pki.issue(home / "ca", "bob", home / "bob")
     return home

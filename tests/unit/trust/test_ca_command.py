@@ -28,18 +28,25 @@ def test_three_commands_make_a_link_that_loads(tmp_path: Path) -> None:
 
 def test_show_tells_what_an_operator_compares(home: Path) -> None:
     table = run("show", home / "alice" / "certificate.pem")
-    for expected in ("CN=alice", "CN=qkdlink-authority", "qkd.example.org", "127.0.0.1", "UTC"):
+    for expected in (
+        "CN=alice",
+        "CN=qkdlink-authority-issuing",
+        "qkd.example.org",
+        "127.0.0.1",
+        "UTC",
+        "p256",
+    ):
         assert expected in table
 
 
 def test_show_lists_a_whole_home_as_json(home: Path) -> None:
     shown = json.loads(run("show", "--home", home, "--json"))
     by_file = {Path(entry["file"]).parent.name: entry for entry in shown}
-    assert set(by_file) >= {"ca", "alice", "bob"}
+    assert set(by_file) >= {"ca", "root", "alice", "bob"}
     assert by_file["ca"]["is_authority"]
     alice = by_file["alice"]
     assert alice["names"][0] == "alice"
-    assert alice["issuer"] == "CN=qkdlink-authority"
+    assert alice["issuer"] == "CN=qkdlink-authority-issuing"
     assert alice["fingerprint"] in run("show", home / "alice" / "certificate.pem")
     assert alice["begins"] < alice["ends"]
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from common.errors import CredentialsError
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.pem import read_certificate
+from common.trust.pem import read_chain
 
 
 def load(folder: Path, name: str = "alice", now: datetime | None = None) -> NodeCredentials:
@@ -99,7 +99,7 @@ P256 = ec.generate_private_key(ec.SECP256R1())
 
 
 def key_file(
-    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey,
     cipher: KeySerializationEncryption = UNENCRYPTED,
 ) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher)
@@ -110,11 +110,15 @@ def key_file(
     [
         (b"garbage", "is not a private key"),
         (key_file(P256, BestAvailableEncryption(b"x")), "is encrypted"),
-        (key_file(ec.generate_private_key(ec.SECP384R1())), "is not an ECDSA key on the curve P-256"),
-        (key_file(ed25519.Ed25519PrivateKey.generate()), "is not an ECDSA key on the curve P-256"),
+        (
+            key_file(ec.generate_private_key(ec.SECP384R1())),
+            "is not a key of one of the algorithms p256, ed25519",
+        ),
+        (key_file(x25519.X25519PrivateKey.generate()), "is not a key of one of the algorithms p256, ed25519"),
+        (key_file(ed25519.Ed25519PrivateKey.generate()), r"is not the key of .*certificate\.pem"),
         (key_file(P256), r"is not the key of .*certificate\.pem"),
     ],
-    ids=["garbage", "encrypted", "P-384", "Ed25519", "another key"],
+    ids=["garbage", "encrypted", "P-384", "X25519", "Ed25519", "another key"],
 )
 def test_a_key_that_cannot_be_used_is_refused(alice: CredentialFiles, content: bytes, sentence: str) -> None:
     alice.private_key.write_bytes(content)
@@ -122,7 +126,7 @@ def test_a_key_that_cannot_be_used_is_refused(alice: CredentialFiles, content: b
 
 
 def test_an_expired_certificate_is_refused_with_its_date(alice: CredentialFiles) -> None:
-    end = read_certificate(alice.certificate).not_valid_after_utc
+    end = read_chain(alice.certificate)[0].not_valid_after_utc
     refuse(alice, rf"certificate\.pem expired on {end:%Y-%m-%d}", now=end + timedelta(days=1))
 
 
@@ -149,7 +153,7 @@ def test_another_authority_of_the_same_name_is_refused(alice: CredentialFiles, h
 
 
 def test_a_node_cannot_be_its_own_authority(alice: CredentialFiles) -> None:
-    shutil.copy(alice.certificate, alice.authority)
+    alice.authority.write_bytes(read_chain(alice.certificate)[0].public_bytes(Encoding.PEM))
     refuse(alice, r"authority\.pem is not an authority's certificate")
 
 
@@ -173,8 +177,7 @@ def test_a_certificate_for_one_end_of_a_line_only_is_refused(
 
 def test_an_authority_cannot_be_a_node(home: Path) -> None:
     ca = home / "ca"
-    files = CredentialFiles(ca / "certificate.pem", ca / "private-key.pem", ca / "certificate.pem")
-    refuse(files, "is for nobody", name="qkdlink-authority")
+    refuse(CredentialFiles.in_folder(ca), "is for nobody", name="qkdlink-authority-issuing")
 
 
 def test_a_signature_is_bound_to_its_key_and_its_data(home: Path) -> None:
@@ -190,5 +193,7 @@ def test_a_signature_is_bound_to_its_key_and_its_data(home: Path) -> None:
 def test_a_signature_cannot_be_one_that_tls_would_ask_for(home: Path) -> None:
     alice = load(home / "alice")
     signature = alice.sign(b"data")
+    key = alice._private_key.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
     with pytest.raises(InvalidSignature):
-        alice._private_key.public_key().verify(signature, b"data", ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, b"data", ec.ECDSA(hashes.SHA256()))

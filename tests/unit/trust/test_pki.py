@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import CredentialsError
 from common.trust import pki, private_files
+from common.trust.hierarchy import create_authorities
 
 
 def certificate_in(folder: Path) -> x509.Certificate:
@@ -95,9 +96,9 @@ def test_every_certificate_has_a_serial_of_its_own(home: Path) -> None:
     assert min(serials) > 2**64
 
 
-def test_validity_begins_minutes_ago_and_lasts_ten_years_or_one(home: Path) -> None:
+def test_validity_begins_minutes_ago_and_lasts_ten_years_five_or_one(home: Path) -> None:
     now = datetime.now(UTC)
-    for folder, days in (("ca", 3652), ("alice", 365)):
+    for folder, days in (("ca/root", 3652), ("ca", 1826), ("stranger", 1826), ("alice", 365)):
         certificate = certificate_in(home / folder)
         assert timedelta(minutes=4) < now - certificate.not_valid_before_utc < timedelta(minutes=10)
         remaining = certificate.not_valid_after_utc - now
@@ -113,9 +114,15 @@ def test_a_certificate_cannot_outlive_its_authority(home: Path, tmp_path: Path) 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_accepts_the_chain_and_refuses_the_strangers(home: Path) -> None:
     def verify(authority: str, purpose: str) -> int:
-        command = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile"]
-        files = [home / authority / "certificate.pem", home / "alice" / "certificate.pem"]
-        return subprocess.run([*command, *map(str, files)], capture_output=True, check=False).returncode
+        command = ["openssl", "verify", "-x509_strict", "-crl_check_all", "-purpose", purpose]
+        files = {
+            "-CAfile": home / authority / "authority.pem",
+            "-CRLfile": home / authority / "revocations.pem",
+            "-untrusted": home / authority / "certificate.pem",
+        }
+        options = [str(part) for option in files.items() for part in option]
+        run = [*command, *options, str(home / "alice" / "certificate.pem")]
+        return subprocess.run(run, capture_output=True, check=False).returncode
 
     assert verify("ca", "sslclient") == 0
     assert verify("ca", "sslserver") == 0
@@ -125,7 +132,7 @@ def test_openssl_accepts_the_chain_and_refuses_the_strangers(home: Path) -> None
 def test_nothing_is_ever_overwritten(home: Path) -> None:
     before = {path: path.read_bytes() for path in home.rglob("*.pem")}
     with pytest.raises(CredentialsError, match=r"private-key\.pem exists and is never overwritten"):
-        pki.create_authority(home / "ca")
+        create_authorities(home / "ca")
     with pytest.raises(CredentialsError, match=r"private-key\.pem exists and is never overwritten"):
         pki.issue(home / "ca", "alice", home / "alice")
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
@@ -146,6 +153,7 @@ def test_a_node_folder_with_other_things_in_it_is_used_as_it_is(home: Path, tmp_
         "certificate.pem",
         "private-key.pem",
         "authority.pem",
+        "revocations.pem",
     }
 
 
@@ -154,11 +162,12 @@ import resource, signal, sys
 from pathlib import Path
 from common.errors import CredentialsError
 from common.trust import pki
+from common.trust.hierarchy import create_authorities
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit, authority, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    pki.issue(Path(authority), "carol", out) if authority else pki.create_authority(out)
+    pki.issue(Path(authority), "carol", out) if authority else create_authorities(out)
 except CredentialsError as error:
     sys.exit(str(error))
 """

@@ -1,0 +1,61 @@
+"""The anchor web-of-trust: node cards that an introducer vouches for open the line; their keys sign its checkpoints."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, cast
+
+from common.authentication.scheme import Authentication
+from common.node.anchors.anchor import OnAnyConnection
+from common.node.anchors.pki import certificate_signature
+from common.node.settings import NodeSettings
+from common.node.vault import Vault
+from common.protocol.roles import Role
+from common.transport import carded
+from common.transport.addresses import Address
+from common.transport.connections import Door, OnConnection, OnRefused
+from common.transport.psk import AnyConnection
+from common.transport.tls import PeerIdentity
+from common.trust.card_holder import CardHolder, HolderFiles
+
+
+@dataclass(frozen=True, slots=True)
+class WebOfTrustAnchor:
+    """OpenPGP on both ends, judged by GnuPG."""
+
+    holder: CardHolder
+
+    @classmethod
+    def open(cls, settings: NodeSettings, folder: Path, role: Role) -> Self:
+        """Read and check what the settings name; CredentialsError if it does not do, or if GnuPG is missing."""
+        trust = settings.trust
+        files = HolderFiles(
+            card=folder / trust.node_card,
+            certificate=folder / trust.card_certificate,
+            private_key=folder / trust.card_private_key,
+            keyring=folder / trust.keyring,
+        )
+        names = (settings.node, settings.peer)
+        return cls(CardHolder.load(files, settings.link, names, role, datetime.now(UTC)))
+
+    @property
+    def line(self) -> str:
+        """Certificates on both ends, each from a node card."""
+        return "mutual-tls-node-cards"
+
+    async def dial(self, address: Address) -> AnyConnection:
+        """Show our card, and believe the certificate on the peer's if the web of trust vouches for it."""
+        return await carded.dial(address.host, address.port, self.holder)
+
+    def listen(
+        self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
+    ) -> AbstractAsyncContextManager[Door]:
+        """Accept the peer by its card."""
+        welcome = cast("OnConnection[PeerIdentity]", on_connection)
+        return carded.listen(address.host, address.port, self.holder, welcome, on_refused)
+
+    def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
+        """Checkpoints are signed by the keys of the two certificates that authenticate this line."""
+        del session, vault
+        return certificate_signature(self.holder.role, self.holder.credentials, connection)

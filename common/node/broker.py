@@ -1,0 +1,26 @@
+"""How a process reaches its broker, from its settings."""
+
+from pathlib import Path
+
+from common.node.settings import ProgramSettings, read_secret_line
+from common.transport.apparatus import apparatus_context
+from common.transport.mqtt import BrokerAccess
+
+
+def broker_access(settings: ProgramSettings, process: str, folder: Path) -> BrokerAccess:
+    """Return how to reach the broker, and as whom; ConfigurationError or CredentialsError if the files do not do."""
+    broker = settings.broker
+    password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
+    return BrokerAccess(
+        broker.address,
+        broker.client_id or f"{settings.link}-{process}",
+        broker.username,
+        password or None,
+        None
+        if broker.authority is None
+        else apparatus_context(
+            folder / broker.authority,
+            broker.certificate and folder / broker.certificate,
+            broker.private_key and folder / broker.private_key,
+        ),
+    )

@@ -1,0 +1,87 @@
+"""Could this node prove who it is, and know its peer: one answer per trust anchor, and none needed after the latch."""
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import assert_never
+
+from common.errors import CredentialsError
+from common.node.anchors.choice import open_anchor
+from common.node.anchors.preshared import PresharedAnchor
+from common.node.diagnosis.causes import Obstacle
+from common.node.diagnosis.findings import Finding
+from common.node.diagnosis.house import Patient, minute, open_store
+from common.trust.anchor import AnchorName
+from common.trust.certificates import dns_names
+from common.trust.credentials import NodeCredentials
+from common.trust.openpgp import find_program
+from common.trust.pem import read_chain
+
+
+def check_credentials(patient: Patient, *, latched: bool) -> Finding:
+    """Ask whether what this node shows and believes can be used; for the peer only while the bootstrap is open."""
+    for path in patient.apparatus_certificates:
+        _refuse_expired(path, patient.now, "issue it anew from the authority of the broker and its clients")
+    if latched:
+        return Finding.ok(
+            "the bootstrap is closed: keys authenticate this link, and no certificate is needed"
+        )
+    match patient.settings.trust.anchor:
+        case AnchorName.PKI:
+            return _check_certificates(patient)
+        case AnchorName.PSK:
+            return _check_preshared(patient)
+        case AnchorName.WEB_OF_TRUST:
+            return _check_card(patient)
+        case AnchorName.NONE:
+            return Finding.ok(
+                "trust.anchor is none: whoever answers is believed, and applications get none of the keys"
+            )
+        case _ as never:
+            assert_never(never)
+
+
+def _check_certificates(patient: Patient) -> Finding:
+    files, node = patient.credential_files, patient.settings.node
+    for path in (files.certificate, files.authority):
+        _refuse_expired(path, patient.now, "issue a new one with `qkdlink ca issue`")
+    names = dns_names(read_chain(files.certificate)[0])
+    if node not in names:
+        whose = " and ".join(names) or "nobody"
+        return Finding.failed(
+            Obstacle.NAME,
+            f"{files.certificate} is for {whose}, but this node is called {node}: put right `node` in the"
+            " configuration, or issue a certificate for that name",
+        )
+    NodeCredentials.load(files, node, patient.now)
+    return Finding.ok(f"{files.certificate} is for {node}, from the authority beside it, and valid")
+
+
+def _check_preshared(patient: Patient) -> Finding:
+    try:
+        anchor = open_anchor(patient.settings, patient.folder, patient.role)
+        assert isinstance(anchor, PresharedAnchor)  # noqa: S101 - it is the anchor of this case
+        store = open_store(patient)
+        if store is not None:
+            with closing(store):
+                anchor.check(store)
+    except CredentialsError as error:
+        return Finding.failed(Obstacle.KEY, str(error).rstrip("."))
+    how = "with pads from it" if anchor.pads else "under a key from it"
+    return Finding.ok(f"{anchor.file} holds {anchor.secret.bits} bits; checkpoints are tagged {how}")
+
+
+def _check_card(patient: Patient) -> Finding:
+    find_program("gpg")
+    open_anchor(patient.settings, patient.folder, patient.role)
+    card = patient.folder / patient.settings.trust.node_card
+    return Finding.ok(f"{card} is this node's, its key is here, and GnuPG can judge the peer's")
+
+
+def _refuse_expired(path: Path, now: datetime, remedy: str) -> None:
+    ends = read_chain(path)[0].not_valid_after_utc
+    if now > ends:
+        raise CredentialsError(
+            f"{path} expired at {minute(ends)}, and this machine's clock says {minute(now)}: if the clock is right,"
+            f" {remedy}"
+        )

@@ -1,0 +1,64 @@
+"""Eve's process: plugged into light and words, transparent unless told otherwise, gone without a trace."""
+
+import asyncio
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+
+from common.journal.events import NodeStarted, NodeStopped
+from common.node.broker import broker_access
+from common.node.journal import Journal, JournalFile
+from common.node.launcher_pipe import LauncherPipe
+from common.node.settings import read_seal_key
+from common.optics.seal import LightSeal
+from common.transport.mqtt import connect
+from common.wire.patch import Patch
+from common.wire.topics import EVE, Topics
+from eve.mind import Mind
+from eve.panel import KEEPALIVE_S, Panel, last_will
+from eve.quantum_attacks.catalogue import attack_from
+from eve.relay import ClassicalRelay
+from eve.settings import EveSettings
+from eve.tap import LightTap, ReceiptTap
+
+
+async def run(settings: EveSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
+    """Live as Eve until told to go."""
+    topics = Topics(settings.link)
+    seal = LightSeal(read_seal_key(folder / settings.light_seal), EVE)
+    mind = Mind(settings.parameters, seed)
+    mind.switch([attack_from(text) for text in settings.attacks])
+    access = broker_access(settings, EVE, folder)
+    async with AsyncExitStack() as open_things:
+        bus = await open_things.enter_async_context(connect(access.lasting(KEEPALIVE_S, last_will(topics))))
+        file = open_things.enter_context(closing(JournalFile(folder / settings.journal)))
+        journal = Journal(EVE, file, LauncherPipe(report_file).event)
+        await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
+        light = LightTap(bus, topics, seal, await bus.subscribe(topics.light(settings.alice)))
+        light.treat = mind.treat if mind.attacks else None
+        receipts = ReceiptTap(bus, topics, await bus.subscribe(topics.receipts(settings.bob)))
+        relay = ClassicalRelay()
+        splice = settings.splice
+        for at, onward in (
+            (splice.address, splice.bob_address),
+            (splice.bootstrap_address, splice.bob_bootstrap_address),
+        ):
+            await open_things.enter_async_context(relay.listening(at, onward))
+        journal.tell(
+            NodeStarted(
+                role=EVE,
+                link=settings.link,
+                broker=str(bus.address),
+                reproducible=settings.parameters.reproducible,
+                unauthenticated=False,
+            )
+        )
+        wanted = Patch(
+            light="eve" if settings.intercept_light else "direct",
+            classical="eve" if settings.intercept_words else "direct",
+        )
+        try:
+            async with Panel(bus, topics).plugged(wanted), asyncio.TaskGroup() as group:
+                group.create_task(light.run(), name="light")
+                group.create_task(receipts.run(), name="receipts")
+        finally:
+            journal.tell(NodeStopped(reason="ended"))
