@@ -75,14 +75,16 @@ def undetermined(
     """Check one block: `unknown` is `bool[n]`, where Eve knows nothing; the seed has n + secret_bits - 1 bits."""
     length = len(unknown)
     every = np.flatnonzero(unknown)
-    parities = sum(map(len, disclosed.questions))
-    columns = _some(every, parities + secret_bits + _SPARE_COLUMNS)
-    _, independent = _ranks(columns, amplification_seed, secret_bits, length, disclosed)
-    if independent < secret_bits:
-        parities, independent = _ranks(every, amplification_seed, secret_bits, length, disclosed)
-    return Undetermined(
-        secret_bits, independent, max(0, len(every) - parities - independent), disclosed.tag_bits
-    )
+    disclosed_rows = sum(map(len, disclosed.questions))
+
+    def found_on(columns: Columns, disclosed_rank: int | None = None) -> Undetermined:
+        parities, independent = _ranks(columns, amplification_seed, secret_bits, len(unknown), disclosed)
+        spare = len(every) - (parities if disclosed_rank is None else disclosed_rank) - independent
+        return Undetermined(secret_bits, independent, max(0, spare), disclosed.tag_bits)
+
+    some = _some(every, disclosed_rows + secret_bits + _SPARE_COLUMNS)
+    found = found_on(some, disclosed_rank=disclosed_rows)  # on all columns the rank is at most that
+    return found if found.holds else found_on(every)
 
 
 def min_entropy_suffices(

@@ -105,6 +105,8 @@ class Attack(BaseModel, ABC):
 
     def touch(self, train: PulseTrain, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Part the frame, act on one part, and give the other the loss of the fibre that it was meant for."""
+        if self.fraction == 0:
+            return train
         if self.fraction == 1:
             return self.act(train, np.ones(len(train), np.bool_), tools, notes)
         medium = train.medium
