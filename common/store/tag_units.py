@@ -112,6 +112,16 @@ class TagUnits:
         with self.reading() as database:
             return sum(_left(database, purpose) for purpose in purposes)
 
+    def are_cut(self) -> bool:
+        """Whether the newest available block was cut for tags; False without a block."""
+        with self.reading() as database:
+            found = database.execute(
+                "SELECT EXISTS (SELECT 1 FROM parts WHERE parts.block = blocks.id AND purpose IN (?, ?, ?, ?))"
+                " FROM blocks WHERE state = 'available' ORDER BY number DESC, id DESC LIMIT 1",
+                (*OF_ALICE, *OF_BOB),
+            ).fetchone()
+        return found is not None and bool(found[0])
+
     def _use(self, database: sqlite3.Connection, part: sqlite3.Row, name: UnitName, used_for: str) -> bytes:
         """Write down that a unit is used, overwrite it where it lay, and return it."""
         material = self._material(part, name)
