@@ -89,12 +89,12 @@ def _text(balance: Balance, outlook: Outlook) -> str:
         "produced": f"{balance.produced_bits} bits",
         "leaked in reconciliation": f"{balance.leaked_bits}",
         "available": f"{balance.available_bits}",
-        "for authentication": f"{balance.authentication_bits}",
-        "for link PSKs": f"{balance.psk_bits}",
+        **{purpose: f"{bits}" for purpose, bits in balance.spent.items()},
+        "in all for authentication": f"{balance.authentication_bits}",
+        "in all for link PSKs": f"{balance.psk_bits}",
         "net gain per block": f"{balance.net_gain_per_block:.1f}",
         "smallest block that pays": f"{outlook.upkeep_bits}",
         **_prospects(outlook),
-        **{purpose: f"{bits}" for purpose, bits in balance.spent.items()},
     }
     return "\n".join([head, *(_row(name, value) for name, value in rows.items())])
 
