@@ -90,8 +90,8 @@ def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixtu
     assert lines[0] == "alice: epoch 1, bootstrap closed, 0 pending blocks"
     rows = [line.split() for line in lines[1:]]
     assert ["produced", "40000", "bits"] in rows
-    assert ["for", "authentication", "768"] in rows
-    assert ["for", "link", "PSKs", "512"] in rows
+    assert ["in", "all", "for", "authentication", "768"] in rows
+    assert ["in", "all", "for", "link", "PSKs", "512"] in rows
     assert ["net", "gain", "per", "block", "19360.0"] in rows
     assert ["smallest", "block", "that", "pays", "1280"] in rows
     assert ["tags", "are", "left", "for", "8", "blocks"] in rows
