@@ -54,6 +54,7 @@ CREATE TABLE units (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, unit INTEGER NOT NULL, used_for TEXT NOT NULL,
     PRIMARY KEY (block, purpose, unit)) STRICT;
 CREATE INDEX parts_by_purpose ON parts (purpose, state);
+CREATE INDEX units_by_purpose ON units (purpose);
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY, block INTEGER REFERENCES blocks, entry TEXT NOT NULL, purpose TEXT, bits INTEGER NOT NULL
     ) STRICT;
