@@ -39,6 +39,8 @@ from common.store.tag_units import TagUnits
 STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
 _SCHEMA_VERSION = "2"
 _BUSY_TIMEOUT_S = 10.0
+_LARGEST_NUMBER = 2**63 - 1
+"""What SQLite can hold."""
 _UNAUTHENTICATED = "unauthenticated"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
@@ -623,6 +625,8 @@ class KeyStore:
         return f"{self._owner.node}/{block}/{purpose}"
 
     def _row(self, block: BlockId) -> sqlite3.Row | None:
+        if block.number > _LARGEST_NUMBER:  # a peer may name any
+            return None
         found: sqlite3.Row | None = self._connection.execute(
             "SELECT * FROM blocks WHERE session = ? AND number = ?", (block.session, block.number)
         ).fetchone()
