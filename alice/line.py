@@ -99,7 +99,11 @@ class OpenLine:
         return isinstance(outcome, SecretKey)
 
     async def _hear(self) -> None:
-        """Wait for the peer's goodbye, which ends the link; a line that is lost has no more to say."""
+        """Wait for the peer's goodbye, which ends the link; a line that is lost has no more to say.
+
+        Bob rightly says nothing here while light is on, or while blocks that failed are paused for: no patience runs.
+        """
+        await self._channel.line().spoken_to()
         with suppress(LinkError, RemoteProtocolError):
             self.farewell = await self.link.hear_goodbye()
 

@@ -103,6 +103,7 @@ class Alice:
                 await self._begin_block(line)
             if line is not None:
                 await self._retire(line)
+                self._heed_farewell(line)
         finally:
             if line is not None:
                 await line.close()
@@ -155,9 +156,9 @@ class Alice:
         while True:
             if line is None:
                 line = await self._connect()
-            elif line.farewell is not None:
-                raise StarvationError(f"{self._settings.peer} ends the link: {line.farewell}")
-            elif line.lost is not None:
+                continue
+            self._heed_farewell(line)
+            if line.lost is not None:
                 await self._leave(line, line.lost)
                 line = None
             elif self._is_due(line):
@@ -166,6 +167,11 @@ class Alice:
                 line = await self._end_bootstrap(line)
             else:
                 return line
+
+    def _heed_farewell(self, line: OpenLine) -> None:
+        """End with Bob's sentence, if he has ended the link."""
+        if line.farewell is not None:
+            raise StarvationError(f"{self._settings.peer} ends the link: {line.farewell}")
 
     async def _leave(self, line: OpenLine, why: LinkError | RemoteProtocolError) -> None:
         """Leave a line that was lost, and pause before the next is dialled."""
@@ -326,7 +332,7 @@ class Alice:
         try:
             async with asyncio.timeout(LONGEST_OVERLAP_S):
                 await line.drained()
-                if line.lost is None:
+                if line.lost is None and line.farewell is None:
                     await line.link.say_goodbye("no further block will be opened here")
         except (LinkError, RemoteProtocolError, TimeoutError):
             pass  # whoever does not let us go politely is left

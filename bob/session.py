@@ -1,12 +1,13 @@
 """One connection of Alice's: meet her, then a task for each block that she opens."""
 
 import asyncio
-from typing import NoReturn
+from contextlib import suppress
 
 from bob.receiver import MqttReceiver
 from bob.settings import BobSettings
 from bob.steps import distil
 from common.distillation.stages import SecretKey
+from common.errors import LinkError, StarvationError
 from common.keys.identifiers import BlockId
 from common.node.link import Link, LinkDeposit
 from common.node.station import Station
@@ -37,6 +38,7 @@ class Session:
         self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._open_blocks = 0
         self._last_number = LINK_BLOCK
+        self._said_goodbye = False
 
     async def meet(self, key: BlockId | None) -> Link:
         """Greet Alice; from then on she may open blocks."""
@@ -73,17 +75,23 @@ class Session:
         """Live one block, once we have met: her first word of it may come while we still write down the epoch."""
         try:
             link = await self._met
-            if link.pays_for_tags and self._station.vault.blocks_payable() < 1:
-                await self._give_up(link)
-            await link.run_block(number, self._distil)
+            await self._live_if_payable(link, number)
         finally:
             self._open_blocks -= 1
 
-    async def _give_up(self, link: Link) -> NoReturn:
-        """End the link, which cannot pay for another block, and tell Alice so."""
-        starvation = self._station.vault.starvation()
-        await link.say_goodbye(str(starvation))
-        raise starvation
+    async def _live_if_payable(self, link: Link, number: int) -> None:
+        """Live a block; one that we cannot pay for, now or in its middle, ends the link, and Alice is told so."""
+        vault = self._station.vault
+        try:
+            if link.pays_for_tags and vault.blocks_payable() < 1:
+                raise vault.starvation()
+            await link.run_block(number, self._distil)
+        except StarvationError as starvation:
+            if not self._said_goodbye:  # another block may have starved before this one
+                self._said_goodbye = True
+                with suppress(LinkError):
+                    await link.say_goodbye(str(starvation))
+            raise
 
     async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
         try:

@@ -29,6 +29,7 @@ from lab import (
     evidence_light,
     evidence_link,
     evidence_rekeying,
+    evidence_trust,
 )
 
 _ROOT = Path(__file__).parent.parent
@@ -128,6 +129,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_rekeying.run_part,
         conclude=evidence_rekeying.conclude,
+    ),
+    Experiment(
+        "combinations",
+        "every trust anchor with every scheme: equal keys, and later blocks authenticated as asked",
+        code=_WHOLE_LINK,
+        parts=evidence_trust.PARTS,
+        in_slice=1,
+        processes=1,
+        run=evidence_trust.run_part,
+        conclude=evidence_trust.conclude,
     ),
     Experiment(
         "crashes",

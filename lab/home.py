@@ -76,6 +76,7 @@ class LinkHome:
         security: Security = DEFAULT_SECURITY,
     ) -> None:
         """Write both nodes' configuration files, or those of one; `alice` are settings of hers alone."""
+        security.furnish(self.node(ALICE), self.node(BOB), self.link)
         for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
             if only not in (None, name):
                 continue

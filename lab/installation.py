@@ -105,6 +105,7 @@ def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: Li
             issue(folder / NODES_AUTHORITY, name, folder / name, hosts)
             issue(folder / APPARATUS_AUTHORITY, name, folder / name / APPARATUS)
             write_new(NewFile(folder / name / SEAL_FILE, seal))
+        site.security.furnish(folder / ALICE, folder / BOB, DEFAULT_LINK)
         _configure_nodes(folder, site, parameters)
         _make_broker(folder, site)
 

@@ -1,11 +1,18 @@
 """How a launched link is to be secured: its anchor, its scheme, and the files that the anchor needs at both ends."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from common.authentication.scheme import SchemeName
 from common.errors import ConfigurationError
+from common.node.settings import TrustSettings
 from common.trust.anchor import AnchorName
+from common.trust.preshared import create_preshared
+from common.trust.private_files import NewFile, write_new
+from lab.web_of_trust import furnish_web_of_trust
+
+_PRE_SHARED_BITS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,21 @@ class Security:
                 "The anchor none authenticates nobody: say so with --insecure-no-authentication, or choose another."
             )
         return cls(AnchorName(anchor), SchemeName(scheme))
+
+    def furnish(self, alice_home: Path, bob_home: Path, link: str) -> None:
+        """Give both nodes what their anchor needs and is not made with every home; what is there stays."""
+        names = TrustSettings()
+        match self.anchor:
+            case AnchorName.PSK:
+                if not (alice_home / names.pre_shared_key).exists():
+                    create_preshared(alice_home / names.pre_shared_key, _PRE_SHARED_BITS)
+                    delivered = (alice_home / names.pre_shared_key).read_bytes()
+                    write_new(NewFile(bob_home / names.pre_shared_key, delivered))
+            case AnchorName.WEB_OF_TRUST:
+                if not (alice_home / names.node_card).exists():
+                    furnish_web_of_trust(alice_home, bob_home, link)
+            case AnchorName.PKI | AnchorName.NONE:
+                return
 
     def settings(self) -> dict[str, Any]:
         """Return the two sections of a node's configuration."""

@@ -28,9 +28,7 @@ Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
 ListDays = Annotated[
     int, typer.Option(min=1, max=3650, help="For how many days the issuing authority's list is good.")
 ]
-Home = Annotated[
-    Path, typer.Option(help="The link's home folder; the authority is in its subfolder ca.")
-]
+Home = Annotated[Path, typer.Option(help="The link's home folder; the authority is in its subfolder ca.")]
 Root = Annotated[
     Path | None, typer.Option(help="Where the root is, if not in HOME/ca/root: it may be kept elsewhere.")
 ]

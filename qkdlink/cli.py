@@ -218,7 +218,7 @@ def bootstrap(
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say whether the bootstrap is closed; with --again, let certificates authenticate the line once more."""
+    """Say whether the bootstrap is closed; with --again, let the trust anchor authenticate the line once more."""
     del verbose
     from qkdlink import keys as command
 

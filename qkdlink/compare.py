@@ -11,6 +11,7 @@ from rich.table import Table
 from lab.comparison import Portion, Row, compare, small_portion, smallest_paying_block
 
 _HEADINGS = (
+    "compared",
     "anchor",
     "scheme",
     "keys",
@@ -60,6 +61,7 @@ def _table(rows: Sequence[Row]) -> Table:
         told = row.as_json()
         bootstrap = told["bootstrap"]
         table.add_row(
+            told["compared"],
             told["anchor"],
             told["scheme"],
             "equal" if told["keys_equal"] else "DIFFER",
@@ -93,12 +95,12 @@ def _portions(portions: Sequence[Portion]) -> Table:
             f"{portion.block_pulses:.0e}",
             f"{portion.secret_bits}",
             f"{portion.authentication_bits}",
-            f"{portion.fraction:.3%}",
+            "no key" if portion.fraction is None else f"{portion.fraction:.3%}",
         )
     return table
 
 
-def _portion(portion: Portion) -> dict[str, float]:
+def _portion(portion: Portion) -> dict[str, float | None]:
     return {
         "receiver_efficiency": portion.receiver_efficiency,
         "block_pulses": portion.block_pulses,

@@ -2,21 +2,39 @@
 
 import json
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
+from alice.settings import AliceSettings
 from common.errors import ConfigurationError
+from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, upkeep_bits
+from common.node.settings import CONFIGURATION_FILE, load_settings
+from common.protocol.economy import Backoff, seconds_to_starvation
 from common.store.key_store import STORE_FILE, Balance, KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the link needs, and how long it lasts without a new key."""
+
+    upkeep_bits: int
+    """The smallest block that pays for itself."""
+    blocks_payable: int | None
+    """For how many blocks both sides can pay, as far as this one knows; None where tags cost no generated key."""
+    reserve_lacks_bits: int | None
+    """What would fill the reserve of both sides; None likewise."""
+    seconds_to_starvation: float | None
+    """If every block from now on fails, by the pauses between them alone; None likewise."""
 
 
 def show(home: Path, *, as_json: bool) -> None:
     """Show the balance of a node's store, or of every node of a link's home, one after the other."""
     for folder in _node_homes(home):
         with closing(KeyStore.of(folder)) as store:
-            balance = store.balance()
-        typer.echo(json.dumps(asdict(balance)) if as_json else _text(balance))
+            balance, outlook = store.balance(), _outlook(store, folder)
+        typer.echo(_json(balance, outlook) if as_json else _text(balance, outlook))
 
 
 def bootstrap(home: Path, *, again: bool) -> None:
@@ -39,12 +57,58 @@ def _node_homes(home: Path) -> list[Path]:
     return found
 
 
-def _text(balance: Balance) -> str:
-    spent = "".join(f"\n  {purpose:30} {bits:>12}" for purpose, bits in balance.spent.items())
+def _outlook(store: KeyStore, folder: Path) -> Outlook:
+    if not store.units.are_cut():
+        return Outlook(upkeep_bits(tags=False), None, None, None)
+    payable = min(store.units.left(parts) for parts in (OF_ALICE, OF_BOB)) // (TAG_BITS // UNIT_BITS)
+    seconds = seconds_to_starvation(payable, _pauses(folder))
+    return Outlook(upkeep_bits(tags=True), payable, store.reserve_lacks_bits(), seconds)
+
+
+def _pauses(folder: Path) -> Backoff:
+    """Return the pauses that Alice makes: hers, or the usual ones where her configuration is not at hand."""
+    try:
+        settings = load_settings(AliceSettings, folder / CONFIGURATION_FILE)
+    except ConfigurationError:
+        fields = AliceSettings.model_fields
+        return Backoff(fields["backoff_first_s"].default, fields["backoff_longest_s"].default)
+    return Backoff(settings.backoff_first_s, settings.backoff_longest_s)
+
+
+def _json(balance: Balance, outlook: Outlook) -> str:
+    told = asdict(balance) | {"net_gain_per_block": round(balance.net_gain_per_block, 1)} | asdict(outlook)
+    return json.dumps(told)
+
+
+def _text(balance: Balance, outlook: Outlook) -> str:
     latch = "closed" if balance.latched else "open"
-    return (
-        f"{balance.node}: epoch {balance.epoch}, bootstrap {latch}, {balance.pending_blocks} pending blocks\n"
-        f"  {'produced':30} {balance.produced_bits:>12} bits\n"
-        f"  {'leaked in reconciliation':30} {balance.leaked_bits:>12}\n"
-        f"  {'available':30} {balance.available_bits:>12}{spent}"
+    head = (
+        f"{balance.node}: epoch {balance.epoch}, bootstrap {latch}, {balance.pending_blocks} pending blocks"
     )
+    rows = {
+        "produced": f"{balance.produced_bits} bits",
+        "leaked in reconciliation": f"{balance.leaked_bits}",
+        "available": f"{balance.available_bits}",
+        **{purpose: f"{bits}" for purpose, bits in balance.spent.items()},
+        "in all for authentication": f"{balance.authentication_bits}",
+        "in all for link PSKs": f"{balance.psk_bits}",
+        "net gain per block": f"{balance.net_gain_per_block:.1f}",
+        "smallest block that pays": f"{outlook.upkeep_bits}",
+        **_prospects(outlook),
+    }
+    return "\n".join([head, *(_row(name, value) for name, value in rows.items())])
+
+
+def _prospects(outlook: Outlook) -> dict[str, str]:
+    if outlook.blocks_payable is None or outlook.seconds_to_starvation is None:
+        return {}
+    return {
+        "lacking in the reserve": f"{outlook.reserve_lacks_bits}",
+        "tags are left for": f"{outlook.blocks_payable} blocks",
+        "if all of them fail, for": f"{outlook.seconds_to_starvation / 3600:.1f} hours",
+    }
+
+
+def _row(name: str, value: str) -> str:
+    number, _, unit = value.partition(" ")
+    return f"  {name:30} {number:>12} {unit}".rstrip()

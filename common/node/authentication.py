@@ -41,10 +41,12 @@ def pinning(scheme: SchemeName, vault: Vault) -> Pinning:
     match scheme:
         case SchemeName.ED25519:
             private_key = vault.store.own_key(ed25519.new_private_key)
-            return Pinning(ed25519.public_key(private_key), ed25519.PUBLIC_KEY_BYTES)
+            return Pinning(ed25519.public_key(private_key), ed25519.PUBLIC_KEY_BYTES, vault.store.peer_key())
         case SchemeName.ML_DSA_65:
             private_key = vault.store.own_key(ml_dsa_65.new_private_key)
-            return Pinning(ml_dsa_65.public_key(private_key), ml_dsa_65.PUBLIC_KEY_BYTES)
+            return Pinning(
+                ml_dsa_65.public_key(private_key), ml_dsa_65.PUBLIC_KEY_BYTES, vault.store.peer_key()
+            )
         case _:
             return Pinning()
 

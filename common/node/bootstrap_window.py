@@ -26,11 +26,11 @@ class BootstrapWindow:
         """Count a connection from its first byte on."""
         if self.opened_at is None:
             self.opened_at = connection.since
-        carried = 0
+        carried, line = 0, connection.writer.get_extra_info("socket")
 
         def count() -> int:
             nonlocal carried
-            carried = max(carried, wire_bytes(connection.writer) or channel.bytes_exchanged)
+            carried = max(carried, wire_bytes(line) or channel.bytes_exchanged)
             return carried
 
         self._lines.append(count)

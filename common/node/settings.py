@@ -44,7 +44,7 @@ class ClassicalSettings(_Section):
     address: PlainAddress
     """Where Bob listens with link PSKs: what he binds, and what Alice dials."""
     bootstrap_address: PlainAddress
-    """Where he listens with certificates, until the latch closes; nobody listens there afterwards."""
+    """Where he listens for whom the trust anchor lets in, until the latch closes; nobody listens there afterwards."""
     patience_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     """How long a silent peer is waited for."""
 

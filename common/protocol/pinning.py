@@ -16,12 +16,19 @@ class Pinning:
     """Our public key; empty if none is to be shown."""
     length: int = 0
     """How long the peer's has to be."""
+    pinned: bytes = b""
+    """What an earlier block of this bootstrap has pinned; empty if there was none."""
     theirs: bytes = b""
 
     def shown(self, key: bytes) -> None:
-        """Take what the peer shows; RemoteProtocolError if it is no key of the agreed scheme."""
+        """Take what the peer shows; RemoteProtocolError if it is no key of the agreed scheme, or a second one."""
         if len(key) != self.length:
             raise RemoteProtocolError(
                 f"The peer shows a verification key of {len(key)} bytes where {self.length} are due."
+            )
+        if self.pinned and key != self.pinned:
+            raise RemoteProtocolError(
+                "The peer shows another verification key than the one that is pinned: if its store was lost, an"
+                " operator has to run `qkdlink bootstrap --again` at both ends."
             )
         self.theirs = key

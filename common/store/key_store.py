@@ -39,6 +39,8 @@ from common.store.tag_units import TagUnits
 STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
 _SCHEMA_VERSION = "2"
 _BUSY_TIMEOUT_S = 10.0
+_LARGEST_NUMBER = 2**63 - 1
+"""What SQLite can hold."""
 _UNAUTHENTICATED = "unauthenticated"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
@@ -54,6 +56,7 @@ CREATE TABLE units (
     block INTEGER NOT NULL REFERENCES blocks, purpose TEXT NOT NULL, unit INTEGER NOT NULL, used_for TEXT NOT NULL,
     PRIMARY KEY (block, purpose, unit)) STRICT;
 CREATE INDEX parts_by_purpose ON parts (purpose, state);
+CREATE INDEX units_by_purpose ON units (purpose);
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY, block INTEGER REFERENCES blocks, entry TEXT NOT NULL, purpose TEXT, bits INTEGER NOT NULL
     ) STRICT;
@@ -622,6 +625,8 @@ class KeyStore:
         return f"{self._owner.node}/{block}/{purpose}"
 
     def _row(self, block: BlockId) -> sqlite3.Row | None:
+        if block.number > _LARGEST_NUMBER:  # a peer may name any
+            return None
         found: sqlite3.Row | None = self._connection.execute(
             "SELECT * FROM blocks WHERE session = ? AND number = ?", (block.session, block.number)
         ).fetchone()

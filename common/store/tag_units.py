@@ -112,6 +112,16 @@ class TagUnits:
         with self.reading() as database:
             return sum(_left(database, purpose) for purpose in purposes)
 
+    def are_cut(self) -> bool:
+        """Whether the newest available block was cut for tags; False without a block."""
+        with self.reading() as database:
+            found = database.execute(
+                "SELECT 1 FROM parts WHERE purpose IN (?, ?, ?, ?) AND block ="
+                " (SELECT id FROM blocks WHERE state = 'available' ORDER BY number DESC, id DESC LIMIT 1)",
+                (*OF_ALICE, *OF_BOB),
+            ).fetchone()
+        return found is not None
+
     def _use(self, database: sqlite3.Connection, part: sqlite3.Row, name: UnitName, used_for: str) -> bytes:
         """Write down that a unit is used, overwrite it where it lay, and return it."""
         material = self._material(part, name)
@@ -164,16 +174,21 @@ def _is_used(database: sqlite3.Connection, block: int, name: UnitName) -> bool:
 
 
 def _left(database: sqlite3.Connection, purpose: Purpose) -> int:
-    latest_of_peer = database.execute(
-        "SELECT number FROM units JOIN parts USING (block, purpose) JOIN blocks ON blocks.id = units.block"
-        " WHERE purpose = ? AND taken = 0 ORDER BY units.rowid DESC LIMIT 1",
-        (purpose,),
-    ).fetchone()
     found = database.execute(
         "SELECT COALESCE(SUM(parts.bits / ? - MAX(taken, COALESCE((SELECT MAX(unit) + 1 FROM units"
         " WHERE units.block = parts.block AND units.purpose = parts.purpose), 0))), 0)"
         " FROM parts JOIN blocks ON blocks.id = parts.block"
         " WHERE purpose = ? AND parts.state = 'available' AND blocks.state = 'available' AND number >= ?",
-        (UNIT_BITS, purpose, 0 if latest_of_peer is None else latest_of_peer["number"]),
+        (UNIT_BITS, purpose, _passed_over_below(database, purpose)),
     ).fetchone()
     return int(found[0])
+
+
+def _passed_over_below(database: sqlite3.Connection, purpose: Purpose) -> int:
+    """Return the number of the block whose unit the peer has used last, 0 if it has used none or the parts are ours."""
+    latest = database.execute(
+        "SELECT number, taken FROM units JOIN parts USING (block, purpose) JOIN blocks ON blocks.id = units.block"
+        " WHERE purpose = ? ORDER BY units.rowid DESC LIMIT 1",
+        (purpose,),
+    ).fetchone()
+    return 0 if latest is None or latest["taken"] else int(latest["number"])

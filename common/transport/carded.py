@@ -165,7 +165,5 @@ def _explain(error: OSError, where: str) -> CredentialsError | LinkError:
     match error:
         case ssl.SSLCertVerificationError(verify_code=code) if code in _NO_CHAIN:
             return CredentialsError(f"{where}: {_OTHER_CERTIFICATE}")
-        case ssl.SSLError(reason="BAD_SIGNATURE"):
-            return CredentialsError(f"{where}: the peer does not have the key of the certificate on its card")
         case _:
             return explain(error, where, in_handshake=True)

@@ -21,6 +21,7 @@ class StreamLine:
         self._channel = channel
         self._block = block
         self._inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError] = asyncio.Queue()
+        self._spoken = asyncio.Event()
 
     async def send(self, frame: bytes) -> None:
         """Write a frame to the connection."""
@@ -33,15 +34,23 @@ class StreamLine:
             raise received
         return received
 
+    async def spoken_to(self) -> None:
+        """Wait until there is something to receive, however long the peer is silent."""
+        while self._inbox.empty():
+            self._spoken.clear()
+            await self._spoken.wait()
+
     def put(self, received: Received) -> None:
         """Take a message from the connection; RemoteProtocolError if the peer does not wait for its turn."""
         if self._inbox.qsize() >= _QUEUED_MESSAGES:
             raise RemoteProtocolError(f"The peer says too much at once in block {self._block}.")
         self._inbox.put_nowait(received)
+        self._spoken.set()
 
     def fail(self, error: LinkError | RemoteProtocolError) -> None:
         """Wake whoever waits: nothing more will come."""
         self._inbox.put_nowait(error)
+        self._spoken.set()
 
 
 class ClassicalChannel:

@@ -273,7 +273,12 @@ class _Entrance[P: Peer]:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
         with ExitStack() as line:
             line.callback(_abort, writer)
-            handshake, since = self._begin(), asyncio.get_running_loop().time()
+            since = asyncio.get_running_loop().time()
+            try:
+                handshake = self._begin()
+            except CredentialsError as unready:
+                self._on_refused(f"{where}: {unready}")
+                return
             try:
                 peer = await self._admit(reader, writer, handshake)
             except CredentialsError as refusal:

@@ -9,15 +9,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from tempfile import NamedTemporaryFile
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from common.errors import CredentialsError
 from common.transport.connections import (
@@ -31,9 +24,11 @@ from common.transport.connections import (
     connect,
 )
 from common.transport.refusals import explain
+from common.trust.pki import Validity
+from common.trust.self_signed import self_signed
 
 _NOBODY = "nobody-is-authenticated"
-_VALID = timedelta(days=3652)
+_DAYS = 3652
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +94,8 @@ def _believed(peer_name: str, line: ssl.SSLObject) -> UnknownPeer:
 
 def _load_a_certificate(context: ssl.SSLContext) -> None:
     """Give the context a certificate of its own; Python loads one from a file only, which is private and then gone."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    private_pem, certificate_pem = self_signed(_NOBODY, Validity.days(_DAYS))
     with NamedTemporaryFile() as file:  # made with mode 0600
-        file.write(private + _self_signed(key).public_bytes(Encoding.PEM))
+        file.write(private_pem + certificate_pem)
         file.flush()
         context.load_cert_chain(file.name)
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NOBODY)])
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + _VALID)
-        .sign(key, hashes.SHA256())
-    )

@@ -2,16 +2,14 @@
 
 import socket
 import struct
-from asyncio import StreamWriter
 
 _COUNTS = struct.Struct("=QQ")
 _COUNTS_AT = 120
 """`tcpi_bytes_acked` and `tcpi_bytes_received` of `struct tcp_info` (RFC 4898), in Linux since 4.1."""
 
 
-def wire_bytes(writer: StreamWriter) -> int | None:
+def wire_bytes(line: socket.socket | None) -> int | None:
     """Count the TCP payload of both directions so far; None where the system does not tell, or the socket is gone."""
-    line: socket.socket | None = writer.get_extra_info("socket")
     option = getattr(socket, "TCP_INFO", None)
     if line is None or option is None:
         return None

@@ -99,15 +99,18 @@ async def _bounded(command: tuple[str, ...]) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment(), limit=LARGEST_OUTPUT_BYTES
     )
+    stream = cast("asyncio.StreamReader", process.stdout)
     try:
         async with asyncio.timeout(TIME_LIMIT_S):
-            output = await _read(cast("asyncio.StreamReader", process.stdout))
+            output = await _read(stream)
             await process.wait()
     except TimeoutError as error:
         raise CredentialsError(f"gpg has not judged the signature within {TIME_LIMIT_S:g} s") from error
     finally:
         if process.returncode is None:
             process.kill()
+            while await stream.read(LARGEST_OUTPUT_BYTES):
+                pass  # asyncio does not see the end of a process before that of its output, and a full reader pauses
             await process.wait()
     return output.decode("utf-8", errors="replace")
 

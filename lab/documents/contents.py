@@ -27,7 +27,10 @@ GENERATORS: Generators = {
     "example-receipt": examples.receipt,
     "example-checkpoint": examples.checkpoint,
     "example-keys": key_examples.derived_keys,
-    "example-keyed-checkpoint": key_examples.keyed_checkpoint,
+    "example-hmac-checkpoint": key_examples.hmac_checkpoint,
+    "example-gmac-checkpoint": key_examples.gmac_checkpoint,
+    "example-wegman-carter-checkpoints": key_examples.wegman_carter_checkpoints,
+    "example-signed-checkpoint": key_examples.signed_checkpoint,
     "example-claim": key_examples.pending_claim,
     "example-distillation": examples.distillation,
 }

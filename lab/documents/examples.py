@@ -29,7 +29,7 @@ from common.wire.pulse_frames import FrameHeader
 LINK = "link-1"
 _NONCES = ("00" * 16, "ff" * 16)
 SESSION = session_id(LINK, *_NONCES)
-_BLOCK = 1
+EXAMPLE_BLOCK = 1
 _GATES = np.array([3, 4, 200, 16700], np.uint32)
 _BASES = np.array([0, 1, 0, 0], np.uint8)
 _CLASSES = np.array([0, 2, 1, 0, 1], np.uint8)
@@ -40,7 +40,7 @@ _SEED = bytes(range(64))
 def message_frame() -> str:
     """One message with two attachments, as it is on the line."""
     message = DetectionAnnouncement(detections=len(_GATES), gaps=encode_gates(_GATES), bases=pack(_BASES))
-    return _dump(encode(Envelope(SESSION, _BLOCK, 1, message)))
+    return _dump(encode(Envelope(SESSION, EXAMPLE_BLOCK, 1, message)))
 
 
 def attachments() -> str:
@@ -73,7 +73,7 @@ def checkpoint() -> str:
             "nonce of Alice": _NONCES[0],
             "nonce of Bob": _NONCES[1],
             "session": SESSION,
-            "heading": Place(LINK, SESSION, _BLOCK).heading.decode(),
+            "heading": Place(LINK, SESSION, EXAMPLE_BLOCK).heading.decode(),
             "frame of Alice": frames[0].hex(),
             "frame of Bob": frames[1].hex(),
             "SHA-256 of the transcript": transcript.sha256().hex(),
@@ -87,10 +87,10 @@ def checkpoint() -> str:
 def example_transcript() -> tuple[Transcript, tuple[bytes, bytes]]:
     """Return a transcript of two messages, and the frames of Alice and Bob in it."""
     frames = (
-        encode(Envelope(SESSION, _BLOCK, 0, OpenBlock(pulses=1000, frames=1, verification_key=b""))),
-        encode(Envelope(SESSION, _BLOCK, 0, BlockAccepted(verification_key=b""))),
+        encode(Envelope(SESSION, EXAMPLE_BLOCK, 0, OpenBlock(pulses=1000, frames=1, verification_key=b""))),
+        encode(Envelope(SESSION, EXAMPLE_BLOCK, 0, BlockAccepted(verification_key=b""))),
     )
-    transcript = Transcript(Place(LINK, SESSION, _BLOCK).heading)
+    transcript = Transcript(Place(LINK, SESSION, EXAMPLE_BLOCK).heading)
     for speaker, frame in zip(Role, frames, strict=True):
         transcript.append(speaker, frame)
     return transcript, frames
@@ -121,7 +121,13 @@ def distillation() -> str:
 
 def _header() -> FrameHeader:
     return FrameHeader(
-        link=LINK, session=SESSION, block=_BLOCK, sequence=2, frames=8, first_pulse=524288, pulses=262144
+        link=LINK,
+        session=SESSION,
+        block=EXAMPLE_BLOCK,
+        sequence=2,
+        frames=8,
+        first_pulse=524288,
+        pulses=262144,
     )
 
 

@@ -26,6 +26,7 @@ from common.node.settings import NodeSettings, load_settings
 from common.protocol.roles import Role
 from common.transport.addresses import Address
 from common.trust.pki import create_authority
+from common.trust.preshared import PADS_FROM_BITS, create_preshared
 from lab.broker import LOOPBACK, find_mosquitto, free_port
 from lab.home import ALICE, BOB, replace_file
 from qkdlink.cli import main
@@ -164,6 +165,44 @@ async def test_a_bob_who_waits_is_met_without_an_epoch_a_latch_or_a_block(tmp_pa
         assert not link.journal(BOB).of(EpochBegan)
         await link.start_here(ALICE).task
         assert len(link.journal(ALICE).keys) == 1
+
+
+async def test_a_bob_who_trusts_a_pre_shared_key_is_met_by_it_and_none_of_its_pads_is_used(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        for name in (ALICE, BOB):
+            link.change(name, {"trust": {"anchor": "psk", "pre_shared_key": "by-hand.key"}})
+        create_preshared(link.home.node(ALICE) / "by-hand.key", PADS_FROM_BITS)
+        shutil.copy(link.home.node(ALICE) / "by-hand.key", link.home.node(BOB))
+        link.start_here(BOB)
+        await _bob_listens(link)
+        before = _content(link.home.node(ALICE)), _content(link.home.node(BOB))
+        diagnosis = await _examined(link, ALICE)
+        assert [finding.outcome for _, finding in diagnosis.findings] == [Outcome.OK] * 10
+        assert "bob has the same pre-shared key" in _of(diagnosis, "peer identity").sentence
+        await until(lambda: bool(link.journal(BOB).of(LineLost)), "his noticing that the doctor has left")
+        assert (_content(link.home.node(ALICE)), _content(link.home.node(BOB))) == before
+
+        (link.home.node(ALICE) / "by-hand.key").unlink()
+        create_preshared(link.home.node(ALICE) / "by-hand.key", PADS_FROM_BITS)
+        obstacle, sentence = await _verdict(link, ALICE)
+        assert (obstacle, "carry one pre-shared key to both nodes" in sentence) == (Obstacle.KEY, True)
+        obstacle, sentence = await _verdict(link, BOB)
+        assert (obstacle, "has another key under this name" in sentence) == (Obstacle.KEY, True)
+
+
+async def test_where_nobody_is_authenticated_the_doctor_claims_no_more_than_that_somebody_answers(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        for name in (ALICE, BOB):
+            link.change(name, {"trust": {"anchor": "none", "insecure_no_authentication": True}})
+        link.start_here(BOB)
+        await _bob_listens(link)
+        diagnosis = await _examined(link, ALICE)
+        assert diagnosis.in_the_way is None
+        assert "may be bob or anybody else" in _of(diagnosis, "peer identity").sentence
 
 
 async def test_parameters_are_compared_and_both_values_told(tmp_path: Path) -> None:

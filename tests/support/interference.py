@@ -55,16 +55,34 @@ def rewritten(target: int) -> Relay:
     return _instead(target, lambda said: [(said.speaker.peer, with_other_bytes(said.frame))])
 
 
-def after_the_next(target: int) -> Relay:
-    """Keep a frame back until another one has been delivered."""
+def after_the_next(target: int, *, others: int = 1) -> Relay:
+    """Keep a frame back until another one, or several, have been delivered."""
     kept: list[Delivery] = []
 
     def relay(index: int, said: Said) -> Sequence[Delivery]:
         if index == target:
             kept.append((said.speaker.peer, said.frame))
             return []
+        honest = faithfully(index, said)
+        if index < target + others:
+            return honest
         late, kept[:] = kept[:], []
-        return [(said.speaker.peer, said.frame), *late]
+        return [*honest, *late]
+
+    return relay
+
+
+def from_an_older(old: Sequence[Said], target: int, changed: list[int]) -> Relay:
+    """Say what was said at this point of an older block, as if it belonged to this one; note it if it differs."""
+
+    def relay(index: int, said: Said) -> Sequence[Delivery]:
+        if index != target or index >= len(old):
+            return faithfully(index, said)
+        now = decode(said.frame).envelope
+        frame = encode(Envelope(now.session, now.block, now.sequence, old[target].message))
+        if frame != said.frame:
+            changed.append(index)
+        return [(said.speaker.peer, frame)]
 
     return relay
 

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from common.keys.derivation import (
     LONGEST_IDENTITY_BYTES,
     Label,
+    bootstrap_identity,
     bootstrap_psk,
     key_id,
     link_psk,
+    parse_bootstrap_identity,
     parse_identity,
+    pre_shared_file_name,
     psk_identity,
     resume_proof_key,
     session_key,
@@ -66,6 +69,11 @@ def test_the_hand_made_hkdf_agrees_with_rfc_5869_where_that_has_no_salt() -> Non
             "932b4031a72ebed38b895feaf4fb8f374e25b7868b2ca58f68ff1829e27f509d",
         ),
         (
+            bytes.fromhex(pre_shared_file_name(MATERIAL, "link-1")),
+            "qkdlink v1 pre-shared file|link-1|sha256",
+            "f015d53ad136255298d622fb308975c83c21fd7db711bd9210737c528f7c66dc",
+        ),
+        (
             resume_proof_key(MATERIAL),
             "qkdlink v1 resume proof|sha256",
             "2ca1cbb873d746b7f2d2a0b1eb73a3d7fa8eb8d7248fc8253e90a35c8d7e2381",
@@ -92,17 +100,20 @@ def test_every_purpose_field_and_bit_of_material_gives_another_key() -> None:
         session_key(Label.BOOTSTRAP_TAGS, MATERIAL, SESSION),
         bootstrap_psk(MATERIAL, "link-1"),
         bootstrap_psk(MATERIAL, "link-2"),
+        bytes.fromhex(pre_shared_file_name(MATERIAL, "link-1")),
+        bytes.fromhex(pre_shared_file_name(MATERIAL, "link-2")),
         resume_proof_key(MATERIAL),
     }
-    assert len(keys) == 12
+    assert len(keys) == 14
     assert all(len(key) == 32 for key in keys)
 
 
 def test_no_two_purposes_share_a_label_and_no_field_can_hold_the_separator() -> None:
     assert len({label.value for label in Label}) == len(Label)
     assert all("|" not in label for label in Label)
-    with pytest.raises(ValueError, match="does not name"):
-        bootstrap_psk(MATERIAL, "a|b")
+    for derive in (bootstrap_psk, pre_shared_file_name):
+        with pytest.raises(ValueError, match="does not name"):
+            derive(MATERIAL, "a|b")
     for link, identifier in (("a|b", KEY_ID), ("link-1", f"{SESSION}/7|x")):
         with pytest.raises(ValueError, match="does not name"):
             link_psk(MATERIAL, link, identifier)
@@ -114,6 +125,7 @@ def test_material_of_another_length_than_256_bits_is_refused(length: int) -> Non
         lambda material: link_psk(material, "link-1", KEY_ID),
         lambda material: session_key(Label.CHECKPOINT_TAGS, material, SESSION),
         lambda material: bootstrap_psk(material, "link-1"),
+        lambda material: pre_shared_file_name(material, "link-1"),
         resume_proof_key,
     ):
         with pytest.raises(ValueError, match=f"from 32 bytes, not from {length}"):
@@ -129,6 +141,37 @@ def test_a_checkpoint_key_needs_the_name_of_a_session(session: str) -> None:
 def test_an_identity_says_version_link_dialling_role_and_key_and_nothing_else() -> None:
     assert psk_identity("link-1", key_id(BLOCK)) == f"qkd1:link-1:alice:{SESSION}/7"
     assert parse_identity(f"qkd1:link-1:alice:{SESSION}/7", "link-1") == KEY_ID
+
+
+def test_the_bootstrap_has_one_identity_and_neither_port_takes_the_others() -> None:
+    assert bootstrap_identity("link-1") == "qkd1:link-1:alice:bootstrap"
+    assert parse_bootstrap_identity("qkd1:link-1:alice:bootstrap", "link-1") == "bootstrap"
+    assert parse_identity("qkd1:link-1:alice:bootstrap", "link-1") is None
+    assert parse_bootstrap_identity(psk_identity("link-1", KEY_ID), "link-1") is None
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "qkd1:link-1:bob:bootstrap",
+        "qkd1:link-2:alice:bootstrap",
+        "qkd2:link-1:alice:bootstrap",
+        "qkd1:link-1:alice:Bootstrap",
+        "qkd1:link-1:alice:bootstrap\n",
+        "qkd1:link-1:alice:bootstrap/1",
+        "qkd1:link-1:alice:",
+        "bootstrap",
+        "",
+    ],
+)
+def test_an_identity_that_is_nearly_the_bootstraps_names_no_key(identity: str) -> None:
+    assert parse_bootstrap_identity(identity, "link-1") is None
+    assert parse_identity(identity, "link-1") is None
+
+
+def test_what_is_no_link_has_no_bootstrap_identity() -> None:
+    with pytest.raises(ValueError, match="does not name a link"):
+        bootstrap_identity("Link:1")
 
 
 def test_the_longest_identity_still_fits_where_openssl_would_drop_it_silently() -> None:

@@ -1,5 +1,6 @@
 """The worked examples of the documents, computed again from what the text says, without the code that wrote them."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -10,11 +11,15 @@ from math import ceil, log2, sqrt
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from common.authentication.ml_dsa_65 import ml_dsa_65
+from common.authentication.transcript import Transcript
+from common.keys.derivation import Label
 from common.optics.seal import LightSeal
 from common.wire.framing import decode
 from common.wire.messages import DetectionAnnouncement
@@ -237,24 +242,24 @@ class TestTheKeys:
         [
             ("link PSK", "link-1|alice->bob|{key id}|"),
             ("checkpoint key", "{session}|"),
+            ("GMAC key", "{session}|"),
+            ("bootstrap PSK", "link-1|alice->bob|"),
+            ("bootstrap tags", "{session}|"),
+            ("name of a file", "link-1|"),
             ("proof key", ""),
         ],
     )
     def test_each_key_is_derived_as_described(self, name: str, field: str):
-        label = re.search(rf"^    {name} +(qkdlink v1 [a-z ]+)\|", KEYS, re.MULTILINE)
+        label = re.search(rf"^    {name} +(qkdlink v1 [a-z -]+)\|", KEYS, re.MULTILINE)
         assert label is not None
         info = f"{label[1]}|{field.format_map(DERIVED)}sha256"
         assert DERIVED[name] == hkdf(bytes.fromhex(DERIVED["material"]), info).hex()
 
-    def test_a_keyed_checkpoint_is_tagged_as_described(self):
-        example = values(passage(KEYS, "example-keyed-checkpoint"))
-        assert example["SHA-256 of the transcript"] == CHECKPOINT["SHA-256 of the transcript"]
-        assert example["key"] == DERIVED["checkpoint key"]
-        label, place = b"qkdlink checkpoint hmac v1\0", b"\1\0"
-        assert len(label) == 27
-        statement = label + place + bytes.fromhex(example["SHA-256 of the transcript"])
-        tag = hmac.digest(bytes.fromhex(example["key"]), statement, "sha256")
-        assert example["tag of Bob at position 0"] == tag.hex()
+    def test_every_label_of_the_code_stands_on_the_page_with_its_fields_and_an_example(self):
+        labels = re.findall(r"^\| `(qkdlink v1 [a-z -]+)` \|", passage(KEYS, "key-labels"), re.MULTILINE)
+        lines = re.findall(r"^    (\S.*?)  +(qkdlink v1 [a-z -]+)\|", KEYS, re.MULTILINE)
+        assert {label for _, label in lines} == set(labels) == set(Label)
+        assert {name for name, _ in lines} <= set(DERIVED)
 
     def test_a_pending_block_is_claimed_as_described(self):
         example = values(passage(KEYS, "example-claim"))
@@ -265,22 +270,180 @@ class TestTheKeys:
         assert proof == hmac.digest(bytes.fromhex(DERIVED["proof key"]), statement.encode(), "sha256")
 
 
+def transcript() -> bytes:
+    """The example's transcript, put together by the text of protocol.md."""
+    made = CHECKPOINT["heading"].encode()
+    for speaker, name in enumerate(("Alice", "Bob")):
+        frame = bytes.fromhex(CHECKPOINT[f"frame of {name}"])
+        made += bytes([speaker]) + len(frame).to_bytes(8) + frame
+    return made
+
+
+def hashed_statement(label: bytes) -> bytes:
+    """What is tagged where only a digest of the transcript is: by Bob, at position 0."""
+    return label + b"\1\0" + hashlib.sha256(transcript()).digest()
+
+
+class TestTheTags:
+    def test_an_hmac_is_made_as_described(self):
+        example = values(passage(KEYS, "example-hmac-checkpoint"))
+        assert example["SHA-256 of the transcript"] == CHECKPOINT["SHA-256 of the transcript"]
+        assert example["key"] == DERIVED["checkpoint key"]
+        statement = hashed_statement(b"qkdlink checkpoint hmac v1\0")
+        assert len(statement) == 27 + 2 + 32
+        tag = hmac.digest(bytes.fromhex(example["key"]), statement, "sha256")
+        assert example["tag of Bob at position 0"] == tag.hex()
+
+    def test_a_gmac_is_made_as_described(self):
+        example = values(passage(KEYS, "example-gmac-checkpoint"))
+        assert example["key"] == DERIVED["GMAC key"]
+        nonce = (1).to_bytes(8) + b"\1\0" + bytes(2)
+        tag = gmac_by_hand(bytes.fromhex(example["key"]), nonce, transcript() + b"\1\0")
+        assert example["tag of Bob at position 0"] == tag.hex()
+
+    def test_wegman_carter_tags_are_made_as_described(self):
+        example = values(passage(KEYS, "example-wegman-carter-checkpoints"))
+        first, second = (
+            bytes.fromhex(example[f"unit {DERIVED['key id']}/tags-bob-to-alice/{unit}"]) for unit in (0, 1)
+        )
+        for position, pad in enumerate((first[16:], second[:16], second[16:])):
+            tag = poly1305_by_hand(first[:16], pad, transcript() + bytes([1, position]))
+            assert example[f"tag of Bob at position {position}"] == tag.hex()
+
+    def test_an_ed25519_signature_is_made_as_described(self):
+        example = values(passage(KEYS, "example-signed-checkpoint"))
+        statement = hashed_statement(b"qkdlink checkpoint pinned signature v1\0")
+        assert example["signed by Bob at position 0"] == statement.hex()
+        public, signature = ed25519_by_hand(bytes.fromhex(DERIVED["material"]), statement)
+        assert example["private key, or its seed"] == DERIVED["material"]
+        assert example["Ed25519 public key"] == public.hex()
+        assert example["Ed25519 signature"] == signature.hex()
+
+    def test_an_ml_dsa_signature_is_over_the_same_statement(self):
+        """The key is made and the signature checked by the library, which tests itself against FIPS 204."""
+        example = values(passage(KEYS, "example-signed-checkpoint"))
+        seed = bytes.fromhex(example["private key, or its seed"])
+        public = MLDSA65PrivateKey.from_seed_bytes(seed).public_key()
+        assert int(example["ML-DSA-65 public key's length"]) == len(public.public_bytes_raw())
+        digest = hashlib.sha256(public.public_bytes_raw()).hexdigest()
+        assert example["ML-DSA-65 public key's SHA-256"] == digest
+        made = Transcript(CHECKPOINT["heading"].encode())
+        for speaker, name in enumerate(("Alice", "Bob")):
+            made.append(speaker, bytes.fromhex(CHECKPOINT[f"frame of {name}"]))
+        tag = asyncio.run(ml_dsa_65(seed, public.public_bytes_raw()).tag(1, 0, made))
+        assert len(tag.value) == 3309
+        public.verify(tag.value, bytes.fromhex(example["signed by Bob at position 0"]))
+
+    def test_the_polynomials_by_hand_agree_with_the_published_examples(self):
+        # RFC 8439, 2.5.2; McGrew and Viega, "The Galois/Counter Mode of Operation", test case 13; the library
+        r = bytes.fromhex("85d6be7857556d337f4452fe42d506a8")
+        s = bytes.fromhex("0103808afb0db2fd4abff6af4149f51b")
+        tag = poly1305_by_hand(r, s, b"Cryptographic Forum Research Group")
+        assert tag.hex() == "a8061dc1305136c6c22b8baf0c0127a9"
+        assert gmac_by_hand(bytes(32), bytes(12), b"").hex() == "530f8afbc74536b9a963b4f1c4cb738b"
+        key, nonce, data = bytes(range(32)), bytes(range(12)), bytes(range(37))
+        assert gmac_by_hand(key, nonce, data) == AESGCM(key).encrypt(nonce, b"", data)
+
+    def test_the_curve_by_hand_agrees_with_the_published_example(self):
+        # RFC 8032, 7.1, test 2
+        secret = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+        public, signature = ed25519_by_hand(secret, b"\x72")
+        assert public.hex() == "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+        assert signature.hex().startswith("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da")
+
+
+def poly1305_by_hand(r: bytes, s: bytes, message: bytes) -> bytes:
+    """Poly1305 with integers."""
+    point = int.from_bytes(r, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+    value = 0
+    for start in range(0, len(message), 16):
+        piece = int.from_bytes(message[start : start + 16] + b"\1", "little")
+        value = (value + piece) * point % (2**130 - 5)
+    return ((value + int.from_bytes(s, "little")) % 2**128).to_bytes(16, "little")
+
+
+def gmac_by_hand(key: bytes, nonce: bytes, data: bytes) -> bytes:
+    """GMAC from single blocks of AES, with polynomials over two elements as integers, highest bit first."""
+    aes = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - GCM is made of single blocks
+    point, mask = (int.from_bytes(aes.update(block)) for block in (bytes(16), nonce + b"\0\0\0\1"))
+    padded = data + bytes(-len(data) % 16) + (8 * len(data)).to_bytes(8) + bytes(8)
+    value = 0
+    for start in range(0, len(padded), 16):
+        value = times(value ^ int.from_bytes(padded[start : start + 16]), point)
+    return (value ^ mask).to_bytes(16)
+
+
+def times(one: int, other: int) -> int:
+    """Multiply modulo x^128 + x^7 + x^2 + x + 1; the highest bit is the coefficient of 1 (SP 800-38D, 6.3)."""
+    product = 0
+    for bit in range(128):
+        if one >> (127 - bit) & 1:
+            product ^= other
+        other = other >> 1 ^ (0xE1 << 120 if other & 1 else 0)
+    return product
+
+
+PRIME, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+CURVE = -121665 * pow(121666, -1, PRIME) % PRIME
+BASE = (
+    15112221349535400772501151409588531511454012693041857206046113283949847762202,
+    46316835694926478169428394003475163141307993866256225615783033603165251855960,
+)
+type Point = tuple[int, int]
+
+
+def ed25519_by_hand(secret: bytes, message: bytes) -> tuple[bytes, bytes]:
+    """Public key and signature by RFC 8032, 5.1.5 and 5.1.6, with affine points."""
+    hashed = hashlib.sha512(secret).digest()
+    scalar = int.from_bytes(hashed[:32], "little") & (2**254 - 8) | 2**254
+    public = encoded(multiple(scalar, BASE))
+    nonce = int.from_bytes(hashlib.sha512(hashed[32:] + message).digest(), "little") % ORDER
+    commitment = encoded(multiple(nonce, BASE))
+    challenge = int.from_bytes(hashlib.sha512(commitment + public + message).digest(), "little")
+    return public, commitment + ((nonce + challenge * scalar) % ORDER).to_bytes(32, "little")
+
+
+def added(one: Point, other: Point) -> Point:
+    (x1, y1), (x2, y2) = one, other
+    product = CURVE * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, PRIME)
+    y = (y1 * y2 + x1 * x2) * pow(1 - product, -1, PRIME)
+    return x % PRIME, y % PRIME
+
+
+def multiple(factor: int, point: Point) -> Point:
+    total = (0, 1)
+    while factor:
+        total = added(total, point) if factor & 1 else total
+        point, factor = added(point, point), factor >> 1
+    return total
+
+
+def encoded(point: Point) -> bytes:
+    x, y = point
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
 class TestTheCut:
     def test_the_lengths_of_the_parts_are_those_of_the_text(self):
-        rows = [line.strip("| ").split(" | ") for line in passage(PROTOCOL, "cut-rule").splitlines()]
+        rows = [line.strip("| ").split(" | ") for line in passage(KEYS, "cut-rule").splitlines()]
+        assert len(rows[0]) > 2
         for column, heading in enumerate(rows[0][2:], start=2):
-            kind, bits = heading.removesuffix(" bits").split(", ")
+            bits, tags, asked = heading.split(", ")
             given = {row[0].strip("`"): int(row[column]) for row in rows[2:]}
-            assert given == cut_by_the_text(int(bits), bootstrap=kind == "bootstrap")
+            assert given == cut_by_the_text(
+                int(bits.removesuffix(" bits")), int(asked.removesuffix(" asked")), tags=tags == "tags"
+            )
 
 
-def cut_by_the_text(bits: int, *, bootstrap: bool) -> dict[str, int]:
+def cut_by_the_text(bits: int, asked: int, *, tags: bool) -> dict[str, int]:
     left, parts = bits // 8, {}
-    for name, wanted in (("link-psk", 32), ("tags-alice-to-bob", 64), ("tags-bob-to-alice", 64)):
-        parts[name] = wanted if left >= wanted else 0
+    wanted = 64 if tags else 0
+    for name, size in (("link-psk", 32), ("tags-alice-to-bob", wanted), ("tags-bob-to-alice", wanted)):
+        parts[name] = size if left >= size else 0
         left -= parts[name]
-    reserve = min(left, 65536 // 8) if bootstrap else left // 16
-    parts["reserve-at-alice"], parts["reserve-at-bob"] = reserve // 2, reserve - reserve // 2
-    left -= reserve
+    pairs = min(8 * left, asked) // 512
+    parts["reserve-at-alice"] = parts["reserve-at-bob"] = 32 * pairs
+    left -= 64 * pairs
     parts["applications-at-alice"], parts["applications-at-bob"] = left // 2, left - left // 2
     return {name: 8 * length for name, length in parts.items()}

@@ -125,6 +125,13 @@ def test_an_available_block_cannot_be_discarded_nor_a_discarded_or_unknown_one_r
     assert store.state(block(3)) is None
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_block_with_a_number_that_no_block_can_have_is_unknown(store: KeyStore, number: int) -> None:
+    assert store.state(block(number)) is None
+    assert store.proof_key(block(number)) is None
+    assert store.secret_bits(block(number)) == 0
+
+
 def test_numbers_are_used_up_upwards_and_remembered(store: KeyStore, home: Path) -> None:
     assert store.last_number() == 0
     for number in (1, 2, 7, 3):

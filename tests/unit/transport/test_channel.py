@@ -180,6 +180,25 @@ async def test_what_came_before_the_end_can_still_be_received() -> None:
             await line.receive()
 
 
+async def test_a_goodbye_may_be_waited_for_beyond_all_patience() -> None:
+    async with ends(patience_s=0.05) as both:
+        line = both.channel.line()
+        waiting = asyncio.create_task(line.spoken_to())
+        await asyncio.sleep(0.15)
+        assert not waiting.done()
+        assert both.channel.ended is None
+        both.peer.write(said(LINK_BLOCK))
+        await asyncio.wait_for(waiting, 5)
+        assert (await line.receive()).frame == said(LINK_BLOCK)
+        waiting = asyncio.create_task(line.spoken_to())  # what was received is not waited for again
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        both.peer.close()
+        await asyncio.wait_for(waiting, 5)
+        with pytest.raises(LinkError, match="closed the connection"):
+            await line.receive()
+
+
 async def test_whoever_waits_for_the_loss_of_a_line_is_told_what_it_was() -> None:
     async with ends(patience_s=0.05) as both:
         waiting = asyncio.create_task(both.channel.lost())

@@ -1,0 +1,122 @@
+"""Whole links over a real broker and real TLS: one per scheme, and links that cannot pay for their tags any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.authentication.scheme import SchemeName
+from common.journal.events import EpochBegan, ReserveLow
+from common.keys.allotment import OF_ALICE, OF_BOB
+from common.node.vault import Vault
+from common.protocol.aborts import AbortReason
+from common.store.key_store import KeyStore, StoreOwner
+from lab.home import ALICE, BOB
+from tests.support.processes import Bench, bench, small_parameters, until
+from tests.support.stores import LINK, block, secret
+
+SMALL = small_parameters(pulses=100_000)
+
+
+def authenticated(scheme: SchemeName) -> dict[str, Any]:
+    return {"authentication": {"scheme": scheme}}
+
+
+async def both_done(link: Bench, scheme: SchemeName) -> tuple[str | None, str | None]:
+    """Run both nodes until Alice has made her blocks and Bob has settled them; return their fingerprints."""
+    bob, alice = (link.start_here(name, **authenticated(scheme)) for name in (BOB, ALICE))
+    await alice.task
+    await until(lambda: len(link.journal(BOB).blocks) == len(link.journal(ALICE).blocks), "Bob's last block")
+    await bob.stop()
+    return alice.fingerprint, bob.fingerprint
+
+
+@pytest.mark.parametrize("scheme", SchemeName)
+async def test_a_link_makes_keys_under_every_scheme(tmp_path: Path, scheme: SchemeName) -> None:
+    async with bench(tmp_path / "home", SMALL, blocks=3, blocks_in_flight=1, rekey_blocks=1) as link:
+        alices, bobs = await both_done(link, scheme)
+        assert alices == bobs is not None
+        for name in (ALICE, BOB):
+            journal = link.journal(name)
+            assert len(journal.keys) == 3
+            assert [ended.authenticated_by for ended in journal.blocks.values()] == [
+                "certificate-signature",
+                scheme,
+                scheme,
+            ]
+            assert [began.epoch for began in journal.of(EpochBegan)] == [0, 1, 2]
+
+
+STOPS = "stops, because no generated key is left to authenticate with"
+UNITS = {ALICE: OF_ALICE, BOB: OF_BOB}
+
+
+@asynccontextmanager
+async def latched_link(folder: Path, **left: int) -> AsyncIterator[Bench]:
+    """A link with one key, cut for tags; of a node's units so many are left as is said, or all."""
+    async with bench(folder, SMALL, blocks=1) as link:
+        for name in (ALICE, BOB):
+            owner = StoreOwner(LINK, name, reproducible=False)
+            with closing(KeyStore.open(link.home.node(name), owner)) as store:
+                store.hold(block(1), replace(secret(1, 8_000), reserve_bits=6_000), 100, tags=True)
+                store.release(block(1))
+                store.opened(1)
+                while store.units.left(UNITS[name]) > left.get(name, 99):
+                    store.units.take(UNITS[name], "nothing")
+        yield link
+
+
+async def test_alice_opens_no_block_that_she_cannot_pay_for_and_says_what_an_operator_has_to_do(
+    tmp_path: Path,
+) -> None:
+    async with latched_link(tmp_path / "home", alice=1) as link:
+        link.start_here(BOB)
+        words = await link.start_here(ALICE).last_words()
+        assert STOPS in words
+        assert "qkdlink bootstrap --again" in words
+        assert link.journal(ALICE).blocks == {}, "nothing was begun"
+
+
+async def test_bob_says_goodbye_when_he_cannot_pay_and_both_end_with_that_sentence(tmp_path: Path) -> None:
+    async with latched_link(tmp_path / "home", bob=1) as link:
+        bob = link.start_here(BOB)
+        words = await link.start_here(ALICE).last_words()
+        assert words.startswith("Bob ends the link: ")
+        assert STOPS in words
+        assert STOPS in await bob.last_words()
+        assert link.journal(BOB).blocks == {}
+
+
+async def test_a_bob_who_starves_in_the_middle_of_a_block_says_goodbye_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He has a unit for his first tag; another block, say, was quicker to take what he had counted."""
+    monkeypatch.setattr(Vault, "blocks_payable", lambda _: 1)
+    async with latched_link(tmp_path / "home", bob=1) as link:
+        bob = link.start_here(BOB)
+        words = await link.start_here(ALICE).last_words()
+        assert words.startswith("Bob ends the link: ")
+        assert STOPS in await bob.last_words()
+        (ended,) = link.journal(BOB).blocks.values()
+        assert ended.aborted == AbortReason.STARVED
+        assert STOPS in str(ended.detail)
+
+
+async def test_failing_blocks_are_paused_for_and_how_long_the_reserve_lasts_is_told(tmp_path: Path) -> None:
+    """Light that shows too many errors: tags are paid for, and no key comes of it."""
+    async with latched_link(tmp_path / "home") as link:
+        for name in (ALICE, BOB):
+            link.change(name, {"parameters": {"fibre": {"misalignment": 0.2}}})
+        link.start_here(BOB)
+        alice = link.start_here(ALICE, blocks=4, blocks_in_flight=1, backoff_first_s=0.05)
+        began = asyncio.get_running_loop().time()
+        await alice.task
+        assert asyncio.get_running_loop().time() - began > 0.05 + 0.1 + 0.2
+        failed = [each.aborted for each in link.journal(ALICE).blocks.values()]
+        assert failed == 4 * [AbortReason.QBER_ABOVE_TOLERATED]
+        told = [(low.blocks_payable, low.seconds_to_starvation) for low in link.journal(ALICE).of(ReserveLow)]
+        assert told == [(5, pytest.approx(0.05 * (1 + 2 + 4 + 8 + 16))), (2, pytest.approx(0.05 * (8 + 16)))]

@@ -1,0 +1,172 @@
+"""How a bootstrap with a pre-shared key tags its blocks: by file and scheme, and never twice with one pad."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.authentication.hmac_sha256 import HmacSha256
+from common.authentication.scheme import Authentication, CheckpointScheme, SchemeName, Tag
+from common.authentication.transcript import Transcript
+from common.authentication.wegman_carter import WegmanCarter
+from common.errors import CredentialsError, StarvationError
+from common.keys.allotment import OF_ALICE, OF_BOB
+from common.node.anchors.preshared import FilePads, PresharedAnchor
+from common.node.vault import Vault
+from common.protocol.roles import Role
+from common.trust.preshared import PADS_FROM_BITS, PresharedSecret
+from tests.support.stores import ALICE_OWNER, LINK, SESSION, block, open_store, secret
+
+LONG, SHORT = PADS_FROM_BITS // 8, PADS_FROM_BITS // 8 - 1
+TRANSCRIPT = Transcript(b"a block")
+type Vaults = dict[Role, Vault]
+
+
+@pytest.fixture
+def vaults(tmp_path: Path) -> Iterator[Vaults]:
+    with ExitStack() as open_ones:
+        made = {}
+        for role in Role:
+            name = role.label.lower()
+            store = open_ones.enter_context(
+                closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name)))
+            )
+            made[role] = Vault(store, LINK, role, lambda *_, **__: None)
+        yield made
+
+
+def anchor(
+    role: Role, length: int = LONG, scheme: SchemeName = SchemeName.WEGMAN_CARTER, first: int = 0
+) -> PresharedAnchor:
+    material = bytes((first + index) % 251 for index in range(length))
+    names = role.label.lower(), role.peer.label.lower()
+    return PresharedAnchor(role, LINK, *names, scheme, Path("pre-shared.key"), PresharedSecret(material))
+
+
+def authentications(vaults: Vaults, **how: object) -> dict[Role, Authentication]:
+    # what a line is to the anchor psk: nothing that its tags depend on
+    return {role: anchor(role, **how).authentication(None, SESSION, vaults[role]) for role in Role}  # type: ignore[arg-type]
+
+
+def both(vaults: Vaults, number: int = 1, **how: object) -> tuple[CheckpointScheme, CheckpointScheme]:
+    made = authentications(vaults, **how)
+    return made[Role.ALICE].of_block(number), made[Role.BOB].of_block(number)
+
+
+def release(vaults: Vaults, number: int) -> None:
+    for vault in vaults.values():
+        vault.store.hold(block(number), secret(number, 4_000), 100, tags=True)
+        vault.store.release(block(number))
+
+
+async def ok(speaker: CheckpointScheme, hearer: CheckpointScheme, who: Role, position: int = 0) -> Tag:
+    tag = await speaker.tag(who, position, TRANSCRIPT)
+    assert await hearer.verify(who, position, TRANSCRIPT, tag)
+    return tag
+
+
+@pytest.mark.parametrize(
+    ("length", "scheme", "kind", "name"),
+    [
+        (LONG, SchemeName.WEGMAN_CARTER, WegmanCarter, "pre-shared-wegman-carter"),
+        (SHORT, SchemeName.WEGMAN_CARTER, HmacSha256, "pre-shared-hmac-sha256"),
+        (LONG, SchemeName.GMAC, HmacSha256, "pre-shared-hmac-sha256"),
+        (LONG, SchemeName.NONE, HmacSha256, "pre-shared-hmac-sha256"),
+    ],
+)
+async def test_what_tags_the_bootstrap_follows_from_file_and_scheme_alike_on_both_sides(
+    vaults: Vaults, length: int, scheme: SchemeName, kind: type, name: str
+) -> None:
+    made = authentications(vaults, length=length, scheme=scheme)
+    for each in made.values():
+        assert (type(each), each.name) == (kind, name)
+    alice, bob = (made[role].of_block(1) for role in Role)
+    for position in range(3):
+        await ok(alice, bob, Role.ALICE, position)
+        await ok(bob, alice, Role.BOB, position)
+
+
+async def test_another_file_or_session_gives_no_tag_that_is_believed(vaults: Vaults) -> None:
+    for length in (SHORT, LONG):
+        alice, _ = both(vaults, length=length)
+        other = anchor(Role.BOB, length, first=1).authentication(None, SESSION, vaults[Role.BOB]).of_block(1)  # type: ignore[arg-type]
+        assert not await other.verify(Role.ALICE, 0, TRANSCRIPT, await alice.tag(Role.ALICE, 0, TRANSCRIPT))
+    here, there = (
+        anchor(Role.ALICE, SHORT).authentication(None, session, vaults[Role.ALICE]).of_block(1)  # type: ignore[arg-type]
+        for session in (SESSION, SESSION[::-1])
+    )
+    assert not await there.verify(Role.ALICE, 0, TRANSCRIPT, await here.tag(Role.ALICE, 0, TRANSCRIPT))
+
+
+async def test_no_pad_is_used_twice_over_lines_blocks_and_processes(vaults: Vaults) -> None:
+    seen: set[str] = set()
+    for number in (1, 2, 3):
+        alice, bob = both(vaults, number)  # a line of its own for each
+        for position in range(3):
+            seen |= {(await ok(alice, bob, Role.ALICE, position)).pad}
+    assert len(seen) == 6
+    alice, _ = both(vaults, 4)
+    with pytest.raises(StarvationError, match="stops"):
+        await alice.tag(Role.ALICE, 0, TRANSCRIPT)
+
+
+async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults) -> None:
+    made = authentications(vaults)
+    tag = await ok(made[Role.ALICE].of_block(1), made[Role.BOB].of_block(1), Role.ALICE)
+    assert not await made[Role.BOB].of_block(2).verify(Role.ALICE, 0, TRANSCRIPT, tag)
+    on_another_line = authentications(vaults)[Role.BOB].of_block(1)
+    assert not await on_another_line.verify(Role.ALICE, 0, TRANSCRIPT, tag)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pre-shared/tags-bob-to-alice/0",  # his own
+        "pre-shared/tags-alice-to-bob/99",
+        "pre-shared/tags-alice-to-bob/00",
+        "pre-shared/reserve-at-alice/0",
+        "",
+    ],
+)
+async def test_a_name_that_is_not_the_peers_to_use_gives_no_unit(vaults: Vaults, name: str) -> None:
+    authentications(vaults)
+    pads = FilePads(vaults[Role.BOB], Role.BOB)
+    assert await pads.look_up(name) is None
+    assert not await pads.used(name, 1)
+
+
+async def test_what_was_said_before_the_latch_is_believed_after_it_and_blocks_go_on_with_generated_key(
+    vaults: Vaults,
+) -> None:
+    alice, bob = both(vaults, 2)
+    said = await bob.tag(Role.BOB, 0, TRANSCRIPT)
+    release(vaults, 1)
+    for vault in vaults.values():
+        assert vault.blocks_payable() > 0
+        vault.store.begin_epoch(1, block(1))
+        assert not any(map(vault.store.pads.unused, (*OF_ALICE, *OF_BOB)))
+    assert await alice.verify(Role.BOB, 0, TRANSCRIPT, said)
+    tag = await ok(alice, bob, Role.ALICE)
+    assert tag.pad.startswith(f"{SESSION}/1/tags-alice-to-bob/")
+    for position in (1, 2):
+        await ok(alice, bob, Role.ALICE, position)
+        await ok(bob, alice, Role.BOB, position)
+
+
+async def test_no_line_of_an_epoch_believes_a_pad_of_the_file(vaults: Vaults) -> None:
+    alice, _ = both(vaults)
+    tag = await alice.tag(Role.ALICE, 0, TRANSCRIPT)
+    keyed = WegmanCarter(vaults[Role.BOB]).of_block(1)
+    assert not await keyed.verify(Role.ALICE, 0, TRANSCRIPT, tag)
+
+
+async def test_a_file_serves_one_bootstrap_and_the_sentence_asks_for_another(vaults: Vaults) -> None:
+    authentications(vaults)
+    for vault in vaults.values():
+        vault.store.reopen_bootstrap()
+    with pytest.raises(CredentialsError, match="make a new pre-shared key with `qkdlink psk new`"):
+        authentications(vaults)
+    assert authentications(vaults, scheme=SchemeName.GMAC), "as an HMAC's key it may serve again"
+    assert authentications(vaults, first=7)

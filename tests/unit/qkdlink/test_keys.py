@@ -1,0 +1,121 @@
+"""`qkdlink keys`: what a store has made, what the link costs, and how long it lasts; never key material."""
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigurationError
+from common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
+from common.protocol.economy import Backoff, seconds_to_starvation
+from qkdlink.keys import bootstrap, show
+from tests.support.stores import ALICE_OWNER, block, deposit, open_store, secret
+
+BITS, RESERVE_BITS = 20_000, 4_096
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A link's home: Alice has used a link PSK and three units, Bob nothing."""
+    for name in ("alice", "bob"):
+        with closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name))) as store:
+            for number in (1, 2):
+                deposit(store, number, BITS, reserve_bits=RESERVE_BITS)
+            if name == "alice":
+                store.begin_epoch(1, block(2))
+                for _ in range(3):
+                    store.units.take(OF_ALICE, "3")
+    return tmp_path
+
+
+def told(home: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    show(home, as_json=True)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_account_of_a_node_has_what_it_made_what_the_link_cost_and_how_long_it_lasts(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (alice,) = told(home / "alice", capsys)
+    payable = (2 * (512 + RESERVE_BITS // 2) // 256 - 3) // 2
+    assert alice == {
+        "node": "alice",
+        "produced_bits": 2 * BITS,
+        "leaked_bits": 200,
+        "spent": {"link-psk": 256, "link-psk (burnt)": 256, "tags-alice-to-bob": 768},
+        "available_bits": 2 * BITS - 2 * 256 - 768,
+        "authentication_bits": 768,
+        "psk_bits": 512,
+        "net_gain_per_block": (2 * BITS - 768 - 512) / 2,
+        "confirmed_blocks": 2,
+        "pending_blocks": 0,
+        "epoch": 1,
+        "latched": True,
+        "upkeep_bits": 1_280,
+        "blocks_payable": payable,
+        "reserve_lacks_bits": RESERVE_TARGET_BITS - 2 * RESERVE_BITS,
+        "seconds_to_starvation": seconds_to_starvation(payable, Backoff(1.0, 600.0)),
+    }
+
+
+def test_a_links_home_has_an_account_for_each_node(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [each["node"] for each in told(home, capsys)] == ["alice", "bob"]
+
+
+def test_where_tags_cost_no_key_nothing_can_starve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_store(tmp_path / "alice")) as store:
+        deposit(store, 1, tags=False)
+    (alice,) = told(tmp_path, capsys)
+    assert alice["upkeep_bits"] == 256
+    assert alice["blocks_payable"] is alice["reserve_lacks_bits"] is alice["seconds_to_starvation"] is None
+    show(tmp_path, as_json=False)
+    assert "tags" not in capsys.readouterr().out
+
+
+def test_a_store_without_a_block_has_gained_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store(tmp_path / "alice").close()
+    (alice,) = told(tmp_path, capsys)
+    assert (alice["net_gain_per_block"], alice["blocks_payable"]) == (0.0, None)
+
+
+def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show(home / "alice", as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "alice: epoch 1, bootstrap closed, 0 pending blocks"
+    rows = [line.split() for line in lines[1:]]
+    assert ["produced", "40000", "bits"] in rows
+    assert ["in", "all", "for", "authentication", "768"] in rows
+    assert ["in", "all", "for", "link", "PSKs", "512"] in rows
+    assert ["net", "gain", "per", "block", "19360.0"] in rows
+    assert ["smallest", "block", "that", "pays", "1280"] in rows
+    assert ["tags", "are", "left", "for", "8", "blocks"] in rows
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_no_key_material_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (True, False):
+        show(home, as_json=as_json)
+    out = capsys.readouterr().out
+    digits = secret(1, BITS).material.hex()
+    assert not any(digits[at : at + 16] in out for at in range(len(digits) - 15))
+
+
+def test_a_folder_without_a_store_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name the home of a node that has run"):
+        show(tmp_path, as_json=False)
+
+
+def test_after_a_second_bootstrap_no_tag_can_be_paid_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootstrap(home / "alice", again=True)
+    assert "do the same at the other end" in capsys.readouterr().out
+    (alice,) = told(home / "alice", capsys)
+    assert (alice["blocks_payable"], alice["seconds_to_starvation"]) == (0, 0.0)
+    assert alice["authentication_bits"] == 2 * (2 * 512 + RESERVE_BITS)
