@@ -110,12 +110,16 @@ class MeasuredPage:
 
     first_pulse: int
     seen: NDArray[np.uint8] = field(repr=False)
+    replaces: bool = True
+    """Whether all of a pulse was measured, so that what went on is not Alice's light."""
 
     @classmethod
-    def write(cls, first_pulse: int, analysers: NDArray[np.uint8], counted: Counted) -> "MeasuredPage":
+    def write(
+        cls, first_pulse: int, analysers: NDArray[np.uint8], counted: Counted, *, replaces: bool = True
+    ) -> "MeasuredPage":
         """Note what was counted behind analysers 0..3; more than seven photons are noted as seven."""
         zeros, ones = (np.minimum(numbers, _MOST_COUNTED) for numbers in (counted.zeros, counted.ones))
-        return cls(first_pulse, analysers | zeros << np.uint8(2) | ones << np.uint8(5))
+        return cls(first_pulse, analysers | zeros << np.uint8(2) | ones << np.uint8(5), replaces)
 
     @property
     def end_pulse(self) -> int:
@@ -132,8 +136,9 @@ class MeasuredPage:
         return self.likelihoods(gates, np.full(len(gates), basis, np.uint8))
 
     def replaced(self, gates: Gates) -> Mask:
-        """Where anything was counted: measured light is gone."""
-        return np.asarray(self.seen[gates - np.uint32(self.first_pulse)] >> np.uint8(2) > 0)
+        """Where anything was counted, if all was measured: that light is gone."""
+        counted = self.seen[gates - np.uint32(self.first_pulse)] >> np.uint8(2) > 0
+        return np.asarray(counted & self.replaces)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue
 from common.trust.private_files import NewFile, private_folder, write_new
-from common.wire.topics import Topics
+from common.wire.topics import EVE, Topics
 from lab.broker import BrokerUser
 from lab.security import DEFAULT_SECURITY, Security
 
@@ -37,6 +37,14 @@ class LinkAddresses:
     """Where the broker is, and where Bob listens: with link PSKs, and with certificates until the latch closes."""
 
     broker: Address
+    classical: Address
+    bootstrap: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Where Eve listens in Bob's place: for link PSKs, and for bootstraps."""
+
     classical: Address
     bootstrap: Address
 
@@ -62,8 +70,50 @@ class LinkHome:
         return self.folder / "broker"
 
     def broker_users(self) -> tuple[BrokerUser, ...]:
-        """Return the accounts of this link: each node writes its own topics and reads what it needs."""
-        return tuple(replace(user, password=self._password(user.name)) for user in broker_users(self.link))
+        """Return the accounts of this link; Eve has one where she has a home."""
+        return tuple(
+            replace(user, password=self._password(user.name))
+            for user in broker_users(self.link)
+            if self.node(user.name).is_dir()
+        )
+
+    def let_eve_in(self) -> None:
+        """Give Eve a home beside the nodes', with the key of the emulated optics; a second time does nothing."""
+        if self.node(EVE).is_dir():
+            return
+        seal = (self.node(ALICE) / SEAL_FILE).read_bytes()
+        with private_folder(self.node(EVE)):
+            write_new(
+                NewFile(self.node(EVE) / SEAL_FILE, seal),
+                NewFile(self.node(EVE) / _PASSWORD_FILE, f"{secrets.token_hex(16)}\n".encode()),
+            )
+
+    def configure_eve(
+        self,
+        parameters: LinkParameters,
+        addresses: LinkAddresses,
+        splice: Splice,
+        told: Mapping[str, Any],
+        *,
+        log_in: bool,
+    ) -> None:
+        """Write her configuration; `told` are settings of hers alone, such as her attacks."""
+        account = {"username": EVE, "password_file": _PASSWORD_FILE} if log_in else {}
+        text = toml(
+            {
+                "link": self.link,
+                **told,
+                "splice": {
+                    "address": str(splice.classical),
+                    "bootstrap_address": str(splice.bootstrap),
+                    "bob_address": str(addresses.classical),
+                    "bob_bootstrap_address": str(addresses.bootstrap),
+                },
+                "broker": {"address": str(addresses.broker), **account},
+                "parameters": parameters.model_dump(mode="json", exclude_none=True),
+            }
+        )
+        replace_file(self.configuration(EVE), f"# Written by qkdlink for eve at each start.\n{text}")
 
     def configure(
         self,
@@ -74,6 +124,7 @@ class LinkHome:
         log_in: bool,
         only: str | None = None,
         security: Security = DEFAULT_SECURITY,
+        splice: Splice | None = None,
     ) -> None:
         """Write both nodes' configuration files, or those of one; `alice` are settings of hers alone."""
         security.furnish(self.node(ALICE), self.node(BOB), self.link)
@@ -82,6 +133,11 @@ class LinkHome:
                 continue
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
             told = {**own, **security.settings()}
+            if splice is not None and name == ALICE:
+                told["apparatus"] = {
+                    "eve_address": str(splice.classical),
+                    "eve_bootstrap_address": str(splice.bootstrap),
+                }
             text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
             replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
 
@@ -90,14 +146,37 @@ class LinkHome:
 
 
 def broker_users(link: str) -> tuple[BrokerUser, ...]:
-    """Return who is at a link's broker: each node writes its own topics and reads what it needs."""
+    """Return who is at a link's broker: each writes its own topics and reads what it needs; Eve alone plugs."""
     topics = Topics(link)
     return (
         BrokerUser(
-            ALICE, None, writes=(topics.light(ALICE), topics.journal(ALICE)), reads=(topics.receipts(BOB),)
+            ALICE,
+            None,
+            writes=(topics.light(ALICE), topics.journal(ALICE)),
+            reads=(topics.receipts(BOB), topics.receipts(EVE), topics.patch()),
         ),
         BrokerUser(
-            BOB, None, writes=(topics.receipts(BOB), topics.journal(BOB)), reads=(topics.light(ALICE),)
+            BOB,
+            None,
+            writes=(topics.receipts(BOB), topics.journal(BOB)),
+            reads=(topics.light(ALICE), topics.light(EVE), topics.patch()),
+        ),
+        BrokerUser(
+            EVE,
+            None,
+            writes=(
+                topics.light(EVE),
+                topics.receipts(EVE),
+                topics.journal(EVE),
+                topics.patch(),
+                topics.eve_control(),
+            ),
+            reads=(
+                topics.light(ALICE),
+                topics.receipts(BOB),
+                *(topics.journal(name) for name in (ALICE, BOB, EVE)),
+                topics.eve_control(),
+            ),
         ),
     )
 

@@ -7,18 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from common.errors import LinkError
-from common.journal.events import BlockEnded, BlockOpened, BootstrapClosed, Entry, EpochBegan
+from common.journal.events import BlockEnded, BlockOpened, BootstrapClosed, Entry, EpochBegan, NodeStarted
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import Balance, KeyStore
 from common.transport.addresses import Address
+from common.wire.topics import EVE
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome
+from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice
 from lab.security import DEFAULT_SECURITY, Security
 
 _SETTLE_TIMEOUT_S = 15.0
@@ -41,6 +42,7 @@ class Node:
     blocks: list[BlockEnded] = field(default_factory=list)
     epochs: list[EpochBegan] = field(default_factory=list)
     bootstrap: BootstrapClosed | None = None
+    is_up: bool = False
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def gather(self, watch: Watch) -> None:
@@ -65,6 +67,15 @@ class Node:
         """Why the node ended, once it has."""
         return self.last_line or f"{self.name} ended with status {self.process.returncode}"
 
+    async def started(self, life: asyncio.Task[None]) -> None:
+        """Wait until the node is up, or has ended."""
+        async with self.settled:
+            up = asyncio.ensure_future(self.settled.wait_for(lambda: self.is_up))
+            await asyncio.wait({up, life}, return_when=asyncio.FIRST_COMPLETED)
+            up.cancel()
+        if not self.is_up:
+            raise LinkError(self.last_words)
+
     def has_settled(self, with_key: set[str]) -> bool:
         """Whether every block that was opened here, and each of `with_key`, has come to its end here."""
         return self.opened | with_key <= {block.block_id for block in self.blocks}
@@ -77,6 +88,8 @@ class Node:
                 self.blocks.append(ended)
             case EpochBegan() as began:
                 self.epochs.append(began)
+            case NodeStarted():
+                self.is_up = True
             case BootstrapClosed() as closed:
                 self.bootstrap = closed
             case _:
@@ -90,6 +103,7 @@ class RunningLink:
     broker: RunningBroker
     alice: Node
     bob: Node
+    eve: Node | None
     lives: dict[str, asyncio.Task[None]]
     """By name: done once the process has ended and everything that it told was read."""
 
@@ -123,33 +137,50 @@ async def run_link(
     seed: int | None = None,
     alice: Mapping[str, Any] | None = None,
     security: Security = DEFAULT_SECURITY,
+    eve: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> AsyncIterator[RunningLink]:
     """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
 
+    With `eve`, her settings (`eve.settings`), she is between them before either of them begins.
     `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`.
     """
+    if eve is not None:
+        home.let_eve_in()
     async with run_broker(home.broker, home.broker_users()) as broker:
         on_broker(broker)
+        addresses = LinkAddresses(broker.address, *_two_ports())
+        splice = None if eve is None else Splice(*_two_ports())
         home.configure(
             parameters,
-            LinkAddresses(broker.address, Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())),
+            addresses,
             {**(alice or {}), "blocks": blocks},
             log_in=broker.has_access_list,
             security=security,
+            splice=splice,
         )
-        async with _running(home, BOB, seed) as bob_node, _running(home, ALICE, seed) as alice_node:
-            lives = {
-                node.name: asyncio.create_task(_live(node, watch), name=node.name)
-                for node in (alice_node, bob_node)
-            }
+        if splice is not None and eve is not None:
+            home.configure_eve(parameters, addresses, splice, eve, log_in=broker.has_access_list)
+        async with AsyncExitStack() as processes:
+            names = (BOB, ALICE) if eve is None else (EVE, BOB, ALICE)
+            nodes: dict[str, Node] = {}
+            lives: dict[str, asyncio.Task[None]] = {}
+            for name in names:
+                nodes[name] = await processes.enter_async_context(_running(home, name, seed))
+                lives[name] = asyncio.create_task(_live(nodes[name], watch), name=name)
+                if name == EVE:
+                    await nodes[EVE].started(lives[EVE])
             try:
-                yield RunningLink(broker, alice_node, bob_node, lives)
+                yield RunningLink(broker, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives)
             finally:
-                for node in (alice_node, bob_node):
+                for node in reversed(nodes.values()):
                     await stop(node.process)
                 await asyncio.gather(*lives.values())
+
+
+def _two_ports() -> tuple[Address, Address]:
+    return Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())
 
 
 async def _live(node: Node, watch: Watch) -> None:
@@ -287,6 +318,7 @@ async def run_to_the_end(
     seed: int | None = None,
     alice: Mapping[str, Any] | None = None,
     security: Security = DEFAULT_SECURITY,
+    eve: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
 ) -> LinkResult:
@@ -299,6 +331,7 @@ async def run_to_the_end(
         seed=seed,
         alice=alice,
         security=security,
+        eve=eve,
         watch=watch,
         on_broker=on_broker,
     ) as link:

@@ -73,7 +73,6 @@ def undetermined(
     unknown: NDArray[np.bool_], amplification_seed: Bits, secret_bits: int, disclosed: Disclosed
 ) -> Undetermined:
     """Check one block: `unknown` is `bool[n]`, where Eve knows nothing; the seed has n + secret_bits - 1 bits."""
-    length = len(unknown)
     every = np.flatnonzero(unknown)
     disclosed_rows = sum(map(len, disclosed.questions))
 

@@ -18,15 +18,18 @@ from common.node.launcher_pipe import LauncherPipe
 from common.node.vault import Vault
 from common.optics.detector import Receiver
 from common.optics.fibre import Fibre
+from common.optics.memory import QuantumMemory
 from common.optics.presets import preset
 from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.seal import LightSeal
+from common.optics.side_light import SideLight
 from common.optics.source import PulseSource, Source
 from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.store.sealing import StoreSeal
+from eve.notebook import BlockNotes, Knowledge, MeasuredPage
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import ed25519_schemes, signature_schemes
@@ -50,6 +53,12 @@ def _direction() -> _Direction:
     return direction
 
 
+def _notes() -> BlockNotes:
+    notes = BlockNotes()
+    notes.add(MeasuredPage(0, BITS))
+    return notes
+
+
 SECRETS = {
     "SiftedKey": SiftedKey(BITS, CLASSES, BITS, CLASSES, 1),
     "ReconciledKey": ReconciledKey(BITS, (0,), 5),
@@ -68,6 +77,11 @@ SECRETS = {
     "ChoiceStream": SEEDED.choices(Choice.PULSES, 1),
     "Randomness": SEEDED,
     "Learnt": Learnt(np.arange(len(BITS), dtype=np.uint32), BITS, CLASSES),
+    "SideLight": SideLight(BITS.copy()),
+    "QuantumMemory": QuantumMemory(np.arange(len(BITS), dtype=np.uint32), BITS, np.uint64(1)),
+    "MeasuredPage": MeasuredPage(0, BITS),
+    "BlockNotes": _notes(),
+    "Knowledge": Knowledge(BITS, np.ones(len(BITS))),
     "StoreSeal": StoreSeal(PACKED * 4),
     "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from common.node.broker import broker_access
 from common.node.diagnosis.broker import check_broker
 from common.node.diagnosis.credentials import check_credentials
 from common.node.diagnosis.findings import Check, Diagnosis, Finding, Outcome, examine
@@ -17,7 +18,7 @@ from common.node.diagnosis.house import (
 from common.node.diagnosis.line import TrialLine
 from common.node.diagnosis.network import BROKER, Place, check_binding, check_name, judge, judge_peer, reach
 from common.node.diagnosis.witness import Memory, as_dialler, as_listener, read_journal, recall
-from common.node.station import Greeting, broker_access
+from common.node.station import Greeting
 from common.protocol.roles import Role
 
 

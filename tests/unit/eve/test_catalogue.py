@@ -1,12 +1,16 @@
+from math import exp
 from pathlib import Path
 
 import pytest
 
 from common.errors import ConfigurationError
+from common.optics.source import Source
+from common.optics.states import Basis
 from eve.quantum_attacks.base import Attack
 from eve.quantum_attacks.catalogue import ATTACKS, attack_from, load_attack
 from eve.quantum_attacks.intercept_resend import Bases, InterceptResend
-from tests.support.line_with_eve import live
+from tests.support.line_with_eve import assert_rate, live
+from tests.support.source import ROOT
 
 OWN = """
 from typing import ClassVar
@@ -96,6 +100,19 @@ def test_an_attack_of_ones_own_is_loaded_from_its_file(own: Path):
     assert attack.model_dump() == {"strength": 3, "fraction": 0.5}  # type: ignore[attr-defined]
     assert attack_from(f"{own}:Plain").name == "plain"
     assert len(live([attack, attack_from(f"{own}:Plain")], pulses=2**10).record)
+
+
+def test_the_attack_that_the_documentation_writes_works_in_twenty_lines(tmp_path: Path):
+    text = (ROOT / "docs/attacks.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert len(text.splitlines()) <= 24
+    (tmp_path / "mine.py").write_text(text)
+    source, pulses = Source((0.5,), (1.0,), 0.5), 2**19
+    outcome = live([attack_from(f"{tmp_path}/mine.py:HalfListener")], source, pulses=pulses)
+    assert_rate(len(outcome.record), pulses, 1 - exp(-0.25 * outcome.link.fibre.transmittance))
+    knowledge, right = outcome.known()
+    assert_rate(int(knowledge.certain.sum()), len(knowledge), (1 - exp(-0.25)) / 2)
+    assert right > knowledge.certain.sum()
+    assert outcome.errors(Basis.KEY)[0] == 0
 
 
 @pytest.mark.parametrize(
