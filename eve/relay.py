@@ -42,6 +42,8 @@ class ClassicalRelay:
     treat: Treatment = pass_on
     watch: list[Watch] = field(default_factory=list)
     on_closed: list[Callable[[int], None]] = field(default_factory=list)
+    detours: dict[Address, Address] = field(default_factory=dict)
+    """Where calls lead instead of where they should go on to, while somebody answers them in Bob's place."""
     bytes: int = 0
     """How many have passed so far."""
     _count: int = 0
@@ -92,6 +94,7 @@ class ClassicalRelay:
         self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: Address
     ) -> None:
         try:
+            onward = self.detours.get(onward, onward)
             there, back = await asyncio.open_connection(onward.host, onward.port)
         except OSError:
             return

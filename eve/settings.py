@@ -26,6 +26,17 @@ class SpliceSettings(_Section):
     """Where he listens for bootstraps."""
 
 
+class ImpersonationSettings(_Section):
+    """The homes of the two programs that are the full man in the middle, each with its `node.toml`."""
+
+    alice_home: Path
+    """Of the one that faces Bob, in Alice's name."""
+    bob_home: Path
+    """Of the one that faces Alice, in Bob's name."""
+    at_start: bool = True
+    """Whether they live from the beginning; else she waits to be told."""
+
+
 class EveSettings(ProgramSettings):
     """Configuration of `python -m eve`; paths are relative to the folder of the file."""
 
@@ -43,5 +54,7 @@ class EveSettings(ProgramSettings):
     """Whether she is plugged into the classical line at her start."""
     key_logs: tuple[Path, ...] = ()
     """TLS key logs of the nodes, which a laboratory lends her so that she can read the conversation while it runs."""
+    impersonate: ImpersonationSettings | None = None
+    """With what she can take the place of each node towards the other; without it she cannot."""
     record: Path | None = None
     """A folder in which she records every wire."""

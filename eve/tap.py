@@ -28,6 +28,8 @@ class LightTap:
         self._frames = frames
         self.treat: Treat | None = None
         """None while she is transparent."""
+        self.is_open = True
+        """Whether light goes on from here; false while a half-link of hers takes it."""
         self.passed = self.lost = 0
         """Frames so far."""
 
@@ -36,6 +38,8 @@ class LightTap:
         while True:
             delivery = await self._frames.get()
             payload = delivery.payload
+            if not self.is_open:
+                continue
             try:
                 if self.treat is not None and not delivery.retained:
                     payload = await asyncio.to_thread(self._treated, payload, self.treat)
@@ -57,11 +61,15 @@ class ReceiptTap:
         self._bus = bus
         self._topic = topics.receipts(EVE)
         self._receipts = receipts
+        self.is_open = True
+        """Whether receipts go on from here; false while a half-link of hers takes them."""
 
     async def run(self) -> None:
         """Pass receipts on for as long as she lives."""
         while True:
             delivery = await self._receipts.get()
+            if not self.is_open:
+                continue
             try:
                 await self._bus.publish(self._topic, delivery.payload)
             except LinkError:

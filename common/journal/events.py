@@ -104,6 +104,15 @@ class PatchRefused(Event):
     reason: str
 
 
+class HalfLinkChanged(Event):
+    """Eve's own program that faces a node, in the name of its peer, lives or has ended."""
+
+    type: Literal["half-link-changed"] = "half-link-changed"
+    facing: str
+    living: bool
+    reason: str
+
+
 class LineLost(Event):
     """The classical line is gone."""
 
@@ -187,6 +196,7 @@ type AnyEvent = Annotated[
     | BlockSettled
     | PatchChanged
     | PatchRefused
+    | HalfLinkChanged
     | LineLost
     | LightFault
     | BlockOpened

@@ -85,6 +85,11 @@ class ApparatusSettings(_Section):
     receipts_as: Name | None = None
     """In whose name Bob receipts light; his own, unless somebody plays his part."""
 
+    @property
+    def is_anothers(self) -> bool:
+        """Whether somebody else works here in this node's name, whom the patch panel does not concern."""
+        return self.light_as is not None or self.receipts_as is not None
+
 
 class CredentialSettings(_Section):
     """Files that say who this node is and whom it believes; 0600 where they are secret."""

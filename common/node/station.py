@@ -39,7 +39,7 @@ from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect
 from common.transport.psk import AnyConnection
-from common.wire.topics import Topics
+from common.wire.topics import EVE, Topics
 
 _TOLD_REFUSALS = 20
 """Refusals told in a minute; a stranger who knocks without end fills neither journal nor disk."""
@@ -248,13 +248,17 @@ async def open_station[S: NodeSettings](
                 patching,
                 window,
             )
-            async with journal.published(bus, station.topics.journal(settings.node)):
+            writer = EVE if settings.apparatus.is_anothers else settings.node  # nobody writes another's topic
+            async with journal.published(bus, station.topics.journal(writer)):
                 station.tell(_started(station))
-                watching = asyncio.create_task(patching.watch(), name="patch panel")
+                watching = None
+                if not settings.apparatus.is_anothers:
+                    watching = asyncio.create_task(patching.watch(), name="patch panel")
                 try:
                     yield station
                 finally:
-                    watching.cancel()
+                    if watching is not None:
+                        watching.cancel()
                     station.tell(NodeStopped(reason="ended"))
 
 

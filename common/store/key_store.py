@@ -619,10 +619,10 @@ class KeyStore:
 
     @property
     def _seal_place(self) -> str:
-        return f"{self._owner.node}/{self._owner.link}/seal"
+        return place_of_seal(self._owner)
 
     def _place(self, block: BlockId, purpose: str) -> str:
-        return f"{self._owner.node}/{block}/{purpose}"
+        return place_of(self._owner, block, purpose)
 
     def _row(self, block: BlockId) -> sqlite3.Row | None:
         if block.number > _LARGEST_NUMBER:  # a peer may name any
@@ -701,6 +701,16 @@ class KeyStore:
         )
         if found["state"] == State.AVAILABLE:
             self._enter(row, Entry.BURNT, Purpose.LINK_PSK, found["bits"])
+
+
+def place_of(owner: StoreOwner, block: BlockId, what: str) -> str:
+    """Name the place that a part of a block, or its `proof`, is sealed for; it opens nowhere else."""
+    return f"{owner.node}/{block}/{what}"
+
+
+def place_of_seal(owner: StoreOwner) -> str:
+    """Name the place of the empty text by which a store recognises its key."""
+    return f"{owner.node}/{owner.link}/seal"
 
 
 def _told_by(path: Path) -> dict[str, str]:
