@@ -13,6 +13,7 @@ from common.optics.seal import LightSeal
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
 from common.wire.topics import EVE, Topics
+from eve.half_links import HalfLinks
 from eve.mind import Mind
 from eve.panel import KEEPALIVE_S, Panel, last_will
 from eve.quantum_attacks.catalogue import attack_from
@@ -43,6 +44,11 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
             (splice.bootstrap_address, splice.bob_bootstrap_address),
         ):
             await open_things.enter_async_context(relay.listening(at, onward))
+        if settings.impersonate is not None:
+            half_links = HalfLinks(settings.impersonate, settings, folder, relay, light, receipts, journal.tell)
+            await open_things.enter_async_context(half_links.at_hand())
+            if settings.impersonate.at_start:
+                await half_links.begin()
         journal.tell(
             NodeStarted(
                 role=EVE,
