@@ -133,8 +133,9 @@ def measure_watchfully(
                 bits[clicks] = bit
                 clicks += 1
                 doubles += fired == 3
-                if manner & 3:
-                    tally[1 + 2 * ((manner & 3) - 1) + bit] += 1
+                arrival = manner & 3
+                if 0 < arrival < 3:  # 3 is no arrival: as good as on time, and no place in the tally
+                    tally[2 * arrival - 1 + bit] += 1
             armed = fired
             gate += dead_gates
         gate += 1

@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.detector import COSINES, DetectorSettings, Receiver, click_thresholds, outcomes
 from common.optics.fibre import Fibre
 from common.optics.loops import Thresholds
@@ -77,6 +77,8 @@ class WatchfulReceiver(Receiver):
         self._check_place(train)
         count, first = len(train), self._next_gate
         manners = _NO_BYTES if train.side is None else train.side.absorb()
+        if len(manners) not in (0, count):
+            raise LocalProtocolError(f"side light of {len(manners)} pulses cannot fly with {count} pulses")
         off_choices = self._choices.read(MOST_PULSES + first, count) if self._off_below else _NO_BYTES
         tally = np.zeros(5, np.int64)
         gates, bases, bits = np.empty(count, np.uint32), np.empty(count, np.uint8), np.empty(count, np.uint8)

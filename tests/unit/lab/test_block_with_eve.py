@@ -1,10 +1,11 @@
 """Whole blocks with Eve: what refuses them, and that a key that is made is undetermined for her."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
 from common.distillation.monitors import Monitor
+from common.optics.fibre import Fibre
 from common.optics.outlet import Outlet
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import ProtocolName
@@ -12,13 +13,28 @@ from eve.quantum_attacks.catalogue import attack_from
 from lab.block_with_eve import BlockWithEve, Hardware, live_block
 from tests.support.pair import small_block
 
+HARDWARE = Hardware()
 OFF = tuple(Monitor)
 
 
 def run(
-    attack: str, protocol: ProtocolName = ProtocolName.SINGLE_PHOTON, number: int = 1, **options: Any
+    attack: str,
+    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON,
+    number: int = 1,
+    *,
+    hardware: Hardware = HARDWARE,
+    turned_off: Sequence[Monitor] = (),
+    lengthened_by: int = 0,
 ) -> BlockWithEve:
-    return live_block(small_block(protocol), [attack_from(attack)], 20260, number, **options)
+    return live_block(
+        small_block(protocol),
+        [attack_from(attack)],
+        20260,
+        number,
+        hardware=hardware,
+        turned_off=turned_off,
+        lengthened_by=lengthened_by,
+    )
 
 
 @pytest.mark.parametrize("protocol", [ProtocolName.SINGLE_PHOTON, ProtocolName.TWO_DECOY])
@@ -38,12 +54,21 @@ def test_without_eve_there_is_a_key_and_she_knows_nothing_of_it(protocol: Protoc
         ("breidbart:fraction=0.03", ProtocolName.SINGLE_PHOTON),
         ("intercept-resend:fraction=0.01", ProtocolName.TWO_DECOY),
         ("photon-number-splitting:fraction=0.1", ProtocolName.TWO_DECOY),
-        ("beam-splitting", ProtocolName.ONE_DECOY),
     ],
 )
 def test_below_the_threshold_a_key_is_made_and_undetermined_for_her(attack: str, protocol: ProtocolName):
     block = run(attack, protocol)
     assert block.secret_bits >= 256
+    assert block.min_entropy_bits < 0.9999 * run("transparent", protocol).min_entropy_bits
+    assert block.safe
+
+
+def test_the_light_that_a_line_loses_gives_her_bits_and_no_key():
+    short = small_block(ProtocolName.ONE_DECOY).model_copy(update={"fibre": Fibre(1.0, 0.2, 0.01)})
+    block = live_block(short, [attack_from("beam-splitting")], 20260, 1)
+    assert block.secret_bits >= 256
+    assert block.known_fraction > 0.01
+    assert block.check
     assert block.safe
 
 

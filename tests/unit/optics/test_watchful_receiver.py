@@ -124,6 +124,18 @@ def test_triggers_click_in_switched_off_gates():
     assert len(record) + record.side.switched_off_clicks == COUNT
 
 
+def test_an_arrival_that_does_not_exist_is_on_time():
+    record = watchful(PERFECT).detect(train(3))
+    assert clicks(record) == clicks(watchful(PERFECT).detect(train(0)))
+    assert record.side == SideCounts()
+
+
+def test_side_light_of_other_pulses_is_refused():
+    odd = PulseTrain(states(), HERE, 0, SideLight(np.zeros(5, np.uint8)))
+    with pytest.raises(LocalProtocolError, match="side light of 5 pulses cannot fly with 16384 pulses"):
+        watchful(PERFECT).detect(odd)
+
+
 def test_a_missing_frame_is_refused_here_too():
     late = PulseTrain(states(), HERE, 5, SideLight(np.zeros(COUNT, np.uint8)))
     with pytest.raises(LocalProtocolError, match="gate 0 is next"):
