@@ -7,7 +7,8 @@ from typing import Protocol
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
-from common.distillation.estimation import estimate, starting_qber
+from common.distillation.estimation import estimate
+from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.parity import Questions
@@ -32,7 +33,8 @@ from common.optics.records import PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
-from common.protocol.key_length import secret_length
+from common.protocol.key_length import reconciliation_qber, secret_length
+from common.protocol.monitoring import alarm_of_errors
 from common.randomness import Choice
 from common.wire.attachments import decode_gates, decode_integers, encode_classes
 from common.wire.messages import (
@@ -51,6 +53,9 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
+
+WATCHDOG_PHOTONS = 1e4
+"""Mean photon number per pulse into the outlet that is too much: behind 60 dB a hundredth of a photon comes back."""
 
 
 class Transmitter(Protocol):
@@ -90,6 +95,9 @@ async def transmit(transmitter: Transmitter, block: Block) -> PreparationRecord:
         prepared = await transmitter.transmit(block)
     except LightLost as lost:
         await block.abort(AbortReason.LIGHT_LOST, str(lost))
+    alarm = watchdog_alarm(prepared.probe_photons, WATCHDOG_PHOTONS)
+    if alarm and Monitor.OUTLET_WATCHDOG not in block.parameters.monitors_off:
+        await block.abort(alarm.monitor, alarm.detail)
     await block.say(LightEnded())
     block.reached("transmit")
     return prepared
@@ -137,7 +145,7 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
     """Answer Bob's parity questions, count every one, and stop at the block's budget."""
     opened = await block.expect(ReconciliationOpened)
     length = len(sifted.key_bits)
-    if opened.expected_qber != starting_qber(estimated, block.parameters.expected_qber):
+    if opened.expected_qber != reconciliation_qber(block.parameters, estimated):
         raise RemoteProtocolError("Bob does not start from the error rate that both have found.")
     plan = await block.read(schedule, length, opened.expected_qber)
     answerer = await block.read(
@@ -174,6 +182,8 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
     length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
     if length.secret_bits < block.economy.upkeep_bits:
+        if alarm := alarm_of_errors(block.parameters, estimated, verified.key_errors):
+            await block.abort(alarm.monitor, alarm.detail)
         await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits, block))
     reserve_bits = min(block.economy.reserve_wanted(), length.secret_bits)
     seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from common.errors import LinkError
 from common.journal.events import Event, LightFault, LightProgress
-from common.optics.detector import Receiver
 from common.optics.records import DetectionRecord
 from common.optics.seal import LightSeal, SealBroken, sealed_bytes
+from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
@@ -32,7 +32,7 @@ class _Reception:
 
     block: Block
     frames: int
-    detectors: Receiver
+    detectors: WatchfulReceiver
     records: list[DetectionRecord] = field(default_factory=list)
     next_frame: int = 0
     pulses: int = 0
@@ -68,11 +68,13 @@ class MqttReceiver:
 
     async def open(self, block: Block, frames: int) -> None:
         """Turn the detectors on for a block."""
-        detectors = Receiver(
+        detectors = WatchfulReceiver(
             block.parameters.detector,
             block.parameters.key_basis_probability,
             block.choices(Choice.MEASUREMENTS),
             block.randomness.nature(Nature.DETECTORS, block.id.number),
+            DetectorFlaws(),
+            block.parameters.switched_off_probability,
         )
         self._receptions[block.id.session, block.id.number] = _Reception(block, frames, detectors)
 

@@ -1,14 +1,15 @@
 """The right column: a key block from light to secret key, as Bob lives it. Alice's column is `alice/steps.py`."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
-from common.distillation.estimation import estimate, starting_qber
+from common.distillation.estimation import estimate
+from common.distillation.finite_key import KeyLength
 from common.distillation.reconciliation.cascade import Corrector
 from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import schedule
@@ -31,7 +32,8 @@ from common.optics.records import DetectionRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
-from common.protocol.key_length import best_case, qber_is_tolerated, secret_length
+from common.protocol.key_length import best_case, qber_is_tolerated, reconciliation_qber, secret_length
+from common.protocol.monitoring import Watched, alarm_of_decoys, alarm_of_errors, alarms_of_light
 from common.randomness import Choice
 from common.wire.attachments import decode_classes, encode_gates, encode_integers
 from common.wire.messages import (
@@ -68,8 +70,8 @@ async def distil(receiver: Receiver, deposit: Deposit, block: Block) -> SecretKe
     """One block, seven stages."""
     try:
         detected = await transmit(receiver, block)
-        sifted = await sift(detected, block)
-        estimated = await estimate_errors(sifted, block)
+        sifted, watched = await sift(detected, block)
+        estimated = await estimate_errors(sifted, watched, block)
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
         secret = await amplify(verified, estimated, block)
@@ -99,7 +101,7 @@ async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
     return detected
 
 
-async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
+async def sift(detected: DetectionRecord, block: Block) -> tuple[SiftedKey, Watched]:
     """Announce every detection and its basis, once, sealed; then learn which of them count."""
     count, class_count = len(detected.gates), block.parameters.class_count
     if count == 0:
@@ -127,27 +129,34 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     sifted = sift_bits(detected.bits[matched], detected.bases[matched], classes, class_count)
     block.account.sifted(sifted, announced.emitted, announced.detected)
     block.reached("sift")
-    return sifted
+    return sifted, Watched(
+        announced.emitted,
+        announced.detected,
+        detected.double_clicks,
+        detected.side,
+        block.parameters.switched_off_probability,
+    )
 
 
-async def estimate_errors(sifted: SiftedKey, block: Block) -> Estimate:
-    """Show the test basis, compare it with Alice's, and give up early what cannot become a key."""
+async def estimate_errors(sifted: SiftedKey, watched: Watched, block: Block) -> Estimate:
+    """Show the test basis, compare it with Alice's, and give up early what a monitor refuses or cannot become a key."""
     await block.say(TestBits(bits=pack(sifted.test_bits)))
     alice_shows = await block.expect(TestBits)
     alice_bits = await block.read(unpack, alice_shows.bits, len(sifted.test_bits))
     estimated = estimate(sifted, alice_bits)
     block.account.estimated(estimated)
-    if not qber_is_tolerated(block.parameters, estimated):
-        await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
-    if best_case(block.parameters, estimated).secret_bits == 0:
-        await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
+    if alarm := next(alarms_of_light(block.parameters, watched), None):
+        await block.abort(alarm.monitor, alarm.detail)
+    length = best_case(block.parameters, estimated)
+    if length.secret_bits == 0:
+        await _give_up(estimated, watched, length, block)
     block.reached("estimate")
     return estimated
 
 
 async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> ReconciledKey:
     """Ask Alice for parities and correct every difference."""
-    qber = starting_qber(estimated, block.parameters.expected_qber)
+    qber = reconciliation_qber(block.parameters, estimated)
     seed = block.choices(Choice.RECONCILIATION).bytes(_SHUFFLE_SEED_BYTES)
     await block.say(ReconciliationOpened(shuffle_seed=seed, expected_qber=qber))
     plan = schedule(len(sifted.key_bits), qber)
@@ -238,6 +247,16 @@ async def _ask(corrector: Corrector, questions: Questions, block: Block) -> None
             f"Alice answered {answers.count} of {len(questions.starts)} parity questions."
         )
     await block.compute(corrector.receive, await block.read(unpack, answers.parities, answers.count))
+
+
+async def _give_up(estimated: Estimate, watched: Watched, length: KeyLength, block: Block) -> NoReturn:
+    """Refuse a hopeless block by the name of the monitor that saw why, or of the bound if none did."""
+    seen = alarm_of_errors(block.parameters, estimated) or alarm_of_decoys(block.parameters, watched, length)
+    if seen:
+        await block.abort(seen.monitor, seen.detail)
+    if not qber_is_tolerated(block.parameters, estimated):
+        await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
+    await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
 
 
 def _qber_sentence(estimated: Estimate, block: Block) -> str:

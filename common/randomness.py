@@ -34,6 +34,7 @@ class Nature(StrEnum):
 
     SOURCE = "source"
     DETECTORS = "detectors"
+    REFLECTIONS = "reflections"
 
 
 class ChoiceStream:

@@ -29,6 +29,7 @@ _SHIFT_TESTS = 3
 class Monitor(StrEnum):
     """What a refused block names, and what can be turned off."""
 
+    DECOYS = "decoy-analysis"
     QBER = "qber-per-basis"
     GAIN = "gain"
     VACUUM_GAIN = "vacuum-gain"

@@ -30,6 +30,8 @@ class PreparationRecord:
         self._prepared: Prepared = np.empty(pulses, np.uint8)
         self._counts = np.zeros(class_count, np.int64)
         self._recorded = 0
+        self.probe_photons = 0.0
+        """Mean photon number per pulse of the brightest light that shone into the outlet meanwhile."""
 
     def __repr__(self) -> str:
         return f"PreparationRecord({self._recorded} of {len(self._prepared)} pulses, redacted)"

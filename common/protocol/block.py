@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
+from common.distillation.monitors import Monitor
 from common.errors import RemoteProtocolError
 from common.journal.events import BlockOpened, Event, StageReached
 from common.keys.identifiers import BlockId
@@ -60,7 +61,7 @@ class Block:
         """Wait for the peer's tag over everything said so far."""
         await self.conversation.expect_checkpoint()
 
-    async def abort(self, reason: AbortReason, detail: str) -> NoReturn:
+    async def abort(self, reason: AbortReason | Monitor, detail: str) -> NoReturn:
         """End the block without a key."""
         await self.conversation.abort(reason, detail)
 

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol, cast
 
 from common.authentication.scheme import CheckpointScheme, Tag
 from common.authentication.transcript import Transcript
+from common.distillation.monitors import Monitor
 from common.errors import LocalProtocolError, RemoteProtocolError
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused
 from common.protocol.phases import BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, Phase, Table
@@ -167,7 +168,7 @@ class BlockConversation(Conversation):
         """Wait for the peer's tag over everything said so far; RemoteProtocolError unless it is right."""
         await self.expect(Checkpoint)
 
-    async def abort(self, reason: AbortReason, detail: str) -> NoReturn:
+    async def abort(self, reason: AbortReason | Monitor, detail: str) -> NoReturn:
         """End the block without a key, settle it with the peer, and leave by BlockRefused."""
         detail = detail[:_LONGEST_DETAIL]
         await self.say(Abort(reason=reason, detail=detail))

@@ -1,7 +1,14 @@
-"""How many secret bits a block is worth: the bound that belongs to the agreed protocol."""
+"""How many secret bits a block is worth: the bound that belongs to the agreed protocol.
 
+Two monitors are no look at a number but part of the bound. Without `decoy-analysis` every detection passes for a single
+photon; without `qber-per-basis` the error rate of both bases together passes for that of the test basis. Both are
+mistakes that were made, and are here to be watched.
+"""
+
+from dataclasses import replace
 from typing import assert_never
 
+from common.distillation.estimation import starting_qber
 from common.distillation.finite_key import (
     KeyLength,
     Statistics,
@@ -9,6 +16,7 @@ from common.distillation.finite_key import (
     single_photon_length,
     two_decoy_length,
 )
+from common.distillation.monitors import Monitor
 from common.distillation.stages import Counts, Estimate
 from common.protocol.parameters import LinkParameters, ProtocolName
 
@@ -17,9 +25,16 @@ def secret_length(
     parameters: LinkParameters, estimate: Estimate, key_errors: Counts, leaked_bits: int
 ) -> KeyLength:
     """Length of the secret key by the finite-key bound of the agreed protocol; 0 where there is none."""
+    if Monitor.QBER in parameters.monitors_off:
+        estimate = _pooled(estimate, key_errors)
+    if Monitor.DECOYS in parameters.monitors_off and estimate.qber_test is not None:
+        return _single_photon(parameters, estimate, leaked_bits, estimate.qber_test)
     match parameters.protocol:
         case ProtocolName.SINGLE_PHOTON:
-            return _single_photon(parameters, estimate, leaked_bits)
+            tolerated = parameters.tolerated_qber
+            if tolerated is None or estimate.qber_test is None or estimate.qber_test > tolerated:
+                return KeyLength(secret_bits=0, single_photon_events=0.0, phase_error_rate=0.5)
+            return _single_photon(parameters, estimate, leaked_bits, tolerated)
         case ProtocolName.ONE_DECOY:
             bound = one_decoy_length
         case ProtocolName.TWO_DECOY:
@@ -44,19 +59,38 @@ def best_case(parameters: LinkParameters, estimate: Estimate) -> KeyLength:
 
 def qber_is_tolerated(parameters: LinkParameters, estimate: Estimate) -> bool:
     """Whether the test basis passes the abort test that was fixed before light; decoy bounds need none."""
-    if parameters.tolerated_qber is None:
+    if parameters.tolerated_qber is None or Monitor.QBER in parameters.monitors_off:
         return True
     return estimate.qber_test is not None and estimate.qber_test <= parameters.tolerated_qber
 
 
-def _single_photon(parameters: LinkParameters, estimate: Estimate, leaked_bits: int) -> KeyLength:
-    if parameters.tolerated_qber is None or not qber_is_tolerated(parameters, estimate):
-        return KeyLength(secret_bits=0, single_photon_events=0.0, phase_error_rate=0.5)
+def reconciliation_qber(parameters: LinkParameters, estimate: Estimate) -> float:
+    """Error rate from which reconciliation starts, 0..1; without `qber-per-basis` nobody asks the test basis."""
+    if Monitor.QBER in parameters.monitors_off:
+        return parameters.expected_qber
+    return starting_qber(estimate, parameters.expected_qber)
+
+
+def _single_photon(
+    parameters: LinkParameters, estimate: Estimate, leaked_bits: int, qber: float
+) -> KeyLength:
     return single_photon_length(
         key_bits=sum(estimate.key_detections),
         test_bits=sum(estimate.test_detections),
-        tolerated_qber=parameters.tolerated_qber,
+        tolerated_qber=qber,
         leaked_bits=leaked_bits,
         eps_sec=parameters.eps_sec,
         eps_cor=parameters.eps_cor,
     )
+
+
+def _pooled(estimate: Estimate, key_errors: Counts) -> Estimate:
+    """Spread the errors of both bases over both, class by class."""
+    shares = zip(
+        estimate.test_errors, key_errors, estimate.test_detections, estimate.key_detections, strict=True
+    )
+    pooled = tuple(
+        round((in_test + in_key) * test / (test + key)) if test + key else 0
+        for in_test, in_key, test, key in shares
+    )
+    return replace(estimate, test_errors=pooled)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.distillation.finite_key import require_one_decoy, require_two_decoys
+from common.distillation.monitors import Monitor
 from common.distillation.verification import verification_tag_bits
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.source import Source
+from common.optics.watchful_receiver import check_switched_off_probability
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 type Epsilon = Annotated[float, Field(ge=1e-30, lt=1, allow_inf_nan=False)]
@@ -54,6 +56,10 @@ class LinkParameters(BaseModel):
     """Secrecy: distance of the key from an ideal one."""
     eps_cor: Epsilon = 1e-15
     """Correctness: probability that the keys differ and nobody notices."""
+    switched_off_probability: float = 0.0
+    """How often Bob turns his detectors off in a gate chosen in secret, in multiples of 1/256: `random-efficiency`."""
+    monitors_off: tuple[Monitor, ...] = ()
+    """Monitors that look away, in order; each is a door, opened to watch who comes in."""
     fibre: Fibre
     detector: DetectorSettings
     reproducible: bool = False
@@ -74,6 +80,9 @@ class LinkParameters(BaseModel):
                 require_two_decoys(self.intensities)
             case ProtocolName.SINGLE_PHOTON:
                 pass
+        if list(self.monitors_off) != sorted(set(self.monitors_off)):
+            raise ValueError("monitors_off names each monitor once, in alphabetical order")
+        check_switched_off_probability(self.switched_off_probability)
         _ = self.source
         _ = verification_tag_bits(self.block_pulses, self.eps_cor)
         if self.detector.dead_gates > LARGEST_BLOCK:

@@ -1,12 +1,12 @@
-"""The emulated patch panel: one retained message that says through whose hands light and words go.
+"""The emulated patch panel: one retained message that says through whose hands light and words go, and what shines in.
 
 It is untrusted input that moves bytes and nothing else: both entries come from a closed list, and the addresses that
 belong to them stand in the settings of the nodes' apparatus. Whoever is plugged in by it still has to know a key.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 LONGEST_PATCH_BYTES = 256
 
@@ -14,12 +14,19 @@ type Route = Literal["direct", "eve"]
 
 
 class Patch(BaseModel):
-    """Which way light goes from Alice to Bob, and which way the classical line."""
+    """Which way light goes from Alice to Bob, which way the classical line, and what shines into Alice's outlet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     light: Route = "direct"
     classical: Route = "direct"
+    probe_photons: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0.0
+    """Mean photon number per pulse of a light that Eve shines against the current, into Alice's outlet."""
+
+    @property
+    def routes(self) -> tuple[Route, Route]:
+        """The way of light and the way of words."""
+        return self.light, self.classical
 
     def encode(self) -> bytes:
         """Write the message."""
