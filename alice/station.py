@@ -63,7 +63,9 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
             settings.frames_in_flight,
             settings.light_patience_s,
         )
-        transmitter = MqttTransmitter(outlet, station.seal, settings.frame_pulses)
+        transmitter = MqttTransmitter(
+            outlet, station.seal, settings.frame_pulses, lambda: station.patching.current.probe_photons
+        )
         async with outlet.listening(), asyncio.TaskGroup() as group:
             alice = Alice(station, transmitter, group)
             station.patching.on_change(alice.repatched)
@@ -247,7 +249,10 @@ class Alice:
             psk_identity(settings.link, key_id(key)),
         )
         address = self._station.dialled(bootstrap=False)
-        return await self._open(await dial_psk(address.host, address.port, identity, psk, settings.peer), key)
+        connection = await dial_psk(
+            address.host, address.port, identity, psk, settings.peer, key_log=self._station.key_log
+        )
+        return await self._open(connection, key)
 
     async def _bootstrap(self) -> OpenLine:
         if self._station.anchor is None:

@@ -74,7 +74,14 @@ class Bob:
         keyed = settings.classical.address
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(
-                listen_psk(keyed.host, keyed.port, keys, self._welcome_keyed, station.refuse)
+                listen_psk(
+                    keyed.host,
+                    keyed.port,
+                    keys,
+                    self._welcome_keyed,
+                    station.refuse,
+                    key_log=station.key_log,
+                )
             )
             if station.anchor is not None:
                 self._bootstrap_door = await doors.enter_async_context(

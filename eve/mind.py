@@ -4,11 +4,12 @@ import threading
 from collections.abc import Sequence
 
 from common.optics.pulses import PulseTrain
+from common.optics.records import Gates
 from common.protocol.parameters import LinkParameters
 from common.randomness import Randomness
 from common.wire.pulse_frames import FrameHeader
 from common.wire.topics import EVE
-from eve.notebook import Notebook
+from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
 
 
@@ -36,3 +37,13 @@ class Mind:
         with self._at_work:
             notes = self.notebook.notes((header.session, header.block))
             return play(self._attacks, train, self._randomness, self._link, header.block, notes)
+
+    def known(self, session: str, block: int, gates: Gates, bases: Bases) -> Knowledge:
+        """Return what her notes tell of the bits at `gates` (`uint32[n]`, ascending), announced to be in these bases.
+
+        What she has stored of them is measured; of a block that she let pass untouched she knows nothing.
+        """
+        with self._at_work:
+            place = (session, block)
+            notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
+            return notes.known(gates, bases)

@@ -276,6 +276,9 @@ class Notebook:
                 self.forget(next(iter(self._notes)))
         return self._notes[block]
 
+    def __contains__(self, block: Hashable) -> bool:
+        return block in self._notes
+
     def forget(self, block: Hashable) -> None:
         """Drop the notes on a block that has ended."""
         self._notes.pop(block, None)

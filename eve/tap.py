@@ -30,6 +30,8 @@ class LightTap:
         """None while she is transparent."""
         self.is_open = True
         """Whether light goes on from here; false while a half-link of hers takes it."""
+        self.watch: list[Callable[[bytes], None]] = []
+        """Each sees every sealed frame as it came."""
         self.passed = self.lost = 0
         """Frames so far."""
 
@@ -38,6 +40,8 @@ class LightTap:
         while True:
             delivery = await self._frames.get()
             payload = delivery.payload
+            for watch in self.watch:
+                watch(payload)
             if not self.is_open:
                 continue
             try:
@@ -61,6 +65,8 @@ class ReceiptTap:
         self._bus = bus
         self._topic = topics.receipts(EVE)
         self._receipts = receipts
+        self.watch: list[Callable[[bytes], None]] = []
+        """Each sees every receipt."""
         self.is_open = True
         """Whether receipts go on from here; false while a half-link of hers takes them."""
 
@@ -68,6 +74,8 @@ class ReceiptTap:
         """Pass receipts on for as long as she lives."""
         while True:
             delivery = await self._receipts.get()
+            for watch in self.watch:
+                watch(delivery.payload)
             if not self.is_open:
                 continue
             try:

@@ -30,6 +30,8 @@ ALICE, BOB = "alice", "bob"
 _PARTS = ("ca", "broker", ALICE, BOB)
 DEFAULT_LINK = "link-1"
 SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
+KEY_LOG_FILE = "tls-keys.log"
+"""Where a node writes down the secrets of its TLS sessions, if Eve is to be lent them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class LinkHome:
     def broker(self) -> Path:
         """The broker's folder."""
         return self.folder / "broker"
+
+    def key_log(self, name: str) -> Path:
+        """Return where a node writes down the secrets of its TLS sessions, if it was told to."""
+        return self.node(name) / KEY_LOG_FILE
 
     def broker_users(self) -> tuple[BrokerUser, ...]:
         """Return the accounts of this link; Eve has one where she has a home."""
@@ -125,14 +131,20 @@ class LinkHome:
         only: str | None = None,
         security: Security = DEFAULT_SECURITY,
         splice: Splice | None = None,
+        key_logs: bool = False,
     ) -> None:
-        """Write both nodes' configuration files, or those of one; `alice` are settings of hers alone."""
+        """Write both nodes' configuration files, or those of one; `alice` are settings of hers alone.
+
+        With `key_logs` both nodes write down the secrets of their TLS sessions, for a laboratory.
+        """
         security.furnish(self.node(ALICE), self.node(BOB), self.link)
         for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
             if only not in (None, name):
                 continue
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}
             told = {**own, **security.settings()}
+            if key_logs:
+                told["laboratory"] = {"tls_key_log": KEY_LOG_FILE, "insecure_tls_key_log": True}
             if splice is not None and name == ALICE:
                 told["apparatus"] = {
                     "eve_address": str(splice.classical),

@@ -12,14 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from common.errors import LinkError
-from common.journal.events import BlockEnded, BlockOpened, BootstrapClosed, Entry, EpochBegan, NodeStarted
+from common.journal.events import (
+    BlockEnded,
+    BlockOpened,
+    BootstrapClosed,
+    Entry,
+    EpochBegan,
+    EveLearnt,
+    NodeStarted,
+)
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import Balance, KeyStore
 from common.transport.addresses import Address
 from common.wire.topics import EVE
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice
+from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
 from lab.security import DEFAULT_SECURITY, Security
 
 _SETTLE_TIMEOUT_S = 15.0
@@ -41,6 +49,8 @@ class Node:
     opened: set[str] = field(default_factory=set)
     blocks: list[BlockEnded] = field(default_factory=list)
     epochs: list[EpochBegan] = field(default_factory=list)
+    learnt: list[EveLearnt] = field(default_factory=list)
+    """What Eve knows of each block that she could follow."""
     bootstrap: BootstrapClosed | None = None
     is_up: bool = False
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -69,12 +79,15 @@ class Node:
 
     async def started(self, life: asyncio.Task[None]) -> None:
         """Wait until the node is up, or has ended."""
-        async with self.settled:
-            up = asyncio.ensure_future(self.settled.wait_for(lambda: self.is_up))
-            await asyncio.wait({up, life}, return_when=asyncio.FIRST_COMPLETED)
-            up.cancel()
+        up = asyncio.create_task(self._until_up())
+        await asyncio.wait({up, life}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
         if not self.is_up:
             raise LinkError(self.last_words)
+
+    async def _until_up(self) -> None:
+        async with self.settled:
+            await self.settled.wait_for(lambda: self.is_up)
 
     def has_settled(self, with_key: set[str]) -> bool:
         """Whether every block that was opened here, and each of `with_key`, has come to its end here."""
@@ -88,6 +101,8 @@ class Node:
                 self.blocks.append(ended)
             case EpochBegan() as began:
                 self.epochs.append(began)
+            case EveLearnt() as learnt:
+                self.learnt.append(learnt)
             case NodeStarted():
                 self.is_up = True
             case BootstrapClosed() as closed:
@@ -143,7 +158,8 @@ async def run_link(
 ) -> AsyncIterator[RunningLink]:
     """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
 
-    With `eve`, her settings (`eve.settings`), she is between them before either of them begins.
+    With `eve`, her settings (`eve.settings`), she is between them before either of them begins; unless these name
+    `key_logs`, she is lent those of both nodes, so that she can tell what she has learnt.
     `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`.
     """
     if eve is not None:
@@ -152,6 +168,9 @@ async def run_link(
         on_broker(broker)
         addresses = LinkAddresses(broker.address, *_two_ports())
         splice = None if eve is None else Splice(*_two_ports())
+        lends = eve is not None and "key_logs" not in eve
+        if eve is not None and lends:
+            eve = {**eve, "key_logs": [f"../{name}/{KEY_LOG_FILE}" for name in (ALICE, BOB)]}
         home.configure(
             parameters,
             addresses,
@@ -159,6 +178,7 @@ async def run_link(
             log_in=broker.has_access_list,
             security=security,
             splice=splice,
+            key_logs=lends,
         )
         if splice is not None and eve is not None:
             home.configure_eve(parameters, addresses, splice, eve, log_in=broker.has_access_list)
@@ -245,6 +265,8 @@ class LinkResult:
     balance: Balance
     """Of Alice's ledger."""
     security: Security
+    attacks: tuple[str, ...] = ()
+    """With which Eve has begun."""
 
     @property
     def secret_bits(self) -> int:
@@ -272,6 +294,33 @@ class LinkResult:
             "epochs": _epochs(alice.epochs),
             "bootstrap": self._bootstrap(),
             "ledger": _ledger(self.balance),
+            **self._eve(),
+        }
+
+    @property
+    def key_recovered(self) -> bool:
+        """Whether Eve came to every key that both nodes hold: her fingerprint is theirs."""
+        eve = self.link.eve
+        return self.keys_equal and eve is not None and eve.fingerprint == self.link.alice.fingerprint
+
+    @property
+    def known_fraction_of_sifted(self) -> float | None:
+        """Share of all sifted bits of the key basis that Eve knows for sure; None if she has followed none."""
+        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        total = sum(each.sifted_bits for each in learnt)
+        known = sum(each.sifted_bits * each.known_fraction_of_sifted for each in learnt)
+        return known / total if total else None
+
+    def _eve(self) -> dict[str, Any]:
+        """Say what Eve has come to; nothing at all where she was not there."""
+        if self.link.eve is None:
+            return {}
+        return {
+            "eve": {
+                "attacks": list(self.attacks),
+                "known_fraction_of_sifted": self.known_fraction_of_sifted,
+                "key_recovered": self.key_recovered,
+            }
         }
 
     def _bootstrap(self) -> dict[str, Any]:
@@ -338,4 +387,5 @@ async def run_to_the_end(
         await link.until_done()
     seconds = time.monotonic() - started
     with closing(KeyStore.of(home.node(ALICE))) as store:
-        return LinkResult(link, seconds, store.balance(), security)
+        attacks = () if eve is None else tuple(eve.get("attacks", ()))
+        return LinkResult(link, seconds, store.balance(), security, attacks)

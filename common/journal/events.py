@@ -21,6 +21,8 @@ class NodeStarted(Event):
     reproducible: bool
     unauthenticated: bool = False
     """Whether the keys that it makes go back to a bootstrap without authentication: applications get none of them."""
+    tls_key_log: bool = False
+    """Whether it writes down the secrets of its TLS sessions, so that a laboratory can read the classical line."""
 
 
 class NodeStopped(Event):
@@ -97,6 +99,30 @@ class PatchChanged(Event):
     reason: str
 
 
+class EveLearnt(Event):
+    """What Eve knows of a block's sifted key once its conversation has ended; she has to have been lent key logs."""
+
+    type: Literal["eve-learnt"] = "eve-learnt"
+    block_id: str
+    number: int
+    sifted_bits: int
+    """Of the key basis."""
+    known_fraction_of_sifted: float
+    """Share of these that she knows for sure, 0..1."""
+    guess_probability: float
+    """Mean probability that her guess of a bit is right, 1/2..1."""
+    information_bits: float
+    min_entropy_bits: float
+    """Of the sifted key, before any disclosure."""
+    disclosed_bits: int
+    """Parities that she has heard, and the verification tag."""
+    removed_bits: int
+    """What privacy amplification took off the sifted key; 0 where there is no key."""
+    secret_bits: int
+    key_recovered: bool
+    """Whether the key that she came to has the verification tag that Alice has shown."""
+
+
 class PatchRefused(Event):
     """A message at the patch panel that the apparatus does not obey."""
 
@@ -110,6 +136,30 @@ class HalfLinkChanged(Event):
     type: Literal["half-link-changed"] = "half-link-changed"
     facing: str
     living: bool
+    reason: str
+
+
+class EveState(Event):
+    """What Eve does, and where she sits, told after every change of it."""
+
+    type: Literal["eve-state"] = "eve-state"
+    attacks: list[str]
+    """On light, nearest to Alice first, as texts that name them with all their settings; none is transparent."""
+    treatments: list[str]
+    """Of words."""
+    light: str
+    """Whether light goes `direct` or through `eve`."""
+    words: str
+    impersonating: bool
+    """Whether programs of hers have taken both nodes' places."""
+    known: list[str]
+    """Attacks on light that she could be told to make."""
+
+
+class CommandRefused(Event):
+    """Eve was told something that she does not do."""
+
+    type: Literal["command-refused"] = "command-refused"
     reason: str
 
 
@@ -196,7 +246,10 @@ type AnyEvent = Annotated[
     | BlockSettled
     | PatchChanged
     | PatchRefused
+    | EveState
+    | CommandRefused
     | HalfLinkChanged
+    | EveLearnt
     | LineLost
     | LightFault
     | BlockOpened

@@ -24,6 +24,7 @@ from common.keys.identifiers import Name
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
+from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
 
 CONFIGURATION_FILE = "node.toml"
@@ -129,6 +130,27 @@ class TrustSettings(_Section):
         return self
 
 
+class LaboratorySettings(_Section):
+    """What a node does for an experiment and never else."""
+
+    tls_key_log: Path | None = None
+    """Where the secrets of its TLS sessions are written, by which everything said on the classical line can be read."""
+    insecure_tls_key_log: bool = False
+    """Has to be true for a key log, and says what it means."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tls_key_log is not None and not self.insecure_tls_key_log:
+            raise ValueError(
+                "tls_key_log needs insecure_tls_key_log = true: whoever has the file reads the line"
+            )
+        return self
+
+    def key_log_in(self, folder: Path) -> Path | None:
+        """Return the key log of a node whose home is `folder`; ConfigurationError if it cannot be kept secret."""
+        return None if self.tls_key_log is None else open_key_log(folder / self.tls_key_log)
+
+
 class AuthenticationSettings(_Section):
     """How data is authenticated once there is generated key."""
 
@@ -170,6 +192,7 @@ class NodeSettings(ProgramSettings):
     authentication: AuthenticationSettings = AuthenticationSettings()
     credentials: CredentialSettings = CredentialSettings()
     apparatus: ApparatusSettings = ApparatusSettings()
+    laboratory: LaboratorySettings = LaboratorySettings()
     journal: Path = Path("journal.jsonl")
 
 

@@ -70,6 +70,8 @@ class Station[S: NodeSettings]:
     patching: Patching
     window: BootstrapWindow | None = None
     """What the bootstrap costs; None once the latch is closed."""
+    key_log: Path | None = None
+    """Where the secrets of TLS sessions are written, in a laboratory alone."""
     epochs: int = 0
     """How many times this process has met its peer."""
     _refusal_minute: float = -1.0
@@ -217,6 +219,10 @@ async def open_station[S: NodeSettings](
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
     anchor = None if KeyStore.is_latched(folder) else open_anchor(settings, folder, role)
+    key_log = settings.laboratory.key_log_in(folder)
+    if key_log is not None:
+        told = f"{settings.node}: INSECURE: the secrets of every TLS session are written to {key_log}"
+        print(told, file=sys.stderr, flush=True)  # noqa: T201 - for the operator
     async with connect(broker_access(settings, settings.node, folder)) as bus:
         with (
             closing(JournalFile(folder / settings.journal)) as file,
@@ -247,6 +253,7 @@ async def open_station[S: NodeSettings](
                 greeting,
                 patching,
                 window,
+                key_log,
             )
             writer = EVE if settings.apparatus.is_anothers else settings.node  # nobody writes another's topic
             async with journal.published(bus, station.topics.journal(writer)):
@@ -269,6 +276,7 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
         broker=str(station.bus.address),
         reproducible=station.settings.parameters.reproducible,
         unauthenticated=isinstance(station.anchor, NobodyAnchor) or station.vault.store.unauthenticated,
+        tls_key_log=station.key_log is not None,
     )
 
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 from common.errors import CredentialsError, LinkError
@@ -40,7 +41,12 @@ _SAID_TOO_MUCH = "the peer went on talking in clear after its card: somebody may
 
 
 async def dial(
-    host: str, port: int, holder: CardHolder, timeout_s: float = HANDSHAKE_TIMEOUT_S
+    host: str,
+    port: int,
+    holder: CardHolder,
+    timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    *,
+    key_log: Path | None = None,
 ) -> Connection:
     """Connect to the holder's peer, exchange cards, and wait until it has accepted ours.
 
@@ -49,12 +55,20 @@ async def dial(
     """
     handshake = _Meeting(holder, server_side=False).handshake()
     unaccepted = "on seeing our certificate: its journal says why"
-    return await connect(host, port, holder.peer, handshake, unaccepted=unaccepted, timeout_s=timeout_s)
+    return await connect(
+        host, port, holder.peer, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
+    )
 
 
 @asynccontextmanager
 async def listen(
-    host: str, port: int, holder: CardHolder, on_connection: OnConnection, on_refused: OnRefused
+    host: str,
+    port: int,
+    holder: CardHolder,
+    on_connection: OnConnection,
+    on_refused: OnRefused,
+    *,
+    key_log: Path | None = None,
 ) -> AsyncIterator[Door]:
     """Accept the holder's peer by its card, and nobody else, for as long as the context lasts.
 
@@ -66,7 +80,7 @@ async def listen(
     def begin() -> Handshake[PeerIdentity]:
         return _Meeting(holder, server_side=True).handshake()
 
-    async with admit(host, port, begin, on_connection, on_refused) as door:
+    async with admit(host, port, begin, on_connection, on_refused, key_log=key_log) as door:
         yield door
 
 

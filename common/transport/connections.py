@@ -15,10 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from ssl import SSLContext, SSLObject
 from typing import NamedTuple, Protocol, cast
 
 from common.errors import CredentialsError, LinkError
+from common.transport.key_log import write_secrets
 from common.transport.refusals import explain
 from common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
 from common.trust.credentials import NodeCredentials
@@ -98,17 +100,25 @@ class Door:
 
 
 async def dial(
-    host: str, port: int, credentials: NodeCredentials, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
+    host: str,
+    port: int,
+    credentials: NodeCredentials,
+    peer_name: str,
+    timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    *,
+    key_log: Path | None = None,
 ) -> Connection:
     """Connect to the node called `peer_name` and wait until it has accepted our certificate.
 
-    Raises CredentialsError if either end refuses the other's certificate, LinkError if nobody answers, the
-    network fails, or `timeout_s` seconds have passed.
+    `key_log` is where the secrets of the session are written, if anywhere. Raises CredentialsError if either end
+    refuses the other's certificate, LinkError if nobody answers, the network fails, or `timeout_s` seconds have passed.
     """
     _refuse_namesake(credentials, peer_name)
     handshake = _by_certificate(dialler_context(credentials), peer_name, credentials)
     unaccepted = f"on seeing our certificate ({credentials.files.certificate}): its journal says why"
-    return await connect(host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s)
+    return await connect(
+        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
+    )
 
 
 @asynccontextmanager
@@ -119,6 +129,8 @@ async def listen(
     peer_name: str,
     on_connection: OnConnection,
     on_refused: OnRefused,
+    *,
+    key_log: Path | None = None,
 ) -> AsyncIterator[Door]:
     """Accept the node called `peer_name` by its certificate, and nobody else, for as long as the context lasts.
 
@@ -131,7 +143,7 @@ async def listen(
     def begin() -> Handshake[PeerIdentity]:
         return _by_certificate(listener_context(credentials), peer_name, credentials)
 
-    async with admit(host, port, begin, on_connection, on_refused) as door:
+    async with admit(host, port, begin, on_connection, on_refused, key_log=key_log) as door:
         yield door
 
 
@@ -147,14 +159,23 @@ async def is_anybody_at(host: str, port: int, timeout_s: float = KNOCK_TIMEOUT_S
 
 
 async def connect[P: Peer](
-    host: str, port: int, peer_name: str, handshake: Handshake[P], *, unaccepted: str, timeout_s: float
+    host: str,
+    port: int,
+    peer_name: str,
+    handshake: Handshake[P],
+    *,
+    unaccepted: str,
+    timeout_s: float,
+    key_log: Path | None = None,
 ) -> Connection[P]:
     """Connect to the node called `peer_name`, make one handshake, and wait until the listener has accepted us.
 
-    `unaccepted` goes on with the sentence "the peer closed the line", should it do so instead. Raises the
+    `unaccepted` goes on with the sentence "the peer closed the line", should it do so instead; `key_log` is where the
+    secrets of the session are written, if anywhere. Raises the
     CredentialsError or LinkError of the handshake's check or explanation, and LinkError if something else than a
     node of ours answers.
     """
+    write_secrets(handshake.context, key_log)
     where, since = f"{peer_name} at {_address(host, port)}", asyncio.get_running_loop().time()
     with ExitStack() as line:
         try:
@@ -202,17 +223,20 @@ async def admit[P: Peer](
     begin: Callable[[], Handshake[P]],
     on_connection: OnConnection[P],
     on_refused: OnRefused,
+    *,
+    key_log: Path | None = None,
 ) -> AsyncIterator[Door]:
     """Listen for as long as the context lasts, and admit whom the handshake that `begin` makes lets in.
 
-    A CredentialsError of `begin` refuses that one connection.
+    A CredentialsError of `begin` refuses that one connection. The secrets of each session are written to `key_log`, if
+    there is one.
 
     Yields the door, whose port matters if `port` is 0. Each accepted connection runs `on_connection` in a task of
     its own and is closed when that returns; an error that escapes it ends that connection only, and goes to
     the event loop's exception handler. Each refused one is told to `on_refused` in a sentence. Leaving the
     context cancels all. Raises LinkError if the address cannot be listened at.
     """
-    entrance = _Entrance(begin, on_connection, on_refused)
+    entrance = _Entrance(partial(_noted, begin, key_log), on_connection, on_refused)
     try:
         server = await asyncio.start_server(entrance.arrived, host, port, limit=READ_LIMIT_BYTES)
     except OSError as error:
@@ -320,6 +344,12 @@ class _Entrance[P: Peer]:
         if not task.cancelled() and (error := task.exception()) is not None:
             message = f"{task.get_name()} failed"
             asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
+def _noted[P: Peer](begin: Callable[[], Handshake[P]], key_log: Path | None) -> Handshake[P]:
+    handshake = begin()
+    write_secrets(handshake.context, key_log)
+    return handshake
 
 
 def _shut[P: Peer](server: asyncio.Server, entrance: _Entrance[P]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TypeIs
 
 from common.errors import CredentialsError, LinkError
@@ -130,10 +131,18 @@ def check_keyed(line: ssl.SSLObject | ssl.SSLSocket) -> None:
 
 
 async def dial_psk(
-    host: str, port: int, identity: str, psk: bytes, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
+    host: str,
+    port: int,
+    identity: str,
+    psk: bytes,
+    peer_name: str,
+    timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    *,
+    key_log: Path | None = None,
 ) -> Connection[KeyedPeer]:
     """Connect to the node called `peer_name` with a PSK (32 bytes) and wait until it has accepted us.
 
+    `key_log` is where the secrets of the session are written, if anywhere.
     Raises CredentialsError if somebody answers and does not prove or take this key: another of our keys may be tried.
     Raises LinkError if nobody answers, the network fails, or `timeout_s` seconds have passed: another key would not
     help. Both can be forged by whoever sits on the line, so neither is a reason to go back to certificates.
@@ -145,12 +154,20 @@ async def dial_psk(
         explain=partial(_explain_to_dialler, peer),
     )
     unaccepted = f"after {peer.key} was proven: its journal says why"
-    return await connect(host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s)
+    return await connect(
+        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
+    )
 
 
 @asynccontextmanager
 async def listen_psk(
-    host: str, port: int, keys: LinkKeys, on_connection: OnConnection[KeyedPeer], on_refused: OnRefused
+    host: str,
+    port: int,
+    keys: LinkKeys,
+    on_connection: OnConnection[KeyedPeer],
+    on_refused: OnRefused,
+    *,
+    key_log: Path | None = None,
 ) -> AsyncIterator[Door]:
     """Accept whoever proves one of `keys`, and nobody else, for as long as the context lasts.
 
@@ -158,7 +175,8 @@ async def listen_psk(
     longer gives opens nothing from then on; connections that it has opened go on. Raises LinkError if the address
     cannot be listened at.
     """
-    async with admit(host, port, lambda: _Offer(keys).handshake(), on_connection, on_refused) as door:
+    begin = lambda: _Offer(keys).handshake()  # noqa: E731 - a word for what happens at each connection
+    async with admit(host, port, begin, on_connection, on_refused, key_log=key_log) as door:
         yield door
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from common.errors import CredentialsError
@@ -24,6 +25,7 @@ from common.transport.connections import (
     connect,
 )
 from common.transport.refusals import explain
+from common.trust.algorithms import KeyAlgorithm
 from common.trust.pki import Validity
 from common.trust.self_signed import self_signed
 
@@ -44,19 +46,31 @@ class UnknownPeer:
 
 
 async def dial_anybody(
-    host: str, port: int, peer_name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S
+    host: str,
+    port: int,
+    peer_name: str,
+    timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    *,
+    key_log: Path | None = None,
 ) -> Connection[UnknownPeer]:
     """Connect to whoever answers, and call it `peer_name`; LinkError if nobody does within `timeout_s` seconds."""
     context = _unverified(ssl.PROTOCOL_TLS_CLIENT)
     unaccepted = "although it asks for no credentials: its journal says why"
+    handshake = _handshake(context, peer_name)
     return await connect(
-        host, port, peer_name, _handshake(context, peer_name), unaccepted=unaccepted, timeout_s=timeout_s
+        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
     )
 
 
 @asynccontextmanager
 async def listen_to_anybody(
-    host: str, port: int, peer_name: str, on_connection: OnConnection[UnknownPeer], on_refused: OnRefused
+    host: str,
+    port: int,
+    peer_name: str,
+    on_connection: OnConnection[UnknownPeer],
+    on_refused: OnRefused,
+    *,
+    key_log: Path | None = None,
 ) -> AsyncIterator[Door]:
     """Accept whoever dials, and call it `peer_name`, for as long as the context lasts.
 
@@ -67,7 +81,7 @@ async def listen_to_anybody(
     context.num_tickets = 0
     _load_a_certificate(context)
     handshake = _handshake(context, peer_name)
-    async with admit(host, port, lambda: handshake, on_connection, on_refused) as door:
+    async with admit(host, port, lambda: handshake, on_connection, on_refused, key_log=key_log) as door:
         yield door
 
 
@@ -94,7 +108,7 @@ def _believed(peer_name: str, line: ssl.SSLObject) -> UnknownPeer:
 
 def _load_a_certificate(context: ssl.SSLContext) -> None:
     """Give the context a certificate of its own; Python loads one from a file only, which is private and then gone."""
-    private_pem, certificate_pem = self_signed(_NOBODY, Validity.days(_DAYS))
+    private_pem, certificate_pem = self_signed(_NOBODY, Validity.days(_DAYS), KeyAlgorithm.P256)
     with NamedTemporaryFile() as file:  # made with mode 0600
         file.write(private_pem + certificate_pem)
         file.flush()

@@ -19,15 +19,16 @@ from common.trust.preshared import PresharedSecret
 
 def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:
     """Open the anchor that is configured; ConfigurationError or CredentialsError if its files do not do."""
+    key_log = settings.laboratory.key_log_in(folder)
     match settings.trust.anchor:
         case AnchorName.PKI:
-            return PkiAnchor(role, settings.peer, _credentials(settings, folder))
+            return PkiAnchor(role, settings.peer, _credentials(settings, folder), key_log)
         case AnchorName.PSK:
             return _preshared(settings, folder, role)
         case AnchorName.WEB_OF_TRUST:
             return WebOfTrustAnchor.open(settings, folder, role)
         case AnchorName.NONE:
-            return NobodyAnchor(settings.peer)
+            return NobodyAnchor(settings.peer, key_log)
         case _ as never:
             assert_never(never)
 
@@ -42,6 +43,7 @@ def _preshared(settings: NodeSettings, folder: Path, role: Role) -> PresharedAnc
         settings.authentication.scheme,
         file,
         PresharedSecret.load(file),
+        settings.laboratory.key_log_in(folder),
     )
 
 

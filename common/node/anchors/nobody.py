@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from common.authentication.none import NoAuthentication
@@ -19,6 +20,8 @@ class NobodyAnchor:
     """No proof on either end; it exists so that the man in the middle can be shown to win."""
 
     peer: str
+    key_log: Path | None = None
+    """Where the secrets of TLS sessions are written, in a laboratory alone."""
 
     @property
     def line(self) -> str:
@@ -27,14 +30,16 @@ class NobodyAnchor:
 
     async def dial(self, address: Address) -> AnyConnection:
         """Believe whoever answers."""
-        return await dial_anybody(address.host, address.port, self.peer)
+        return await dial_anybody(address.host, address.port, self.peer, key_log=self.key_log)
 
     def listen(
         self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
     ) -> AbstractAsyncContextManager[Door]:
         """Believe whoever dials."""
         welcome = cast("OnConnection[UnknownPeer]", on_connection)
-        return listen_to_anybody(address.host, address.port, self.peer, welcome, on_refused)
+        return listen_to_anybody(
+            address.host, address.port, self.peer, welcome, on_refused, key_log=self.key_log
+        )
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Tag nothing; before the first block, the store notes that no application may have what begins here."""

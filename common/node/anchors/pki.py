@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 from common.authentication.certificate_signature import CertificateSignature
@@ -25,6 +26,8 @@ class PkiAnchor:
     role: Role
     peer: str
     credentials: NodeCredentials
+    key_log: Path | None = None
+    """Where the secrets of TLS sessions are written, in a laboratory alone."""
 
     @property
     def line(self) -> str:
@@ -33,14 +36,22 @@ class PkiAnchor:
 
     async def dial(self, address: Address) -> AnyConnection:
         """Show our certificate, and believe the peer's if our authority vouches for its name."""
-        return await dial(address.host, address.port, self.credentials, self.peer)
+        return await dial(address.host, address.port, self.credentials, self.peer, key_log=self.key_log)
 
     def listen(
         self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
     ) -> AbstractAsyncContextManager[Door]:
         """Accept the peer by its certificate."""
         welcome = cast("OnConnection[PeerIdentity]", on_connection)
-        return listen(address.host, address.port, self.credentials, self.peer, welcome, on_refused)
+        return listen(
+            address.host,
+            address.port,
+            self.credentials,
+            self.peer,
+            welcome,
+            on_refused,
+            key_log=self.key_log,
+        )
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Checkpoints are signed by the keys of the two certificates that authenticate this line."""

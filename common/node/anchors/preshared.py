@@ -49,6 +49,8 @@ class PresharedAnchor:
     scheme: SchemeName
     file: Path
     secret: PresharedSecret
+    key_log: Path | None = None
+    """Where the secrets of TLS sessions are written, in a laboratory alone."""
 
     @property
     def line(self) -> str:
@@ -57,7 +59,10 @@ class PresharedAnchor:
 
     async def dial(self, address: Address) -> AnyConnection:
         """Prove the secret, and believe whoever proves it too."""
-        return await dial_psk(address.host, address.port, bootstrap_identity(self.link), self._psk, self.peer)
+        identity = bootstrap_identity(self.link)
+        return await dial_psk(
+            address.host, address.port, identity, self._psk, self.peer, key_log=self.key_log
+        )
 
     def listen(
         self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
@@ -67,7 +72,7 @@ class PresharedAnchor:
             self.link, self.node, self.peer, {BOOTSTRAP_KEY_ID: self._psk}.get, parse_bootstrap_identity
         )
         welcome = cast("OnConnection[KeyedPeer]", on_connection)
-        return listen_psk(address.host, address.port, keys, welcome, on_refused)
+        return listen_psk(address.host, address.port, keys, welcome, on_refused, key_log=self.key_log)
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Tag with the file's pads, or under a key of this session; CredentialsError if its pads have been used up."""

@@ -25,6 +25,8 @@ class WebOfTrustAnchor:
     """OpenPGP on both ends, judged by GnuPG."""
 
     holder: CardHolder
+    key_log: Path | None = None
+    """Where the secrets of TLS sessions are written, in a laboratory alone."""
 
     @classmethod
     def open(cls, settings: NodeSettings, folder: Path, role: Role) -> Self:
@@ -37,7 +39,8 @@ class WebOfTrustAnchor:
             keyring=folder / trust.keyring,
         )
         names = (settings.node, settings.peer)
-        return cls(CardHolder.load(files, settings.link, names, role, datetime.now(UTC)))
+        holder = CardHolder.load(files, settings.link, names, role, datetime.now(UTC))
+        return cls(holder, settings.laboratory.key_log_in(folder))
 
     @property
     def line(self) -> str:
@@ -46,14 +49,16 @@ class WebOfTrustAnchor:
 
     async def dial(self, address: Address) -> AnyConnection:
         """Show our card, and believe the certificate on the peer's if the web of trust vouches for it."""
-        return await carded.dial(address.host, address.port, self.holder)
+        return await carded.dial(address.host, address.port, self.holder, key_log=self.key_log)
 
     def listen(
         self, address: Address, on_connection: OnAnyConnection, on_refused: OnRefused
     ) -> AbstractAsyncContextManager[Door]:
         """Accept the peer by its card."""
         welcome = cast("OnConnection[PeerIdentity]", on_connection)
-        return carded.listen(address.host, address.port, self.holder, welcome, on_refused)
+        return carded.listen(
+            address.host, address.port, self.holder, welcome, on_refused, key_log=self.key_log
+        )
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Checkpoints are signed by the keys of the two certificates that authenticate this line."""

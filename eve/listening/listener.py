@@ -1,0 +1,215 @@
+"""Eve listens while the link runs: every conversation that passes through her hands, as far as she has its secrets.
+
+She reads, and never says or alters a word. What a block's announcements make of her notes is an account (`EveLearnt`),
+told when its conversation ends; whether the keys that she came to are the nodes' own is for the launcher to say, who
+alone is told a fingerprint of each.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.distillation.stages import SecretKey
+from common.distillation.verification import verification_tag_bits
+from common.errors import ConfigurationError
+from common.journal.events import EveLearnt, Event
+from common.keys.identifiers import BlockId
+from common.node.launcher_pipe import LauncherPipe
+from common.optics.records import Gates
+from common.optics.states import Basis
+from common.protocol.parameters import LinkParameters
+from common.wire.framing import LINK_BLOCK, Envelope
+from eve.listening.blocks import OverheardBlock
+from eve.listening.hellos import NotUnderstood
+from eve.listening.key_log import KeyLog
+from eve.listening.recovery import recover
+from eve.listening.words import OverheardLine
+from eve.notebook import Bases, Knowledge
+from eve.relay import Way
+
+type Known = Callable[[str, int, Gates, Bases], Knowledge]
+"""(session, block, gates, their bases) -> what her notes say of these bits, now that the bases are told."""
+
+_BODY_BYTES_PER_PULSE = 2
+_SMALLEST_BODY_LIMIT = 1 << 20
+"""As the nodes bound each other's messages (`common.node.station`)."""
+
+
+def longest_body(parameters: LinkParameters) -> int:
+    """Return how many bytes the attachments of a message may have."""
+    return max(_SMALLEST_BODY_LIMIT, _BODY_BYTES_PER_PULSE * parameters.block_pulses)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What came of a block."""
+
+    block: BlockId
+    learnt: EveLearnt | None
+    """None if it ended before there was a sifted key."""
+    key: SecretKey | None = field(repr=False)
+    """The key that she has come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A block has been opened."""
+
+    block: BlockId
+
+
+type Told = Opened | Account
+
+
+class Overhearing:
+    """All lines and all blocks; without a clock, a socket or a thread."""
+
+    def __init__(self, link: str, parameters: LinkParameters, key_log: KeyLog, known: Known) -> None:
+        self._link = link
+        self._parameters = parameters
+        self._key_log = key_log
+        self._known = known
+        self._lines: dict[int, OverheardLine] = {}
+        self._blocks: dict[BlockId, tuple[int, OverheardBlock]] = {}
+
+    def hear(self, connection: int, way: Way, data: bytes) -> list[Told]:
+        """Take bytes of a connection as they passed; NotUnderstood if they are none of a link's."""
+        line = self._lines.get(connection)
+        if line is None:
+            limit = longest_body(self._parameters)
+            line = self._lines[connection] = OverheardLine.begin(self._key_log.secret, limit)
+        told: list[Told] = []
+        for speaking_to, envelope in line.feed(way, data):
+            if envelope.block != LINK_BLOCK:
+                told += self._follow(connection, speaking_to, envelope)
+        return told
+
+    def closed(self, connection: int) -> list[Told]:
+        """A connection is gone, and every block that still lived on it."""
+        self._lines.pop(connection, None)
+        left = [block for block, (where, _) in self._blocks.items() if where == connection]
+        return [self._account(block) for block in left]
+
+    def all_closed(self) -> list[Told]:
+        """Everything has ended."""
+        return [told for connection in tuple(self._lines) for told in self.closed(connection)]
+
+    def _follow(self, connection: int, way: Way, envelope: Envelope) -> list[Told]:
+        block, told = BlockId(self._link, envelope.session, envelope.block), list[Told]()
+        if block not in self._blocks:
+            self._blocks[block] = connection, OverheardBlock(self._parameters.block_pulses)
+            told.append(Opened(block))
+        _, overheard = self._blocks[block]
+        overheard.hear(way, envelope.message)
+        if overheard.ended:
+            told.append(self._account(block))
+        return told
+
+    def _account(self, block: BlockId) -> Account:
+        _, overheard = self._blocks.pop(block)
+        if overheard.key_gates is None:
+            return Account(block, None, None)
+        gates = overheard.key_gates
+        known = self._known(block.session, block.number, gates, np.full(len(gates), Basis.KEY, np.uint8))
+        key = recover(overheard, known, self._parameters.eps_cor) if overheard.has_key else None
+        told = learnt(block, overheard, known, self._parameters, recovered=key is not None)
+        return Account(block, told, key)
+
+
+def learnt(
+    block: BlockId,
+    overheard: OverheardBlock,
+    known: Knowledge,
+    parameters: LinkParameters,
+    *,
+    recovered: bool,
+) -> EveLearnt:
+    """Account for a sifted block."""
+    length = overheard.sifted_bits
+    amplified = overheard.amplified if overheard.has_key else None
+    tag_bits = verification_tag_bits(length, parameters.eps_cor) if overheard.shown else 0
+    return EveLearnt(
+        block_id=str(block),
+        number=block.number,
+        sifted_bits=length,
+        known_fraction_of_sifted=known.known_fraction,
+        guess_probability=known.guess_probability,
+        information_bits=known.information * length,
+        min_entropy_bits=known.min_entropy_bits,
+        disclosed_bits=overheard.disclosed_parities + tag_bits,
+        removed_bits=0 if amplified is None else length - amplified.secret_bits,
+        secret_bits=0 if amplified is None else amplified.secret_bits,
+        key_recovered=recovered,
+    )
+
+
+@dataclass(slots=True)
+class Listener:
+    """Overhears beside the event loop, in the order in which everything passed."""
+
+    overhearing: Overhearing
+    tell: Callable[[Event], None]
+    pipe: LauncherPipe
+    _passed: deque[tuple[int, Way, bytes] | int] = field(default_factory=deque)
+    """Bytes of a connection, or the number of one that was closed."""
+    _something: asyncio.Event = field(default_factory=asyncio.Event)
+    _lost: set[int] = field(default_factory=set)
+    """Connections that she does not understand."""
+
+    def passed(self, connection: int, way: Way, data: bytes) -> None:
+        """Note bytes that pass; to be read later (`eve.relay.Watch`)."""
+        self._passed.append((connection, way, data))
+        self._something.set()
+
+    def closed(self, connection: int) -> None:
+        """Note that a connection is gone."""
+        self._passed.append(connection)
+        self._something.set()
+
+    async def run(self) -> None:
+        """Read for as long as she lives; `finish` reads what is left."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._passed:
+                # what a thread has begun to read is read to its end, so that `finish` goes on where it stopped
+                reading = asyncio.ensure_future(asyncio.to_thread(self._read, self._passed.popleft()))
+                try:
+                    told = await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    self._report(await reading)
+                    raise
+                self._report(told)
+
+    def finish(self) -> None:
+        """Read what is left, and account for every block that has not ended."""
+        while self._passed:
+            self._report(self._read(self._passed.popleft()))
+        self._report(self.overhearing.all_closed())
+
+    def _read(self, passed: tuple[int, Way, bytes] | int) -> list[Told]:
+        if isinstance(passed, int):
+            self._lost.discard(passed)
+            return self.overhearing.closed(passed)
+        connection, way, data = passed
+        if connection in self._lost:
+            return []
+        try:
+            return self.overhearing.hear(connection, way, data)
+        except (NotUnderstood, ConfigurationError) as error:
+            self._lost.add(connection)
+            print(f"eve: connection {connection} cannot be followed: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            return self.overhearing.closed(connection)
+
+    def _report(self, told: list[Told]) -> None:
+        for each in told:
+            if isinstance(each, Opened):
+                self.pipe.begin(each.block)
+                continue
+            self.pipe.settle(each.block, each.key)
+            if each.learnt is not None:
+                self.tell(each.learnt)
