@@ -48,6 +48,8 @@ class EveSettings(ProgramSettings):
     journal: Path = Path("journal.jsonl")
     attacks: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """Attacks on light to begin with, as `NAME:key=value,...` or `FILE.py:Class:...`; none is transparent."""
+    own_attacks: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    """Attacks of one's own that she can be told to make by their `name`, each as `FILE.py:Class`."""
     intercept_light: bool = True
     """Whether she is plugged into the light at her start."""
     intercept_words: bool = True

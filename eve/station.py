@@ -13,11 +13,14 @@ from common.optics.seal import LightSeal
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
 from common.wire.topics import EVE, Topics
+from eve.control import Control
 from eve.half_links import HalfLinks
+from eve.hands import Hands
 from eve.mind import Mind
 from eve.panel import KEEPALIVE_S, Panel, last_will
-from eve.quantum_attacks.catalogue import attack_from
+from eve.quantum_attacks.catalogue import attack_from, own_attacks
 from eve.relay import ClassicalRelay
+from eve.senses import Senses
 from eve.settings import EveSettings
 from eve.tap import LightTap, ReceiptTap
 
@@ -27,25 +30,30 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
     topics = Topics(settings.link)
     seal = LightSeal(read_seal_key(folder / settings.light_seal), EVE)
     mind = Mind(settings.parameters, seed)
-    mind.switch([attack_from(text) for text in settings.attacks])
+    attacks, own = [attack_from(text) for text in settings.attacks], own_attacks(settings.own_attacks)
     access = broker_access(settings, EVE, folder)
     async with AsyncExitStack() as open_things:
         bus = await open_things.enter_async_context(connect(access.lasting(KEEPALIVE_S, last_will(topics))))
         file = open_things.enter_context(closing(JournalFile(folder / settings.journal)))
-        journal = Journal(EVE, file, LauncherPipe(report_file).event)
+        pipe = LauncherPipe(report_file)
+        journal = Journal(EVE, file, pipe.event)
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
         light = LightTap(bus, topics, seal, await bus.subscribe(topics.light(settings.alice)))
-        light.treat = mind.treat if mind.attacks else None
         receipts = ReceiptTap(bus, topics, await bus.subscribe(topics.receipts(settings.bob)))
         relay = ClassicalRelay()
+        senses = Senses(settings, folder, mind, pipe, journal.tell)
+        await senses.attend(open_things, bus, light, receipts, relay)
         splice = settings.splice
         for at, onward in (
             (splice.address, splice.bob_address),
             (splice.bootstrap_address, splice.bob_bootstrap_address),
         ):
             await open_things.enter_async_context(relay.listening(at, onward))
+        half_links = None
         if settings.impersonate is not None:
-            half_links = HalfLinks(settings.impersonate, settings, folder, relay, light, receipts, journal.tell)
+            half_links = HalfLinks(
+                settings.impersonate, settings, folder, relay, light, receipts, journal.tell
+            )
             await open_things.enter_async_context(half_links.at_hand())
             if settings.impersonate.at_start:
                 await half_links.begin()
@@ -62,9 +70,18 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
             light="eve" if settings.intercept_light else "direct",
             classical="eve" if settings.intercept_words else "direct",
         )
+        panel = Panel(bus, topics)
+        hands = Hands(mind, light, panel, half_links, own, journal.tell)
+        hands.take_up(attacks)
+        commands = await bus.subscribe(topics.eve_control())
         try:
-            async with Panel(bus, topics).plugged(wanted), asyncio.TaskGroup() as group:
-                group.create_task(light.run(), name="light")
-                group.create_task(receipts.run(), name="receipts")
+            async with panel.plugged(hands.routed(wanted)), asyncio.TaskGroup() as group:
+                hands.say()
+                lives = {"light": light.run, "receipts": receipts.run, **senses.lives}
+                tasks = [group.create_task(live(), name=name) for name, live in lives.items()]
+                await Control(hands, hands.own, journal.tell).run(commands)
+                for task in tasks:
+                    task.cancel()
         finally:
+            senses.finish()
             journal.tell(NodeStopped(reason="ended"))

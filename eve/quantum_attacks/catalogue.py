@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -46,18 +46,38 @@ def attack_from(text: str) -> QuantumAttack:
 
     Raises ConfigurationError with one sentence about what is wrong with it.
     """
-    head, _, settings = text.partition(":")
+    head, _, rest = text.partition(":")
     if not head.endswith(".py"):
-        return attack_named(head, _settings(settings))
-    of_class, _, settings = settings.partition(":")
-    return _built(load_attack(f"{head}:{of_class}"), of_class, _settings(settings))
+        return attack_named(*split_text(text))
+    of_class, settings = split_text(rest)
+    return _built(load_attack(f"{head}:{of_class}"), of_class, settings)
 
 
-def attack_named(name: str, settings: Mapping[str, object]) -> QuantumAttack:
+def attack_named(
+    name: str, settings: Mapping[str, object], among: Mapping[str, type[QuantumAttack]] = ATTACKS
+) -> QuantumAttack:
     """Build a listed attack from its settings. Raises ConfigurationError for a name or a setting it does not know."""
-    if name not in ATTACKS:
-        raise ConfigurationError(f"no attack is called {name!r}; there are {', '.join(ATTACKS)}")
-    return _built(ATTACKS[name], name, settings)
+    if name not in among:
+        raise ConfigurationError(f"no attack is called {name!r}; there are {', '.join(among)}")
+    return _built(among[name], name, settings)
+
+
+def split_text(text: str) -> tuple[str, dict[str, object]]:
+    """Read `NAME:key=value,...` as a name and its settings; ConfigurationError if these are none."""
+    name, _, settings = text.partition(":")
+    return name, _settings(settings)
+
+
+def text_of(attack: QuantumAttack) -> str:
+    """Return the text that names an attack with all its settings."""
+    settings = attack.model_dump(mode="json") if isinstance(attack, BaseModel) else {}
+    told = ",".join(f"{key}={value}" for key, value in settings.items() if value is not None)
+    return f"{attack.name}:{told}" if told else attack.name
+
+
+def own_attacks(places: Sequence[str]) -> dict[str, type[QuantumAttack]]:
+    """Load attacks of one's own from `FILE.py:Class` texts, by their names; ConfigurationError if one cannot be."""
+    return {attack.name: attack for attack in map(load_attack, places)}
 
 
 def load_attack(where: str) -> type[QuantumAttack]:

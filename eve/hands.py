@@ -1,0 +1,86 @@
+"""Eve's hands: what she can be told to do, done at once and told as her new state."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from common.errors import ConfigurationError, LinkError
+from common.journal.events import Event, EveState
+from common.wire.patch import Patch, Route
+from eve.half_links import HalfLinks
+from eve.mind import Mind
+from eve.panel import Panel
+from eve.quantum_attacks.base import QuantumAttack
+from eve.quantum_attacks.catalogue import ATTACKS, text_of
+from eve.tap import LightTap
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Carries commands out (`eve.control.Obedient`)."""
+
+    mind: Mind
+    light: LightTap
+    panel: Panel
+    half_links: HalfLinks | None
+    """None where she was given nothing to impersonate with."""
+    own: Mapping[str, type[QuantumAttack]]
+    """Attacks that her settings name, by their names."""
+    tell: Callable[[Event], None]
+
+    async def attack(self, attacks: Sequence[QuantumAttack]) -> None:
+        """Make these attacks on light from the next frame on."""
+        self.take_up(attacks)
+        await self._plug(self.panel.wanted)
+
+    def take_up(self, attacks: Sequence[QuantumAttack]) -> None:
+        """Have these attacks in mind, without a word about it."""
+        self.mind.switch(attacks)
+        self.light.treat = self.mind.treat if attacks else None
+
+    async def treat(self, treatments: Sequence[str]) -> None:
+        """Do this to words from now on."""
+        if treatments:
+            raise ConfigurationError(f"no treatment of words is called {treatments[0]!r}")
+        self.say()
+
+    async def plug(self, light: Route, words: Route) -> None:
+        """Sit in light and words, or do not."""
+        await self._plug(Patch(light=light, classical=words))
+
+    async def impersonate(self, *, on: bool) -> None:
+        """Take both nodes' places, or give them back; she has to sit in light and words."""
+        if self.half_links is None:
+            raise ConfigurationError(
+                "Eve has nothing to impersonate anybody with: her settings have no [impersonate]."
+            )
+        if on:
+            await self.half_links.begin()
+        else:
+            await self.half_links.end()
+        self.say()
+
+    def routed(self, patch: Patch) -> Patch:
+        """Return where she sits with what shines into Alice's outlet, which needs a place on the light."""
+        probes = [getattr(attack, "probe_photons", 0.0) for attack in self.mind.attacks]
+        shining = max(probes, default=0.0) if patch.light == "eve" else 0.0
+        return patch.model_copy(update={"probe_photons": shining})
+
+    def say(self) -> None:
+        """Tell what she does now."""
+        wanted = self.panel.wanted
+        self.tell(
+            EveState(
+                attacks=[text_of(attack) for attack in self.mind.attacks],
+                treatments=[],
+                light=wanted.light,
+                words=wanted.classical,
+                impersonating=self.half_links is not None and self.half_links.are_living,
+                known=[*ATTACKS, *self.own],
+            )
+        )
+
+    async def _plug(self, patch: Patch) -> None:
+        with suppress(LinkError):  # the panel repeats what is wanted as soon as the broker is back
+            await self.panel.plug(self.routed(patch))
+        self.say()
