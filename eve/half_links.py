@@ -154,13 +154,19 @@ class _Program:
         await self.process.wait()
         self._up.set()
         reason = "she gave the place back" if self._is_stopping else self.last_line
-        self.tell(HalfLinkChanged(facing=self.facing, living=False, reason=reason))
+        self.tell(
+            HalfLinkChanged(facing=self.facing, living=False, by_itself=not self._is_stopping, reason=reason)
+        )
 
     async def _follow(self) -> None:
         while line := await self.reports.readline():
             report: dict[str, Any] = json.loads(line)
             if report.get("entry", {}).get("event", {}).get("type") == _UP:
-                self.tell(HalfLinkChanged(facing=self.facing, living=True, reason="her own program is up"))
+                self.tell(
+                    HalfLinkChanged(
+                        facing=self.facing, living=True, by_itself=False, reason="her own program is up"
+                    )
+                )
                 self._up.set()
 
     async def _listen(self) -> None:
@@ -179,7 +185,9 @@ async def _start(program: str, home: Path, facing: str, tell: Callable[[Event], 
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(write_end,),
-            env={name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)},
+            env={
+                name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+            },
             limit=_PIPE_LIMIT_BYTES,
             start_new_session=True,
         )

@@ -26,7 +26,7 @@ LONGEST_MESSAGE_BYTES = 1 << 16
 _LENGTH = struct.Struct(">I")
 _NONCE = struct.Struct(">IQ")
 _TAG_BYTES = 16
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 class Direction(IntEnum):
@@ -88,9 +88,9 @@ async def echoing(key: TrafficKey) -> AsyncIterator[Address]:
                 number += 1
         writer.transport.abort()
 
-    server = await asyncio.start_server(serve, _LOOPBACK, 0)
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
     try:
-        yield Address(_LOOPBACK, server.sockets[0].getsockname()[1])
+        yield Address(LOOPBACK, server.sockets[0].getsockname()[1])
     finally:
         server.close()
 

@@ -117,7 +117,9 @@ class _Copy:
 
     def reseal(self, loot: Loot) -> None:
         """Put what leaked, or a guess, in the place of every secret (docs/keys.md has the tables)."""
-        for row, session, number in self.database.execute("SELECT id, session, number FROM blocks").fetchall():
+        for row, session, number in self.database.execute(
+            "SELECT id, session, number FROM blocks"
+        ).fetchall():
             block = BlockId(self.owner.link, session, number)
             self._reseal_parts(row, block, loot)
             proof = self.seal.seal(secrets.token_bytes(KEY_BYTES), place_of(self.owner, block, "proof"))

@@ -136,6 +136,8 @@ class HalfLinkChanged(Event):
     type: Literal["half-link-changed"] = "half-link-changed"
     facing: str
     living: bool
+    by_itself: bool = False
+    """Whether it has come to an end of its own, with its own reason: refused, or starved."""
     reason: str
 
 

@@ -1,0 +1,357 @@
+"""The full man in the middle against a real link: one cell of {what she stole, and when} x {how blocks are tagged}.
+
+Broker, both nodes and both of Eve's programs are processes with real sockets and TLS; Eve is on every wire. What came
+of it is read afterwards in the key stores of all four, and in what user traffic under these keys shows her. Nothing
+here asks who should win: `lab.matrix` says it, for whoever compares.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import time
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.authentication.scheme import SchemeName
+from common.errors import LinkError
+from common.journal.events import AnyEvent, BlockEnded, HalfLinkChanged, LineLost, NodeStarted, PeerRefused
+from common.keys.allotment import Purpose
+from common.keys.identifiers import BlockId
+from common.node.settings import load_settings
+from common.protocol.aborts import AbortReason
+from common.store.key_store import STORE_FILE, KeyStore, State
+from common.transport.addresses import Address
+from common.trust.anchor import AnchorName
+from common.wire.topics import EVE
+from eve.settings import EveSettings
+from eve.station import run as run_eve
+from lab.agreement import NODES, Audit, journal_of
+from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker
+from lab.echo import KEY_BYTES, TrafficKey, echoes, echoing
+from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
+from lab.kill_trials import tiny_parameters, tiny_settings
+from lab.leaks import FACING_ALICE, FACING_BOB, furnish
+from lab.matrix import Cell, Evidence, Fingerprints
+from lab.mortal import Mortal
+from lab.security import Security
+from lab.traffic_in_the_middle import Interceptor
+
+_BLOCKS_BEFORE = 3
+"""Made without her where she comes after the latch: one of the bootstrap, two under link PSKs."""
+_BLOCKS_ENOUGH = 2
+"""With a key, at each victim: one may be of the bootstrap, the next one rests on what was made with her."""
+_REFUSALS_ENOUGH = 3
+_HER_PATIENCE_S = 1.5
+"""How long her own Alice waits at her first contact before she says why it cannot come to anything."""
+_TIMEOUT_S = 90.0
+_LOOK_EVERY_S = 0.05
+_WORDS = (b"Meet me at noon.", b"Bring the plans.")
+_TRAFFIC_PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
+"""What user traffic is sealed under. Blocks that pay for tags fill the reserve first, so there it has to do, but only
+that of blocks since she came: what she makes with a victim she knows whole, what she has stolen she knows in parts."""
+_FACING = {ALICE: FACING_ALICE, BOB: FACING_BOB}
+
+
+async def run_cell(cell: Cell, folder: Path, latched: Path | None = None) -> Evidence:
+    """Play one cell in a new folder; `latched` is a home that `make_latched` has made under the cell's scheme.
+
+    Without it, a cell that begins after the latch makes its own. LinkError if nothing is decided within 90 s.
+    """
+    began = time.monotonic()
+    if not cell.is_from_the_start:
+        if latched is None:
+            await make_latched(folder, cell.scheme)
+        else:
+            shutil.copytree(latched, folder)
+    home = open_home(folder)
+    home.let_eve_in()
+    came = time.time()
+    async with run_broker(home.broker, home.broker_users()) as broker:
+        _prepare(cell, home, broker)
+        async with _eve(home), _nodes(home) as nodes:
+            trial = _Trial(home, came)
+            await _until(lambda: trial.is_decided or any(not node.is_alive for node in nodes))
+    return await _Reading(cell, home, trial).evidence(began)
+
+
+async def make_latched(folder: Path, scheme: SchemeName) -> None:
+    """Let a link run without Eve until its latch is closed, its first blocks are made, and both nodes have ended."""
+    home = open_home(folder)
+    async with run_broker(home.broker, home.broker_users()) as broker:
+        home.configure(
+            tiny_parameters(),
+            LinkAddresses(broker.address, _anywhere(), _anywhere()),
+            tiny_settings(blocks=_BLOCKS_BEFORE),
+            log_in=broker.has_access_list,
+            security=Security(AnchorName.PKI, scheme),
+        )
+        async with _nodes(home) as (_, alice):
+            await _until(lambda: not alice.is_alive and Audit(home).is_settled)
+
+
+def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
+    """Write everybody's configuration, and let Eve steal."""
+    parameters, log_in = tiny_parameters(), broker.has_access_list
+    addresses = LinkAddresses(broker.address, _anywhere(), _anywhere())
+    hers = LinkAddresses(broker.address, _anywhere(), _anywhere())
+    splice = Splice(_anywhere(), _anywhere())
+    home.configure(
+        parameters,
+        addresses,
+        tiny_settings(blocks=0),
+        log_in=log_in,
+        security=cell.security,
+        splice=splice,
+    )
+    configurations = {
+        BOB: _her_configuration(home, BOB, hers, cell.security, {}, log_in=log_in),
+        ALICE: _her_configuration(
+            home, ALICE, addresses, cell.security, tiny_settings(blocks=0), log_in=log_in
+        ),
+    }
+    impersonate = furnish(home, cell.loot, configurations)
+    home.configure_eve(parameters, addresses, splice, {"impersonate": impersonate}, log_in=log_in)
+
+
+def _her_configuration(
+    home: LinkHome,
+    part: str,
+    addresses: LinkAddresses,
+    security: Security,
+    own: dict[str, Any],
+    *,
+    log_in: bool,
+) -> str:
+    """Return the `node.toml` of her program that plays `part`: Eve's account at the broker, the victim's name."""
+    account = {"client_id": f"{home.link}-{EVE}-as-{part}"}
+    if log_in:
+        account |= {"username": EVE, "password_file": "../broker-password"}
+    works_as = {"light_as": EVE} if part == ALICE else {"receipts_as": EVE}
+    told = {
+        **own,
+        **security.settings(),
+        "apparatus": works_as,
+        "credentials": {"light_seal": "../light-seal.key"},
+    }
+    peer = BOB if part == ALICE else ALICE
+    values = tomllib.loads(
+        node_configuration(home.link, (part, peer), addresses, account, tiny_parameters(), told)
+    )
+    values["classical"]["patience_s"] = _HER_PATIENCE_S
+    return toml(values)
+
+
+def _anywhere() -> Address:
+    return Address(LOOPBACK, free_port())
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _nodes(home: LinkHome) -> AsyncIterator[tuple[Mortal, Mortal]]:
+    """Run Bob and Alice as processes while the context is open."""
+    nodes = (Mortal(home, BOB), Mortal(home, ALICE))
+    try:
+        yield nodes
+    finally:
+        for node in reversed(nodes):
+            await asyncio.to_thread(node.stop)
+
+
+@asynccontextmanager
+async def _eve(home: LinkHome) -> AsyncIterator[None]:
+    """Let Eve live in between, as a task of this process with two programs of her own; LinkError if she cannot."""
+    settings = load_settings(EveSettings, home.configuration(EVE))
+    life = asyncio.create_task(run_eve(settings, home.node(EVE), None, None), name=EVE)
+    try:
+        await _until(lambda: life.done() or any(_told(home, EVE, NodeStarted)))
+        if life.done():
+            await life
+        yield
+    finally:
+        life.cancel()
+        with suppress(asyncio.CancelledError):
+            await life
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LinkError(f"nothing was decided within {_TIMEOUT_S:g} s")
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _told[E: AnyEvent](home: LinkHome, name: str, kind: type[E], since: float = 0.0) -> Iterator[E]:
+    """Yield a journal's events of a kind since a time."""
+    if (home.node(name) / "journal.jsonl").exists():
+        yield from (event for at, event in journal_of(home, name) if at >= since and isinstance(event, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What both victims and Eve have told since she came."""
+
+    home: LinkHome
+    came: float
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether both have made keys, or neither will."""
+        return all(len(self.blocks(name)) >= _BLOCKS_ENOUGH for name in NODES) or all(
+            self._is_hopeless(name) for name in NODES
+        )
+
+    def blocks(self, name: str) -> list[BlockId]:
+        """Return the blocks that a victim has made a key of."""
+        ended = _told(self.home, name, BlockEnded, self.came)
+        return [_block_id(block.block_id) for block in ended if block.secret_bits]
+
+    def failure(self, name: str) -> str:
+        """Return the sentence that says where she failed with a victim: its own, or that of her program facing it."""
+        found = [
+            *_broken(_told(self.home, name, BlockEnded, self.came)),
+            *(f"Eve's own program: {reason}" for reason in self._gone(name)),
+            *(event.reason for event in _told(self.home, name, PeerRefused, self.came)),
+            *(f"Eve's own program: {each}" for each in _broken(_told(self.home, _hers(name), BlockEnded))),
+            *(event.reason for event in _told(self.home, name, LineLost, self.came)),
+        ]
+        return found[0] if found else "nobody has come as far as this"
+
+    def _gone(self, name: str) -> list[str]:
+        """Return what her program facing a victim said when it ended by itself."""
+        changes = _told(self.home, EVE, HalfLinkChanged, self.came)
+        return [each.reason for each in changes if each.facing == name and each.by_itself]
+
+    def _is_hopeless(self, name: str) -> bool:
+        if self.blocks(name):
+            return False
+        refused = sum(1 for _ in _told(self.home, name, PeerRefused, self.came))
+        lost = sum(1 for _ in _told(self.home, name, LineLost, self.came))
+        return bool(self._gone(name)) or refused + lost >= _REFUSALS_ENOUGH
+
+
+def _broken(ended: Iterator[BlockEnded]) -> Iterator[str]:
+    """Yield why blocks ended whose conversation was not what it should have been."""
+    return (block.detail for block in ended if block.aborted == AbortReason.PROTOCOL_BROKEN and block.detail)
+
+
+def _hers(name: str) -> str:
+    """Name the home of her program that faces a victim."""
+    return f"{EVE}/{_FACING[name]}"
+
+
+def _block_id(text: str) -> BlockId:
+    link, session, number = text.split("/")
+    return BlockId(link, session, int(number))
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A look into all four stores, once everybody has ended."""
+
+    cell: Cell
+    home: LinkHome
+    trial: _Trial
+
+    async def evidence(self, began: float) -> Evidence:
+        """Compare keys, let user traffic pass under them, and gather the sentences."""
+        made = {name: self.trial.blocks(name) for name in NODES}
+        theirs = {name: _keys(self.home.node(name), made[name]) for name in NODES}
+        hers = {name: _keys(self._facing(name), made[name]) for name in NODES}
+        known = {name: _in_common(theirs[name], hers[name]) for name in NODES}
+        read, arrived = await self._traffic()
+        return Evidence(
+            cell=self.cell,
+            keys_of_alice=len(theirs[ALICE]),
+            keys_of_bob=len(theirs[BOB]),
+            known_of_alice=known[ALICE],
+            known_of_bob=known[BOB],
+            common_keys=_in_common(theirs[ALICE], theirs[BOB]),
+            fingerprints=Fingerprints(
+                _fingerprint(theirs[ALICE]),
+                _fingerprint(hers[ALICE]),
+                _fingerprint(hers[BOB]),
+                _fingerprint(theirs[BOB]),
+            ),
+            traffic_read=read == list(_WORDS),
+            traffic_arrived=arrived == list(_WORDS),
+            failures={name: self.trial.failure(name) for name in NODES if not made[name]},
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    async def _traffic(self) -> tuple[list[bytes], list[bytes]]:
+        """Let an application at Alice's talk to one at Bob's, under the newest keys that their nodes believe in.
+
+        Returns what Eve has read of it, and what came back; nothing where a node has no such key. Which block a key
+        is of goes in clear beside the traffic, so she looks for the same block in her own stores.
+        """
+        newest = {name: self._newest(name) for name in NODES}
+        alices, bobs = newest[ALICE], newest[BOB]
+        if alices is None or bobs is None:
+            return [], []
+        with_alice, with_bob = (_keys(self._facing(n), [k[0]]) for n, k in ((ALICE, alices), (BOB, bobs)))
+        async with echoing(TrafficKey(bobs[1])) as application:
+            eve = Interceptor(
+                application, _as_traffic_key(with_alice, alices[0]), _as_traffic_key(with_bob, bobs[0])
+            )
+            async with eve.listening() as where:
+                try:
+                    arrived = await echoes(where, TrafficKey(alices[1]), _WORDS)
+                except LinkError:
+                    arrived = []
+        return eve.read, arrived
+
+    def _newest(self, name: str) -> tuple[BlockId, bytes] | None:
+        """Return the newest key for traffic since Eve came, or from before, of what is for applications alone."""
+        keys = _keys(self.home.node(name), self.trial.blocks(name))
+        if not keys:
+            ended = _told(self.home, name, BlockEnded)
+            before = [_block_id(block.block_id) for block in ended if block.secret_bits]
+            keys = _keys(self.home.node(name), before, _TRAFFIC_PARTS[:1])
+        return max(keys.items(), key=lambda each: each[0].number, default=None)
+
+    def _facing(self, name: str) -> Path:
+        return self.home.node(_hers(name))
+
+
+def _keys(
+    folder: Path, blocks: list[BlockId], parts: Sequence[Purpose] = _TRAFFIC_PARTS
+) -> dict[BlockId, bytes]:
+    """Return the keys that a store has of these blocks; none if there is no store."""
+    if not (folder / STORE_FILE).exists():
+        return {}
+    with closing(KeyStore.of(folder)) as store:
+        found = {block: _traffic_key(store, block, parts) for block in blocks}
+    return {block: key for block, key in found.items() if key is not None}
+
+
+def _in_common(some: dict[BlockId, bytes], others: dict[BlockId, bytes]) -> int:
+    return sum(1 for block, key in some.items() if others.get(block) == key)
+
+
+def _as_traffic_key(keys: dict[BlockId, bytes], block: BlockId) -> TrafficKey | None:
+    return TrafficKey(keys[block]) if block in keys else None
+
+
+def _traffic_key(store: KeyStore, block: BlockId, parts: Sequence[Purpose]) -> bytes | None:
+    """Return 32 bytes of an available block, from the first of these parts that has them."""
+    if store.state(block) is not State.AVAILABLE:
+        return None
+    for purpose in parts:
+        material = store.material(block, purpose)
+        if material is not None and len(material) >= KEY_BYTES:
+            return material[:KEY_BYTES]
+    return None
+
+
+def _fingerprint(keys: dict[BlockId, bytes]) -> str | None:
+    return hashlib.sha256(b"".join(keys.values())).hexdigest() if keys else None
