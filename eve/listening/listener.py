@@ -23,6 +23,7 @@ from common.optics.records import Gates
 from common.optics.states import Basis
 from common.protocol.parameters import LinkParameters
 from common.wire.framing import LINK_BLOCK, Envelope
+from common.wire.messages import OpenBlock
 from eve.listening.blocks import OverheardBlock
 from eve.listening.hellos import NotUnderstood
 from eve.listening.key_log import KeyLog
@@ -100,9 +101,11 @@ class Overhearing:
 
     def _follow(self, connection: int, way: Way, envelope: Envelope) -> list[Told]:
         block, told = BlockId(self._link, envelope.session, envelope.block), list[Told]()
-        if block not in self._blocks:
+        if isinstance(envelope.message, OpenBlock) and block not in self._blocks:
             self._blocks[block] = connection, OverheardBlock(self._parameters.block_pulses)
             told.append(Opened(block))
+        if block not in self._blocks:
+            return []  # a tag under what ended it
         _, overheard = self._blocks[block]
         overheard.hear(way, envelope.message)
         if overheard.ended:
