@@ -56,6 +56,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
 
 
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attack",
+        metavar="NAME:key=value,...",
+        help="Put Eve between them, with this attack on light (or FILE.py:Class:...); repeatable.",
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MONITOR", help="Turn off a countermeasure, or all; repeatable."),
+]
+
+
 @app.command()
 def demo(
     *,
@@ -70,6 +84,11 @@ def demo(
     authentication: AuthenticationScheme = "wegman-carter",
     insecure_no_authentication: Insecure = False,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
+    attack: Attacks = None,
+    without: Without = None,
+    random_efficiency: Annotated[
+        float, typer.Option(metavar="P", help="Bob turns his detectors off in this share of the gates.")
+    ] = 0.0,
     home: Home = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -78,7 +97,12 @@ def demo(
     del verbose  # read from the command line by `main`, which prints the errors
     from qkdlink import demo as command
 
-    parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None)
+    attacks = command.checked_attacks(attack or ())
+    parameters = command.watched(
+        command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None),
+        without or (),
+        random_efficiency,
+    )
     raise typer.Exit(
         command.demo(
             parameters,
@@ -86,6 +110,7 @@ def demo(
             seed=seed,
             alice=_rekeying(rekey_blocks, rekey_seconds),
             security=_security(anchor, authentication, insecure=insecure_no_authentication),
+            attacks=attacks,
             folder=home,
             as_json=as_json,
         )

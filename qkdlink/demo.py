@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
+from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
 from common.optics.presets import preset as preset_named
+from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
+from eve.control import MOST_ATTACKS
+from eve.quantum_attacks.catalogue import attack_from
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.planning import plan, smallest_block, task_for
@@ -49,6 +53,38 @@ def planned(
     return plan(task).link_parameters(reproducible=reproducible)
 
 
+def watched(parameters: LinkParameters, without: Sequence[str], random_efficiency: float) -> LinkParameters:
+    """Choose who watches; ConfigurationError for a monitor or a share of gates that there is not."""
+    off = set(Monitor) if "all" in without else {_monitor(name) for name in without if name != "all"}
+    check_switched_off_probability(random_efficiency)
+    return parameters.model_copy(
+        update={"monitors_off": tuple(sorted(off)), "switched_off_probability": random_efficiency}
+    )
+
+
+def _monitor(name: str) -> Monitor:
+    try:
+        return Monitor(name)
+    except ValueError:
+        known = ", ".join(sorted(Monitor))
+        raise ConfigurationError(f"There is no monitor '{name}'; there are {known}, or all.") from None
+
+
+def checked_attacks(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the attacks as Eve is told of them, wherever she runs; ConfigurationError unless each can be made."""
+    if len(texts) > MOST_ATTACKS:
+        raise ConfigurationError(f"Eve makes at most {MOST_ATTACKS} attacks at a time, not {len(texts)}.")
+    absolute = tuple(_absolute(text) for text in texts)
+    for text in absolute:
+        attack_from(text)
+    return absolute
+
+
+def _absolute(text: str) -> str:
+    file, separator, rest = text.partition(":")
+    return f"{Path(file).resolve()}{separator}{rest}" if file.endswith(".py") else text
+
+
 def demo(
     parameters: LinkParameters,
     *,
@@ -56,10 +92,14 @@ def demo(
     seed: int | None,
     alice: Mapping[str, Any],
     security: Security,
+    attacks: Sequence[str] = (),
     folder: Path | None,
     as_json: bool,
 ) -> int:
-    """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none."""
+    """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none.
+
+    With `attacks` on light Eve is between them from the first frame on.
+    """
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
     console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
     with _home(folder, must_be_new=seed is not None) as home:
@@ -72,6 +112,7 @@ def demo(
                     seed=seed,
                     alice=alice,
                     security=security,
+                    eve={"attacks": list(attacks)} if attacks else None,
                     watch=view.watch,
                     on_broker=view.broker,
                 )

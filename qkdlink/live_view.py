@@ -13,13 +13,17 @@ from common.journal.events import (
     BlockOpened,
     Entry,
     EpochBegan,
+    EveLearnt,
+    EveState,
     LightFault,
     LightProgress,
     LineLost,
+    PatchChanged,
     PeerRefused,
     StageReached,
 )
 from common.protocol.parameters import LinkParameters
+from common.wire.topics import EVE
 from lab.broker import RunningBroker
 from lab.launcher import LinkResult
 
@@ -77,6 +81,12 @@ class LiveView:
         match entry.event:
             case LightFault(fault=fault, detail=detail, frames=frames):
                 self._say(f"light    {frames} frame(s) {fault}: {detail}")
+            case EveState() as state:
+                self._say(f"eve      {_doing(state)}")
+            case EveLearnt() as learnt:
+                self._say(f"eve      {_knowing(learnt)}")
+            case PatchChanged(light=light, classical=words, reason=reason):
+                self._say(f"{entry.node:8} light {_way(light)}, words {_way(words)}: {reason}")
             case LineLost(reason=reason) | PeerRefused(reason=reason):
                 self._say(f"{entry.node:8} {reason}")
             case _ if entry.node == _TOLD_BY:
@@ -173,6 +183,23 @@ def _description(parameters: LinkParameters) -> str:
         f" {parameters.block_pulses} pulses a block, {light},"
         f" key basis {parameters.key_basis_probability:.0%}"
     )
+
+
+def _doing(state: EveState) -> str:
+    attacks = ", then ".join(state.attacks) or "lets everything pass"
+    return f"light {_way(state.light)}, words {_way(state.words)}; {attacks}"
+
+
+def _knowing(learnt: EveLearnt) -> str:
+    return (
+        f"block {learnt.number}: she knows {learnt.known_fraction_of_sifted:.2%} of {learnt.sifted_bits} sifted bits"
+        f" for sure, {learnt.information_bits:.0f} bits in all; {learnt.removed_bits} bits were removed"
+        + ("; THE KEY IS HERS" if learnt.key_recovered else "")
+    )
+
+
+def _way(route: str) -> str:
+    return "through her hands" if route == EVE else "directly"
 
 
 def _next_stage(stage: str) -> str:
