@@ -26,7 +26,7 @@ from common.journal.events import BlockEnded, Event
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.authentication import keyed_authentication
-from common.node.link import Link, LinkDeposit, Party
+from common.node.link import Distil, Link, LinkDeposit, Party
 from common.node.vault import Vault
 from common.optics.fibre import Fibre
 from common.protocol.aborts import Aborted, AbortReason
@@ -230,10 +230,19 @@ async def played(links: dict[Role, Link], number: int) -> tuple[Outcome, Outcome
         return await bob.steps.distil(receiver, deposit, one)
 
     return await asyncio.gather(
-        links[Role.ALICE].run_block(number, alices),
-        links[Role.BOB].run_block(number, bobs),
+        lived(links[Role.ALICE], number, alices),
+        lived(links[Role.BOB], number, bobs),
         return_exceptions=True,
     )
+
+
+async def lived(link: Link, number: int, distil: Distil) -> SecretKey | Aborted:
+    """Live a block as stations do: what ends it ends the connection."""
+    try:
+        return await link.run_block(number, distil)
+    except (LinkError, RemoteProtocolError):
+        link._channel.close()
+        raise
 
 
 @pytest.mark.parametrize("name", FAULTS)
