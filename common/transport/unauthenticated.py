@@ -24,6 +24,7 @@ from common.transport.connections import (
     connect,
 )
 from common.transport.refusals import explain
+from common.trust.algorithms import KeyAlgorithm
 from common.trust.pki import Validity
 from common.trust.self_signed import self_signed
 
@@ -94,7 +95,7 @@ def _believed(peer_name: str, line: ssl.SSLObject) -> UnknownPeer:
 
 def _load_a_certificate(context: ssl.SSLContext) -> None:
     """Give the context a certificate of its own; Python loads one from a file only, which is private and then gone."""
-    private_pem, certificate_pem = self_signed(_NOBODY, Validity.days(_DAYS))
+    private_pem, certificate_pem = self_signed(_NOBODY, Validity.days(_DAYS), KeyAlgorithm.P256)
     with NamedTemporaryFile() as file:  # made with mode 0600
         file.write(private_pem + certificate_pem)
         file.flush()
