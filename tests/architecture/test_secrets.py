@@ -27,6 +27,7 @@ from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.store.sealing import StoreSeal
+from common.trust.preshared import PresharedSecret
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import ed25519_schemes, signature_schemes
@@ -69,6 +70,7 @@ SECRETS = {
     "Randomness": SEEDED,
     "Learnt": Learnt(np.arange(len(BITS), dtype=np.uint32), BITS, CLASSES),
     "StoreSeal": StoreSeal(PACKED * 4),
+    "PresharedSecret": PresharedSecret(PACKED * 4),
     "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),
     "CertificateSignature": signature_schemes()[0],
