@@ -127,11 +127,11 @@ async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
     finally:
         transport.pause_reading()
     with suppress(TimeoutError):
-        async with asyncio.timeout(
-            0
-        ):  # what has been read already is there at once, and nothing more is read
-            await reader.read(1)
-            raise CredentialsError(_SAID_TOO_MUCH)
+        async with asyncio.timeout(0):
+            behind = await reader.read(
+                1
+            )  # nothing is read any more; what has been read already is there at once
+            raise CredentialsError(_SAID_TOO_MUCH if behind else hung_up)
     return card
 
 

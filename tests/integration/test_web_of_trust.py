@@ -265,6 +265,15 @@ async def test_whoever_says_anything_but_a_card_is_told_and_the_listener_goes_on
         await connection.close()
 
 
+async def test_whoever_shows_a_card_and_leaves_has_said_nothing_else(people: Society) -> None:
+    async with listening(people.holder(Role.BOB)) as there:
+        _, writer = await asyncio.open_connection(LOOPBACK, there.port)
+        writer.write(framed(people.holder(Role.ALICE)))
+        writer.write_eof()
+        assert "in clear" not in await there.refusal()
+        writer.close()
+
+
 async def test_gpg_is_not_asked_about_cards_that_do_not_fit(people: Society, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     (tmp_path / "gpg").write_text(f"#!/bin/sh\ntouch {asked}\n")
