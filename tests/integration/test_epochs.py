@@ -375,7 +375,7 @@ async def test_an_alice_without_her_store_is_told_that_bob_takes_no_certificate(
         link.start_here(BOB)
         words = await link.start_here(ALICE, classical={"patience_s": 0.5}).last_words()
         assert words == (
-            "Bob takes no certificates any more, and alice has no key: if its store is lost, an operator has to"
+            "Bob lets nobody in by the bootstrap any more, and alice has no key: if its store is lost, an operator has to"
             " run `qkdlink bootstrap --again` at the other end."
         )
         assert len(link.journal(BOB).keys) == 2
@@ -422,7 +422,7 @@ async def test_one_operator_alone_opens_nothing(tmp_path: Path, opened_at: str) 
         bob_node = link.start_here(BOB)
         alice_node = link.start_here(ALICE, classical={"patience_s": 0.5})
         if opened_at == ALICE:
-            assert "takes no certificates any more" in await alice_node.last_words()
+            assert "lets nobody in by the bootstrap any more" in await alice_node.last_words()
         else:
             await until(lambda: bool(link.journal(ALICE).of(PeerRefused)), "Alice's refusal")
             await alice_node.stop()
@@ -444,7 +444,7 @@ async def test_where_no_psk_line_comes_about_certificates_authenticate_three_key
         alice = link.start_here(ALICE, classical={"address": str(blocked), "patience_s": 1.0})
         words = await alice.last_words()
         assert words.startswith(
-            "There are 3 keys, certificates authenticate no more, and none opens a line: bob at"
+            "There are 3 keys, the bootstrap authenticates no more, and none opens a line: bob at"
         )
         assert words.endswith("nobody listens there.")
         assert len(link.journal(ALICE).keys) == MOST_BOOTSTRAP_KEYS
