@@ -165,6 +165,9 @@ async def test_no_side_takes_the_peer_s_units_or_believes_its_own_to_be_the_peer
     vaults: tuple[Vault, Vault],
 ) -> None:
     alice, bob = vaults
+    for vault, own in ((alice, "tags-alice-to-bob"), (bob, "tags-bob-to-alice")):
+        assert await vault.look_up(f"{SESSION}/1/{own}/0") is None
+        assert not await vault.used(f"{SESSION}/1/{own}/0", 7)
     alices, bobs = await alice.take(7), await bob.take(7)
     assert alices.name != bobs.name
     assert alices.material != bobs.material
