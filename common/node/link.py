@@ -124,16 +124,12 @@ class Link:
             self._channel.close_line(number)
             self._close(block, scheme, outcome, time.monotonic() - started)
 
-    def _close(
-        self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float
-    ) -> None:
+    def _close(self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float) -> None:
         """Write the account; what the store says of the block counts, whatever became of the conversation."""
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
-        said = Said(
-            len(block.conversation.transcript), block.conversation.checkpoint_bytes, scheme.seconds
-        )
+        said = Said(len(block.conversation.transcript), block.conversation.checkpoint_bytes, scheme.seconds)
         self.party.tell(block.account.close(block.id, result, scheme.name, seconds, said))
 
     def _block(self, number: int, scheme: CheckpointScheme) -> Block:
