@@ -219,12 +219,12 @@ class Alice:
 
     def _shut_out(self) -> LinkError:
         return LinkError(
-            f"{self._settings.peer} takes no certificates any more, and {self._settings.node} has no key: if its"
-            " store is lost, an operator has to run `qkdlink bootstrap --again` at the other end."
+            f"{self._settings.peer} lets nobody in by the bootstrap any more, and {self._settings.node} has no key: if"
+            " its store is lost, an operator has to run `qkdlink bootstrap --again` at the other end."
         )
 
     async def _dial(self) -> OpenLine:
-        """Dial with the newest key that Bob takes; with certificates only while the latch is open."""
+        """Dial with the newest key that Bob takes; by the trust anchor only while the latch is open."""
         vault, refusal = self._station.vault, None
         for key in vault.link_psks()[:_MOST_KEYS_TRIED]:
             try:
@@ -323,7 +323,7 @@ class Alice:
             new = await self._next_epoch(line)
         if new is line:
             raise LinkError(
-                f"There are {MOST_BOOTSTRAP_KEYS} keys, certificates authenticate no more, and none opens a line:"
+                f"There are {MOST_BOOTSTRAP_KEYS} keys, the bootstrap authenticates no more, and none opens a line:"
                 f" {line.refusal}"
             )
         return new

@@ -334,7 +334,15 @@ class LinkResult:
         }
 
 
-_UNTOLD = {"type", "number", "detail", "exchanges", "authentication_bytes", "authentication_seconds"}
+_UNTOLD = {
+    "type",
+    "number",
+    "detail",
+    "exchanges",
+    "classical_bytes",
+    "authentication_bytes",
+    "authentication_seconds",
+}
 
 
 def _ledger(balance: Balance) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from common.trust import pki
 from common.trust.algorithms import KeyAlgorithm, tls_has, tls_has_not
 from common.trust.certificates import CertificateSummary, serial, summarise
 from common.trust.hierarchy import LIST_DAYS, ROOT_FOLDER, Hierarchy, create_authorities
-from common.trust.pem import CERTIFICATE_FILE, REVOCATIONS_FILE, read_chain
+from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, REVOCATIONS_FILE, read_chain
 from common.trust.private_files import PUBLIC_MODE, NewFile, replace
 from common.trust.revocation import common_name
 
@@ -51,7 +51,8 @@ def init(
     made = create_authorities(folder, name, pki.Validity.days(days), algorithm, root)
     _tell_made(made.root, root or folder / ROOT_FOLDER)
     _tell_made(made.issuing, folder)
-    _hand_out_lists(home)
+    if (folder / pki.ISSUED_FOLDER).exists():  # there are nodes, and they need the list of the new authority
+        _hand_out_lists(home)
     _warn_of(algorithm)
 
 
@@ -138,12 +139,14 @@ def _certificates_in(home: Path) -> list[Path]:
 
 
 def _hand_out_lists(home: Path) -> None:
-    """Give the lists to every node whose home is here; nodes elsewhere need to be brought them."""
-    lists = home / AUTHORITY_FOLDER / REVOCATIONS_FILE
-    nodes = [path for path in sorted(home.glob(f"*/{REVOCATIONS_FILE}")) if path != lists]
-    for path in nodes:
-        replace(NewFile(path, lists.read_bytes(), PUBLIC_MODE))
-        typer.echo(f"{path} is up to date")
+    """Give the lists to every node of this authority whose home is here; nodes elsewhere need to be brought them."""
+    authority = home / AUTHORITY_FOLDER
+    root, lists = (authority / AUTHORITY_FILE).read_bytes(), authority / REVOCATIONS_FILE
+    believers = [path.parent for path in home.glob(f"*/{AUTHORITY_FILE}") if path.read_bytes() == root]
+    for path in sorted(folder / REVOCATIONS_FILE for folder in believers):
+        if path != lists:
+            replace(NewFile(path, lists.read_bytes(), PUBLIC_MODE))
+            typer.echo(f"{path} is up to date")
     typer.echo(f"carry {lists} to nodes whose home is elsewhere")
 
 

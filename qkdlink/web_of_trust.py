@@ -91,6 +91,8 @@ def _refusal(shown: SignedCard, keyring: Keyring) -> str | None:
 
 def _table(title: str, lines: dict[str, str]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in lines.items():
         table.add_row(name, value)
     return table

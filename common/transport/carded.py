@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import cast
 
 from common.errors import CredentialsError, LinkError
-from common.protocol.roles import Role
 from common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
@@ -101,12 +100,17 @@ class _Meeting:
     ) -> None:
         if not self.server_side:
             await _show(writer, self.holder)
-        shown = SignedCard.parse(await _next_card(reader, writer, self.holder.role.peer))
+        shown = SignedCard.parse(await _next_card(reader, writer, self._hung_up))
         await self.holder.accept(shown, datetime.now(UTC))
         self.certificate_der = shown.card.certificate_der
         context.load_verify_locations(cadata=self.certificate_der)
         if self.server_side:
             await _show(writer, self.holder)
+
+    @property
+    def _hung_up(self) -> str:
+        why = "without a whole card" if self.server_side else "on seeing our card: its journal says why"
+        return f"the peer closed the line {why}"
 
     def _check(self, line: ssl.SSLObject) -> PeerIdentity:
         peer = check_peer(line, self.holder.peer, self.holder.node)
@@ -121,7 +125,7 @@ async def _show(writer: asyncio.StreamWriter, holder: CardHolder) -> None:
     await writer.drain()
 
 
-async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whose: Role) -> bytes:
+async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hung_up: str) -> bytes:
     """Read one card and stop reading; CredentialsError if the peer hangs up, or says anything but a card."""
     transport = cast("asyncio.Transport", writer.transport)
     transport.resume_reading()
@@ -133,16 +137,15 @@ async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
             )
         card = await reader.readexactly(size)
     except EOFError as error:
-        refused = "on seeing our card: its journal says why" if whose is Role.BOB else "without a whole card"
-        raise CredentialsError(f"the peer closed the line {refused}") from error
+        raise CredentialsError(hung_up) from error
     finally:
         transport.pause_reading()
     with suppress(TimeoutError):
-        async with asyncio.timeout(
-            0
-        ):  # what has been read already is there at once, and nothing more is read
-            await reader.read(1)
-            raise CredentialsError(_SAID_TOO_MUCH)
+        async with asyncio.timeout(0):
+            behind = await reader.read(
+                1
+            )  # nothing is read any more; what has been read already is there at once
+            raise CredentialsError(_SAID_TOO_MUCH if behind else hung_up)
     return card
 
 

@@ -10,20 +10,22 @@ A context serves one handshake: it is made with the revocation lists as they lie
 whoever is revoked while a node runs is refused at the next handshake.
 """
 
+import os
 import ssl
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from tempfile import NamedTemporaryFile
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.errors import CredentialsError
 from common.trust.algorithms import tls_has, tls_has_not
 from common.trust.certificates import dns_names, fingerprint, purposes
 from common.trust.credentials import NodeCredentials
+from common.trust.pki import lists_pem
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +112,26 @@ def _refuse_unknown_algorithms(credentials: NodeCredentials) -> None:
 
 
 def _load_lists(context: ssl.SSLContext, lists: Sequence[x509.CertificateRevocationList]) -> None:
-    """Load lists that were checked, by way of a file of our own making.
+    """Load lists that were checked, and nothing that stands beside them in their file.
 
-    `ssl` takes lists from a file only, and believes every certificate that stands beside them in it.
+    `ssl` takes lists from a path only, and believes every certificate it finds there. The path is that of a pipe: a
+    temporary file would make a handshake depend on a disk that is not full.
     """
+    reading, writing = os.pipe()
+    writer = threading.Thread(target=_fill, args=(writing, lists_pem(lists)), name="revocation lists")
+    writer.start()
     try:
-        with NamedTemporaryFile(prefix="qkdlink-revocations-", suffix=".pem") as file:
-            file.write(b"".join(each.public_bytes(Encoding.PEM) for each in lists))
-            file.flush()
-            context.load_verify_locations(file.name)
+        context.load_verify_locations(f"/dev/fd/{reading}")
     except OSError as error:
-        raise CredentialsError(
-            f"the revocation lists cannot be handed to the TLS library through a temporary file: {error}"
-        ) from error
+        raise CredentialsError(f"the TLS library cannot read the revocation lists: {error}") from error
+    finally:
+        os.close(reading)
+        writer.join()
+
+
+def _fill(writing: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
+        pipe.write(data)
 
 
 def _read(certificate_der: bytes) -> tuple[tuple[str, ...], frozenset[x509.ObjectIdentifier]]:

@@ -9,8 +9,16 @@ from pydantic import BaseModel
 
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
+from common.authentication.scheme import SchemeName
 from common.journal.events import AnyEvent, Event
-from common.node.settings import BrokerSettings, ClassicalSettings, CredentialSettings, NodeSettings
+from common.node.settings import (
+    AuthenticationSettings,
+    BrokerSettings,
+    ClassicalSettings,
+    CredentialSettings,
+    NodeSettings,
+    TrustSettings,
+)
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.presets import PRESETS
@@ -22,6 +30,7 @@ from common.transport.connections import (
     MAX_HANDSHAKES,
     SHUTDOWN_TIMEOUT_S,
 )
+from common.trust.anchor import AnchorName
 from common.wire.framing import LONGEST_HEADER
 from common.wire.messages import MESSAGE_TYPES, Abort, Message
 from lab.documents.words import field_bounds, field_notes, first_line, table, type_name
@@ -39,6 +48,8 @@ _MEANINGS = {
     "broker.address": "Where the MQTT broker listens.",
     "broker.private_key": "The private key of that certificate, mode 0600.",
     "broker.password_file": "A file with the password alone in it, mode 0600.",
+    "trust.anchor": "One of " + ", ".join(f"`{name}`" for name in AnchorName) + ".",
+    "authentication.scheme": "One of " + ", ".join(f"`{name}`" for name in SchemeName) + ".",
     "credentials.certificate": "This node's certificate.",
     "credentials.private_key": "Its private key, mode 0600.",
     "credentials.authority": "The one authority that is believed.",
@@ -120,9 +131,12 @@ def node_settings() -> str:
     sections: tuple[tuple[str, type[BaseModel]], ...] = (
         ("classical.", ClassicalSettings),
         ("broker.", BrokerSettings),
+        ("trust.", TrustSettings),
+        ("authentication.", AuthenticationSettings),
         ("credentials.", CredentialSettings),
     )
-    rows = list(_setting_rows("", NodeSettings, ("classical", "broker", "credentials", "parameters")))
+    apart = ("parameters", *(prefix.rstrip(".") for prefix, _ in sections))
+    rows = list(_setting_rows("", NodeSettings, apart))
     for prefix, section in sections:
         rows += _setting_rows(prefix, section, ())
     for node, kind in (("Alice only. ", AliceSettings), ("Bob only. ", BobSettings)):
@@ -144,6 +158,8 @@ def _setting_rows(
 def _default(value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

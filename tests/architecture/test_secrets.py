@@ -29,6 +29,7 @@ from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.store.sealing import StoreSeal
+from common.trust.preshared import PresharedSecret
 from eve.notebook import BlockNotes, Knowledge, MeasuredPage
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
@@ -83,6 +84,7 @@ SECRETS = {
     "BlockNotes": _notes(),
     "Knowledge": Knowledge(BITS, np.ones(len(BITS))),
     "StoreSeal": StoreSeal(PACKED * 4),
+    "PresharedSecret": PresharedSecret(PACKED * 4),
     "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),
     "CertificateSignature": signature_schemes()[0],

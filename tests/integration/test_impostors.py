@@ -28,7 +28,7 @@ from lab.home import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 
-TINY = small_parameters(pulses=30_000)
+TINY = small_parameters(pulses=60_000)
 NODES = (ALICE, BOB)
 EVE, SELF_SIGNED, APPARATUS, EXPIRED = "eve", "self-signed", "apparatus", "expired"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -24,7 +25,7 @@ from common.transport import tls
 from common.transport.connections import Connection, dial, listen
 from common.transport.tls import dialler_context, listener_context
 from common.trust import pki
-from common.trust.algorithms import KeyAlgorithm, tls_has
+from common.trust.algorithms import KeyAlgorithm, signature_hash, tls_has
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
 from common.trust.hierarchy import Hierarchy, create_authorities
 from common.trust.pem import read_chain, read_private_key, read_revocation_lists
@@ -216,6 +217,20 @@ def test_certificates_beside_the_lists_are_not_believed(home: Path, tmp_path: Pa
         lists.write((tmp_path / "stranger" / "authority.pem").read_bytes())
     context = dialler_context(alice)
     assert context.cert_store_stats() == {"x509": 1, "crl": 2, "x509_ca": 1}
+
+
+def test_lists_longer_than_a_pipe_reach_the_tls_library(home: Path) -> None:
+    root, issuing = read_revocation_lists(home / "ca" / "revocations.pem")
+    key = read_private_key(home / "ca" / "private-key.pem")
+    many = [x509.RevokedCertificateBuilder(number, datetime.now(UTC)).build() for number in range(1, 6001)]
+    builder = x509.CertificateRevocationListBuilder(
+        issuing.issuer, issuing.last_update_utc, issuing.next_update_utc, list(issuing.extensions), many
+    )
+    longest = builder.sign(key, signature_hash(key)).public_bytes(Encoding.PEM)
+    assert len(longest) > 2 * 65536
+    alice = load(home, "alice")
+    alice.files.revocations.write_bytes(root.public_bytes(Encoding.PEM) + longest)
+    assert dialler_context(alice).cert_store_stats()["crl"] == 2
 
 
 def wrong_key(home: Path, name: str) -> None:

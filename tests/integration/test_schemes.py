@@ -1,6 +1,5 @@
 """Whole links over a real broker and real TLS: one per scheme, and links that cannot pay for their tags any more."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.authentication.scheme import SchemeName
-from common.journal.events import EpochBegan, ReserveLow
+from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Event, ReserveLow
 from common.keys.allotment import OF_ALICE, OF_BOB
 from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
@@ -112,11 +111,19 @@ async def test_failing_blocks_are_paused_for_and_how_long_the_reserve_lasts_is_t
         for name in (ALICE, BOB):
             link.change(name, {"parameters": {"fibre": {"misalignment": 0.2}}})
         link.start_here(BOB)
-        alice = link.start_here(ALICE, blocks=4, blocks_in_flight=1, backoff_first_s=0.05)
-        began = asyncio.get_running_loop().time()
+        alice = link.start_here(ALICE, blocks=4, blocks_in_flight=1, backoff_first_s=0.1)
         await alice.task
-        assert asyncio.get_running_loop().time() - began > 0.05 + 0.1 + 0.2
         failed = [each.aborted for each in link.journal(ALICE).blocks.values()]
         assert failed == 4 * [AbortReason.QBER_ABOVE_TOLERATED]
+        ended, opened = moments(link, BlockEnded), moments(link, BlockOpened)
+        pauses = [began - over for over, began in zip(ended, opened[1:], strict=False)]
+        assert all(pause >= due for pause, due in zip(pauses, (0.1, 0.2, 0.4), strict=True)), pauses
         told = [(low.blocks_payable, low.seconds_to_starvation) for low in link.journal(ALICE).of(ReserveLow)]
-        assert told == [(5, pytest.approx(0.05 * (1 + 2 + 4 + 8 + 16))), (2, pytest.approx(0.05 * (8 + 16)))]
+        assert [payable for payable, _ in told] == [5, 2]
+        assert [seconds for _, seconds in told] == pytest.approx([0.1 * (1 + 2 + 4 + 8 + 16), 0.1 * (8 + 16)])
+
+
+def moments(link: Bench, kind: type[Event]) -> list[float]:
+    """When Alice told the events of a kind."""
+    entries = map(Entry.model_validate_json, link.journal(ALICE).path.read_text().splitlines())
+    return [entry.time for entry in entries if isinstance(entry.event, kind)]

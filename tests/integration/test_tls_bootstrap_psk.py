@@ -195,3 +195,11 @@ async def test_no_line_that_is_meant_to_be_authenticated_accepts_one_that_is_not
         with pytest.raises((CredentialsError, LinkError)):
             await dial_anybody(HOST, bob.address.port, "bob")
         assert "offers no pre-shared key" in await bob.refusal()
+
+
+def test_one_file_alone_verifies_nobody() -> None:
+    root = Path(__file__).parents[2]
+    packages = ("alice", "bob", "common", "lab", "qkdlink")
+    files = [path for package in packages for path in (root / package).rglob("*.py")]
+    lax = [path.name for path in files if "CERT_NONE" in path.read_text(encoding="utf-8")]
+    assert lax == ["unauthenticated.py"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import CredentialsError, LinkError
-from common.journal.events import EpochBegan, PeerRefused
+from common.journal.events import BlockEnded, EpochBegan, PeerRefused
 from common.protocol.roles import Role
 from common.transport import carded, connections
 from common.transport.connections import ACCEPTED, Connection
@@ -265,6 +265,15 @@ async def test_whoever_says_anything_but_a_card_is_told_and_the_listener_goes_on
         await connection.close()
 
 
+async def test_whoever_shows_a_card_and_leaves_has_said_nothing_else(people: Society) -> None:
+    async with listening(people.holder(Role.BOB)) as there:
+        _, writer = await asyncio.open_connection(LOOPBACK, there.port)
+        writer.write(framed(people.holder(Role.ALICE)))
+        writer.write_eof()
+        assert "in clear" not in await there.refusal()
+        writer.close()
+
+
 async def test_gpg_is_not_asked_about_cards_that_do_not_fit(people: Society, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     (tmp_path / "gpg").write_text(f"#!/bin/sh\ntouch {asked}\n")
@@ -347,7 +356,10 @@ async def test_strangers_are_refused_before_the_latch_and_everybody_after_it(
                 await carded.dial(LOOPBACK, link.bootstrap.port, copied)
         assert "another certificate in TLS" in journal.of(PeerRefused)[0].reason
         link.start_here(ALICE)
-        await until(lambda: len(journal.keys) >= 2, "a link that runs on its own keys")
+        await until(
+            lambda: any(ended.authenticated_by == "wegman-carter" for ended in journal.of(BlockEnded)),
+            "a link that runs on its own keys",
+        )
         assert [began.authenticated_by for began in journal.of(EpochBegan)][:2] == [
             "mutual-tls-node-cards",
             "tls-psk",

@@ -1,9 +1,11 @@
 """Key stores for tests: blocks with names and keys of their own, and a look at everything that lies in the file."""
 
 import hashlib
+import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.distillation.stages import SecretKey
@@ -62,3 +64,13 @@ def fast_folder() -> Path:
     """Make a folder for stores whose durability is not the subject: in memory, where the system has such a place."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """Lend such a folder, and remove it afterwards."""
+    folder = fast_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -1,6 +1,6 @@
 """The audit of two homes: it sees every kind of disagreement that it is there for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,12 +14,18 @@ from common.store.key_store import KeyStore
 from common.store.tag_units import UnitName
 from lab.agreement import NODES, Audit, journal_faults
 from lab.home import ALICE, BOB, LinkHome
-from tests.support.stores import ALICE_OWNER, LINK, block, change, deposit, open_store, secret
+from tests.support.stores import ALICE_OWNER, LINK, block, change, deposit, in_memory, open_store, secret
 
 SESSION, NEXT = "5e" * 16, "7a" * 16
 NEVER = float("inf")
 TAGS_A, RESERVE_A = OF_ALICE
 TAGS_B, _ = OF_BOB
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from lab.documents.passages import documents, passages, renewed
 from lab.documents.pictures import block_picture
 from lab.documents.tables import packages
 from qkdlink.keyrate import keyrate
+from qkdlink.keys import Outlook
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -104,7 +105,7 @@ class TestTablesAndPictures:
         } == way
 
     def test_every_purpose_of_a_part_is_in_the_rule_of_the_cut(self):
-        assert re.findall(r"^\| `([a-z-]+)` \|", passage(PROTOCOL, "cut-rule"), re.MULTILINE) == list(Purpose)
+        assert re.findall(r"^\| `([a-z-]+)` \|", passage(KEYS, "cut-rule"), re.MULTILINE) == list(Purpose)
 
     def test_every_label_of_a_derived_key_is_explained_and_shown_with_its_fields(self):
         for label in Label:
@@ -189,7 +190,7 @@ class TestTheReadme:
         example = json.loads(README.partition("```json\n")[2].partition("```")[0])
         assert set(example) == {
             "keys_equal", "secret_bits", "fingerprint_alice", "fingerprint_bob", "broker", "processes", "seconds",
-            "blocks", "epochs",
+            "blocks", "epochs", "bootstrap", "ledger",
         }  # fmt: skip
         assert set(example["blocks"][0]) == _fields_of_a_block()
         fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
@@ -198,7 +199,8 @@ class TestTheReadme:
 
     def test_its_object_of_a_store_has_the_fields_of_the_contract(self):
         example = json.loads(README.partition("link-home/alice --json\n")[2].partition("\n")[0])
-        assert list(example) == [each.name for each in dataclasses.fields(Balance)]
+        told = [each.name for kind in (Balance, Outlook) for each in dataclasses.fields(kind)]
+        assert sorted(example) == sorted([*told, "net_gain_per_block"])
         spent = {purpose.removesuffix(" (burnt)") for purpose in example["spent"]}
         assert spent <= set(Purpose)
         unused = example["produced_bits"] - sum(example["spent"].values()) - example["available_bits"]

@@ -112,6 +112,15 @@ async def test_no_pad_is_used_twice_over_lines_blocks_and_processes(vaults: Vaul
         await alice.tag(Role.ALICE, 0, TRANSCRIPT)
 
 
+async def test_a_unit_that_the_peer_has_used_is_not_looked_up_again(vaults: Vaults) -> None:
+    authentications(vaults)
+    pads, name = FilePads(vaults[Role.BOB], Role.BOB), "pre-shared/tags-alice-to-bob/0"
+    assert await pads.look_up(name) is not None
+    assert await pads.used(name, 1)
+    assert await pads.look_up(name) is None
+    assert not await pads.used(name, 1)
+
+
 async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults) -> None:
     made = authentications(vaults)
     tag = await ok(made[Role.ALICE].of_block(1), made[Role.BOB].of_block(1), Role.ALICE)

@@ -27,6 +27,7 @@ def block(secret_bits: int) -> BlockEnded:
         block_id="link-1/s/1", number=1, pulses=1, detections=1, sifted_bits=1, qber_key=None, qber_test=None, gains={},
         leaked_bits=0, efficiency=None, secret_bits=secret_bits, aborted=None if secret_bits else "no-key", detail=None,
         authenticated_by="hmac-sha256", exchanges=1, seconds=1.0,
+        classical_bytes=1, authentication_bytes=1, authentication_seconds=0.0,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """`qkdlink keys`: what a store has made, what the link costs, and how long it lasts; never key material."""
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,15 @@ from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
 from common.protocol.economy import Backoff, seconds_to_starvation
 from qkdlink.keys import bootstrap, show
-from tests.support.stores import ALICE_OWNER, block, deposit, open_store, secret
+from tests.support.stores import ALICE_OWNER, block, deposit, in_memory, open_store, secret
 
 BITS, RESERVE_BITS = 20_000, 4_096
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture

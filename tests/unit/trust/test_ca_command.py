@@ -66,3 +66,39 @@ def test_show_without_anything_to_show_says_what_to_name(tmp_path: Path) -> None
 def test_issuing_without_an_authority_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match="does not exist"):
         run("issue", "alice", "--home", tmp_path)
+
+
+def test_whoever_is_revoked_is_so_in_every_home_that_is_here(tmp_path: Path) -> None:
+    run("init", "--home", tmp_path)
+    for node in ("alice", "bob"):
+        run("issue", node, "--home", tmp_path, "--algorithm", "ed25519")
+    told = run("revoke", "bob", "--home", tmp_path)
+    assert "revoked CN=bob, serial " in told
+    assert f"{tmp_path}/alice/revocations.pem is up to date" in told.replace("\n", "")
+    lists = {path.read_bytes() for path in tmp_path.glob("*/revocations.pem")}
+    assert len(lists) == 1
+    assert "list of qkdlink-authority-issuing, 1 revoked, good until" in run(
+        "revocations", "--home", tmp_path
+    )
+
+
+def test_the_issuing_authority_is_revoked_and_made_anew(tmp_path: Path) -> None:
+    run("init", "--home", tmp_path)
+    (tmp_path / "ca" / "root").rename(tmp_path / "safe")
+    root = ("--root", tmp_path / "safe")
+    assert "revoked CN=qkdlink-authority-issuing" in run(
+        "revoke", "--intermediate", "--home", tmp_path, *root
+    )
+    run("init", "--home", tmp_path, *root)
+    run("issue", "alice", "--home", tmp_path)
+    NodeCredentials.load(CredentialFiles.in_folder(tmp_path / "alice"), "alice", datetime.now(UTC))
+
+
+@pytest.mark.parametrize("arguments", [(), ("alice", "--intermediate")])
+def test_revoking_nothing_or_two_things_says_what_to_name(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="name what is to be revoked"):
+        run("revoke", *arguments, "--home", tmp_path)
+
+
+def test_the_bounds_of_a_validity_hold(tmp_path: Path) -> None:
+    assert CliRunner().invoke(ca.app, ["init", "--home", str(tmp_path), "--days", "0"]).exit_code == 2
