@@ -12,7 +12,7 @@ from math import log2
 import numpy as np
 
 from common.bits import Bits
-from common.distillation.estimation import estimate, starting_qber
+from common.distillation.estimation import estimate
 from common.distillation.monitors import Monitor
 from common.distillation.reconciliation.cascade import (
     Answerer,
@@ -34,12 +34,12 @@ from common.optics.source import PulseSource
 from common.optics.states import Basis
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from common.protocol.aborts import AbortReason
-from common.protocol.key_length import qber_is_tolerated, secret_length
 from common.protocol.monitoring import Watched, alarms_of_light
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, Nature, Randomness
 from eve.notebook import BlockNotes, Knowledge
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
+from lab.analysis import Analysis, allowed_bits, starting_point, tolerates
 from lab.undetermined import Disclosed, Undetermined, min_entropy_suffices, undetermined
 
 _FRAME_PULSES = 2**20
@@ -94,6 +94,11 @@ class _Seen:
     watched: Watched
     knowledge: Knowledge
 
+    @property
+    def key_errors(self) -> int:
+        """Errors in the key basis."""
+        return int((self.alice.key_bits != self.bob.key_bits).sum())
+
 
 _HARDWARE = Hardware()
 
@@ -106,21 +111,26 @@ def live_block(
     *,
     hardware: Hardware = _HARDWARE,
     turned_off: Collection[Monitor] = (),
+    analysis: Analysis = Analysis.AS_AGREED,
     lengthened_by: int = 0,
 ) -> BlockWithEve:
     """Run one block and account for it.
 
-    `turned_off` names monitors that do not look; `lengthened_by` bits are added to what the bound allows, which is
-    what the check is there to catch.
+    `turned_off` names monitors that do not look, `analysis` what is made of the counts; `lengthened_by` bits are added
+    to what that allows, which is what the check is there to catch.
     """
     seen = _light(parameters, attacks, seed, number, hardware)
     estimated = estimate(seen.alice, seen.bob.test_bits)
+    watched = hardware.outlet.watchdog_barks(hardware.probe_photons)
+    if watched and Monitor.OUTLET_WATCHDOG not in turned_off:
+        return _refused(Monitor.OUTLET_WATCHDOG, seen, estimated)
     alarm = next(alarms_of_light(parameters, seen.watched, turned_off), None)
     if alarm:
         return _refused(alarm.monitor, seen, estimated)
-    if not qber_is_tolerated(parameters, estimated):
+    if not tolerates(analysis, parameters, estimated, seen.key_errors):
         return _refused(AbortReason.QBER_ABOVE_TOLERATED, seen, estimated)
-    return _distilled(parameters, seen, estimated, Randomness("bob", seed), number, lengthened_by)
+    randomness = Randomness("bob", seed)
+    return _distilled(parameters, seen, estimated, randomness, number, analysis, lengthened_by)
 
 
 def _light(
@@ -184,10 +194,11 @@ def _distilled(
     estimated: Estimate,
     randomness: Randomness,
     number: int,
+    analysis: Analysis,
     lengthened_by: int,
 ) -> BlockWithEve:
     length = len(seen.alice.key_bits)
-    qber = starting_qber(estimated, parameters.expected_qber)
+    qber = starting_point(analysis, parameters, estimated, seen.key_errors)
     shuffle_seed = randomness.choices(Choice.RECONCILIATION, number).bytes(SHUFFLE_SEED_BYTES)
     try:
         corrector, questions = _reconciled(seen, qber, shuffle_seed)
@@ -198,7 +209,7 @@ def _distilled(
     errors = count_classes(seen.bob.key_classes[corrector.corrected], parameters.class_count)
     reconciled = ReconciledKey(corrector.bits, errors, corrector.disclosed_bits)
     leaked = verified_key(reconciled, parameters.eps_cor).leaked_bits
-    allowed = secret_length(parameters, estimated, errors, leaked).secret_bits
+    allowed = allowed_bits(analysis, parameters, estimated, errors, leaked)
     if allowed < LINK_PSK_BITS:
         return _refused(AbortReason.NO_SECRET_BITS, seen, estimated, leaked)
     secret_bits = min(allowed + lengthened_by, length)

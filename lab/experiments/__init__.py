@@ -1,0 +1,1 @@
+"""The kinds of experiments that scenarios are made of, one file each."""
