@@ -28,6 +28,7 @@ from lab import (
     evidence_kills,
     evidence_light,
     evidence_link,
+    evidence_matrix,
     evidence_rekeying,
     evidence_trust,
 )
@@ -159,6 +160,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_kills.run_part,
         conclude=evidence_kills.conclude,
+    ),
+    Experiment(
+        "matrix",
+        "the full man in the middle wins if and only if she holds everything that authenticates at that moment",
+        code=(*_WHOLE_LINK, "eve"),
+        parts=evidence_matrix.PARTS,
+        in_slice=1,
+        processes=1,
+        run=evidence_matrix.run_part,
+        conclude=evidence_matrix.conclude,
     ),
 )
 

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ _REFUSALS_ENOUGH = 3
 _HER_PATIENCE_S = 1.5
 """How long her own Alice waits at her first contact before she says why it cannot come to anything."""
 _TIMEOUT_S = 90.0
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.1
 _WORDS = (b"Meet me at noon.", b"Bring the plans.")
 _TRAFFIC_PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
 """What user traffic is sealed under. Blocks that pay for tags fill the reserve first, so there it has to do, but only
@@ -73,9 +73,29 @@ async def run_cell(cell: Cell, folder: Path, latched: Path | None = None) -> Evi
     async with run_broker(home.broker, home.broker_users()) as broker:
         _prepare(cell, home, broker)
         async with _eve(home), _nodes(home) as nodes:
-            trial = _Trial(home, came)
-            await _until(lambda: trial.is_decided or any(not node.is_alive for node in nodes))
-    return await _Reading(cell, home, trial).evidence(began)
+            trial = _Trial(home, came, nodes)
+            await _until(lambda: trial.is_decided)
+            failures = {name: trial.failure(name) for name in NODES if not trial.blocks(name)}
+    return await _Reading(cell, home, trial).evidence(failures, began)
+
+
+async def play(cells: Sequence[Cell], folder: Path, at_once: int = 3) -> dict[Cell, Evidence]:
+    """Play cells, some at a time, in folders of their own below `folder`; LinkError as `run_cell`."""
+    room = asyncio.Semaphore(at_once)
+    latched = {
+        scheme: folder / f"latched-{scheme}"
+        for scheme in sorted({cell.scheme for cell in cells if not cell.is_from_the_start})
+    }
+    for scheme, before in latched.items():
+        await make_latched(before, scheme)
+
+    async def played(number: int, cell: Cell) -> Evidence:
+        async with room:
+            return await run_cell(cell, folder / f"cell-{number}", latched.get(cell.scheme))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {cell: group.create_task(played(number, cell)) for number, cell in enumerate(cells)}
+    return {cell: task.result() for cell, task in tasks.items()}
 
 
 async def make_latched(folder: Path, scheme: SchemeName) -> None:
@@ -89,8 +109,8 @@ async def make_latched(folder: Path, scheme: SchemeName) -> None:
             log_in=broker.has_access_list,
             security=Security(AnchorName.PKI, scheme),
         )
-        async with _nodes(home) as (_, alice):
-            await _until(lambda: not alice.is_alive and Audit(home).is_settled)
+        async with _nodes(home) as nodes:
+            await _until(lambda: not nodes[ALICE].is_alive and Audit(home).is_settled)
 
 
 def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
@@ -153,13 +173,13 @@ def _anywhere() -> Address:
 
 
 @asynccontextmanager
-async def _nodes(home: LinkHome) -> AsyncIterator[tuple[Mortal, Mortal]]:
+async def _nodes(home: LinkHome) -> AsyncIterator[Mapping[str, Mortal]]:
     """Run Bob and Alice as processes while the context is open."""
-    nodes = (Mortal(home, BOB), Mortal(home, ALICE))
+    nodes = {name: Mortal(home, name) for name in (BOB, ALICE)}
     try:
         yield nodes
     finally:
-        for node in reversed(nodes):
+        for node in reversed(nodes.values()):
             await asyncio.to_thread(node.stop)
 
 
@@ -199,6 +219,7 @@ class _Trial:
 
     home: LinkHome
     came: float
+    nodes: Mapping[str, Mortal]
 
     @property
     def is_decided(self) -> bool:
@@ -216,12 +237,18 @@ class _Trial:
         """Return the sentence that says where she failed with a victim: its own, or that of her program facing it."""
         found = [
             *_broken(_told(self.home, name, BlockEnded, self.came)),
+            *self._last_words(name),
             *(f"Eve's own program: {reason}" for reason in self._gone(name)),
-            *(event.reason for event in _told(self.home, name, PeerRefused, self.came)),
             *(f"Eve's own program: {each}" for each in _broken(_told(self.home, _hers(name), BlockEnded))),
+            *(event.reason for event in _told(self.home, name, PeerRefused, self.came)),
             *(event.reason for event in _told(self.home, name, LineLost, self.came)),
         ]
         return found[0] if found else "nobody has come as far as this"
+
+    def _last_words(self, name: str) -> list[str]:
+        """Return what a victim that has ended by itself has said last."""
+        node = self.nodes[name]
+        return [] if node.is_alive else node.words.splitlines()[-1:]
 
     def _gone(self, name: str) -> list[str]:
         """Return what her program facing a victim said when it ended by itself."""
@@ -233,7 +260,8 @@ class _Trial:
             return False
         refused = sum(1 for _ in _told(self.home, name, PeerRefused, self.came))
         lost = sum(1 for _ in _told(self.home, name, LineLost, self.came))
-        return bool(self._gone(name)) or refused + lost >= _REFUSALS_ENOUGH
+        ended = self._gone(name) or not self.nodes[name].is_alive
+        return bool(ended) or refused + lost >= _REFUSALS_ENOUGH
 
 
 def _broken(ended: Iterator[BlockEnded]) -> Iterator[str]:
@@ -262,8 +290,8 @@ class _Reading:
     home: LinkHome
     trial: _Trial
 
-    async def evidence(self, began: float) -> Evidence:
-        """Compare keys, let user traffic pass under them, and gather the sentences."""
+    async def evidence(self, failures: dict[str, str], began: float) -> Evidence:
+        """Compare keys, and let user traffic pass under them."""
         made = {name: self.trial.blocks(name) for name in NODES}
         theirs = {name: _keys(self.home.node(name), made[name]) for name in NODES}
         hers = {name: _keys(self._facing(name), made[name]) for name in NODES}
@@ -284,7 +312,7 @@ class _Reading:
             ),
             traffic_read=read == list(_WORDS),
             traffic_arrived=arrived == list(_WORDS),
-            failures={name: self.trial.failure(name) for name in NODES if not made[name]},
+            failures=failures,
             seconds=round(time.monotonic() - began, 3),
         )
 

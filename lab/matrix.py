@@ -106,6 +106,9 @@ MATRIX = tuple(
 THEFTS_OF_THE_AUTHORITY = tuple(
     Cell(stolen, SchemeName.WEGMAN_CARTER) for stolen in (Stolen.AUTHORITY_BEFORE, Stolen.AUTHORITY_AFTER)
 )
+"""A real theft: she issues herself certificates in both names."""
+IMPOSTURE = Cell(Stolen.OWN_CERTIFICATES, SchemeName.WEGMAN_CARTER)
+"""With certificates in both names that no authority of theirs has issued."""
 
 
 @dataclass(frozen=True, slots=True)

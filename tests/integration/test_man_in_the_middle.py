@@ -1,0 +1,106 @@
+"""The outcome matrix over real sockets and TLS: Eve wins where she holds all that authenticates, and only there."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from common.authentication.scheme import SchemeName
+from lab.man_in_the_middle import play
+from lab.matrix import IMPOSTURE, MATRIX, THEFTS_OF_THE_AUTHORITY, Cell, Evidence, Stolen
+
+NONE, WEGMAN_CARTER = SchemeName.NONE, SchemeName.WEGMAN_CARTER
+PLAYED = (
+    Cell(Stolen.NOTHING, WEGMAN_CARTER),
+    Cell(Stolen.CERTIFICATES_BEFORE, WEGMAN_CARTER),
+    Cell(Stolen.CERTIFICATES_AFTER, NONE),
+    Cell(Stolen.LINK_PSK, NONE),
+    Cell(Stolen.LINK_PSK, WEGMAN_CARTER),
+    Cell(Stolen.TAG_KEYS, NONE),
+    Cell(Stolen.BOTH, WEGMAN_CARTER),
+    IMPOSTURE,
+)
+"""Every kind of theft, and the one that the scheme decides under both; `make evidence` plays all cells."""
+ALL = (*MATRIX, *THEFTS_OF_THE_AUTHORITY, IMPOSTURE)
+WINS = {
+    Cell(Stolen.NOTHING, NONE),
+    Cell(Stolen.NOTHING, WEGMAN_CARTER),
+    Cell(Stolen.CERTIFICATES_BEFORE, NONE),
+    Cell(Stolen.CERTIFICATES_BEFORE, WEGMAN_CARTER),
+    Cell(Stolen.LINK_PSK, NONE),
+    Cell(Stolen.BOTH, NONE),
+    Cell(Stolen.BOTH, WEGMAN_CARTER),
+    Cell(Stolen.AUTHORITY_BEFORE, WEGMAN_CARTER),
+}
+NO_SUCH_KEY = ("it has none, or another, of this name", "another key under this name")
+SHUT_OUT = ("it has none, or another, of this name", "Bob lets nobody in by the bootstrap any more")
+FAILS_AT = {
+    Cell(Stolen.CERTIFICATES_AFTER, NONE): (
+        "it has none, or another, of this name",
+        "Bob lets nobody in by the bootstrap any more",
+    ),
+    Cell(Stolen.LINK_PSK, WEGMAN_CARTER): (
+        "The tag of checkpoint 0 is wrong: Bob did not say or hear what arrived here.",
+        "The tag of checkpoint 0 is wrong: Bob did not say or hear what arrived here.",
+    ),
+    Cell(Stolen.TAG_KEYS, NONE): (
+        "it has none, or another, of this name",
+        "another key under this name",
+    ),
+    IMPOSTURE: ("certificate", "certificate"),
+}
+"""What the victims' ends say: Alice's, then Bob's."""
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Cell, Evidence]:
+    folder: Path = tmp_path_factory.mktemp("matrix")
+    return asyncio.run(play(PLAYED, folder))
+
+
+def test_the_matrix_says_that_she_wins_with_everything_that_authenticates_and_only_then() -> None:
+    assert {cell for cell in ALL if cell.expected_to_win} == WINS
+    assert len(MATRIX) == 12
+
+
+@pytest.mark.parametrize("cell", PLAYED, ids=str)
+def test_eve_wins_if_and_only_if_she_holds_everything_that_authenticates(
+    cell: Cell, played: Mapping[Cell, Evidence]
+) -> None:
+    evidence = played[cell]
+    assert evidence.she_won == (cell in WINS), evidence.sentence
+    assert evidence.common_keys == 0, "with her in between they have none without her, and none besides hers"
+
+
+@pytest.mark.parametrize("cell", [cell for cell in PLAYED if cell in WINS], ids=str)
+def test_where_she_wins_each_believes_in_a_key_that_is_hers_and_their_traffic_arrives(
+    cell: Cell, played: Mapping[Cell, Evidence]
+) -> None:
+    evidence = played[cell]
+    prints = evidence.fingerprints
+    assert prints.alice == prints.eve_with_alice is not None
+    assert prints.bob == prints.eve_with_bob is not None
+    assert prints.alice != prints.bob
+    assert evidence.traffic_read
+    assert evidence.traffic_arrived
+    assert not evidence.failures
+
+
+@pytest.mark.parametrize("cell", FAILS_AT, ids=str)
+def test_where_she_fails_nobody_has_made_a_key_with_her_and_it_is_said_at_which_step(
+    cell: Cell, played: Mapping[Cell, Evidence]
+) -> None:
+    evidence = played[cell]
+    assert (evidence.keys_of_alice, evidence.keys_of_bob) == (0, 0)
+    assert not evidence.traffic_read
+    for said, expected in zip(evidence.failures.values(), FAILS_AT[cell], strict=True):
+        assert expected in said
+
+
+def test_what_applications_say_under_an_older_key_passes_her_unread(
+    played: Mapping[Cell, Evidence],
+) -> None:
+    evidence = played[Cell(Stolen.TAG_KEYS, NONE)]
+    assert evidence.traffic_arrived
+    assert not evidence.traffic_read
