@@ -1,7 +1,7 @@
 """The right column: a key block from light to secret key, as Bob lives it. Alice's column is `alice/steps.py`."""
 
 from dataclasses import replace
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate
-from common.distillation.finite_key import KeyLength
 from common.distillation.reconciliation.cascade import Corrector
 from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import schedule
@@ -33,7 +32,7 @@ from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
 from common.protocol.key_length import best_case, qber_is_tolerated, reconciliation_qber, secret_length
-from common.protocol.monitoring import Watched, alarm_of_decoys, alarm_of_errors, alarms_of_light
+from common.protocol.monitoring import Watched, refusal
 from common.randomness import Choice
 from common.wire.attachments import decode_classes, encode_gates, encode_integers
 from common.wire.messages import (
@@ -145,11 +144,13 @@ async def estimate_errors(sifted: SiftedKey, watched: Watched, block: Block) -> 
     alice_bits = await block.read(unpack, alice_shows.bits, len(sifted.test_bits))
     estimated = estimate(sifted, alice_bits)
     block.account.estimated(estimated)
-    if alarm := next(alarms_of_light(block.parameters, watched), None):
-        await block.abort(alarm.monitor, alarm.detail)
     length = best_case(block.parameters, estimated)
+    if alarm := refusal(block.parameters, watched, estimated, length):
+        await block.abort(alarm.monitor, alarm.detail)
+    if not qber_is_tolerated(block.parameters, estimated):
+        await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
     if length.secret_bits == 0:
-        await _give_up(estimated, watched, length, block)
+        await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
     block.reached("estimate")
     return estimated
 
@@ -247,16 +248,6 @@ async def _ask(corrector: Corrector, questions: Questions, block: Block) -> None
             f"Alice answered {answers.count} of {len(questions.starts)} parity questions."
         )
     await block.compute(corrector.receive, await block.read(unpack, answers.parities, answers.count))
-
-
-async def _give_up(estimated: Estimate, watched: Watched, length: KeyLength, block: Block) -> NoReturn:
-    """Refuse a hopeless block by the name of the monitor that saw why, or of the bound if none did."""
-    seen = alarm_of_errors(block.parameters, estimated) or alarm_of_decoys(block.parameters, watched, length)
-    if seen:
-        await block.abort(seen.monitor, seen.detail)
-    if not qber_is_tolerated(block.parameters, estimated):
-        await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
-    await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
 
 
 def _qber_sentence(estimated: Estimate, block: Block) -> str:

@@ -43,6 +43,18 @@ class Watched:
     switched_off_probability: float = 0.0
 
 
+def refusal(
+    parameters: LinkParameters, watched: Watched, estimate: Estimate, length: KeyLength
+) -> Alarm | None:
+    """Return the alarm by which Bob refuses a block; `length` is the best that could become of it."""
+    hopeless = length.secret_bits == 0
+    return (
+        (alarm_of_errors(parameters, estimate) if hopeless else None)
+        or next(alarms_of_light(parameters, watched), None)
+        or (alarm_of_decoys(parameters, watched, length) if hopeless else None)
+    )
+
+
 def alarms_of_light(
     parameters: LinkParameters, watched: Watched, turned_off: Collection[Monitor] = ()
 ) -> Iterator[Alarm]:
