@@ -4,6 +4,7 @@
     {"command": "treat", "treatments": ["delay:seconds=0.2"]}      what she does to words
     {"command": "plug", "light": "eve", "words": "direct"}         where she sits
     {"command": "impersonate", "on": true}                         be Bob to Alice, and Alice to Bob
+    {"command": "tell"}                                            say what you do and where you sit
     {"command": "go"}                                              take yourself out and end
 
 Whoever may write her topic at the broker may say these, so they are untrusted: bounded in size, unknown fields are
@@ -67,13 +68,19 @@ class Impersonate(_Command):
     on: bool
 
 
+class Tell(_Command):
+    """Say what you do and where you sit; for a front end that has come later."""
+
+    command: Literal["tell"] = "tell"
+
+
 class Go(_Command):
     """Give the link back and end."""
 
     command: Literal["go"] = "go"
 
 
-type Command = AttackLight | TreatWords | Plug | Impersonate | Go
+type Command = AttackLight | TreatWords | Plug | Impersonate | Tell | Go
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
@@ -92,6 +99,9 @@ class Obedient(Protocol):
 
     async def impersonate(self, *, on: bool) -> None:
         """Take both nodes' places, or give them back."""
+
+    def say(self) -> None:
+        """Tell what she does now."""
 
 
 def decode(delivery: Delivery) -> Command:
@@ -140,7 +150,7 @@ class Control:
             self.tell(CommandRefused(reason=sentence(error)[:_LONGEST_REASON]))
         return False
 
-    async def _obey(self, command: AttackLight | TreatWords | Plug | Impersonate) -> None:
+    async def _obey(self, command: AttackLight | TreatWords | Plug | Impersonate | Tell) -> None:
         match command:
             case AttackLight(attacks=texts):
                 await self.eve.attack([attack_for(text, self.own) for text in texts])
@@ -150,5 +160,7 @@ class Control:
                 await self.eve.plug(light, words)
             case Impersonate(on=on):
                 await self.eve.impersonate(on=on)
+            case Tell():
+                self.eve.say()
             case _ as never:
                 assert_never(never)

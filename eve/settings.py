@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.keys.identifiers import Name
-from common.node.settings import PlainAddress, ProgramSettings
+from common.node.settings import BrokerSettings, PlainAddress, ProgramSettings
 
 
 class _Section(BaseModel):
@@ -48,6 +48,8 @@ class EveSettings(ProgramSettings):
     journal: Path = Path("journal.jsonl")
     attacks: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """Attacks on light to begin with, as `NAME:key=value,...` or `FILE.py:Class:...`; none is transparent."""
+    console: BrokerSettings | None = None
+    """Who the console is at the broker, where that is not Eve's own account under another name."""
     own_attacks: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     """Attacks of one's own that she can be told to make by their `name`, each as `FILE.py:Class`."""
     intercept_light: bool = True

@@ -10,7 +10,7 @@ import typer
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
-from qkdlink import ca, psk, web_of_trust
+from qkdlink import ca, lab, psk, web_of_trust
 
 if TYPE_CHECKING:
     from lab.security import Security
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(ca.app, name="ca")
 app.add_typer(psk.app, name="psk")
 app.add_typer(web_of_trust.app, name="web-of-trust")
+app.add_typer(lab.app, name="lab")
 
 Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
@@ -187,6 +188,20 @@ def init(
         _rekeying(rekey_blocks, rekey_seconds),
         _security(anchor, authentication, insecure=insecure_no_authentication),
     )
+
+
+@app.command()
+def eve(
+    *,
+    home: Annotated[Path | None, typer.Option(help="A link's home with Eve in it.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Eve's TOML file.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Play Eve: switch her attacks while the link runs, and see what everybody sees of it."""
+    del verbose
+    from qkdlink.eve import play
+
+    play(home, config)
 
 
 @app.command()

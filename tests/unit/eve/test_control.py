@@ -50,6 +50,9 @@ class Puppet:
             raise LinkError("bob ended with status 2")
         self.done.append(on)
 
+    def say(self) -> None:
+        self.done.append("said")
+
 
 @dataclass
 class Stage:
@@ -69,6 +72,12 @@ class Stage:
         assert isinstance(refused, CommandRefused)
         assert self.puppet.done == []
         return refused.reason
+
+
+async def test_whoever_comes_later_asks_what_she_does():
+    stage = Stage()
+    await stage.say({"command": "tell"})
+    assert stage.puppet.done == ["said"]
 
 
 async def test_attacks_plugs_treatments_and_impersonation_are_carried_out_in_order():

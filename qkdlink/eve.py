@@ -1,0 +1,86 @@
+"""The console's way to the broker: Eve's own settings, under another name, and nothing of hers but her account."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from common.errors import ConfigurationError
+from common.journal.events import Entry
+from common.node.broker import broker_access
+from common.node.settings import CONFIGURATION_FILE, load_settings
+from common.transport.mqtt import Bus, Subscription, connect
+from common.wire.topics import EVE, Topics
+from eve.control import Command
+from eve.settings import EveSettings
+
+CONSOLE = "eve-console"
+"""Who the console is at the broker, beside Eve herself."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerWires:
+    """Everybody's journals, and Eve's control topic."""
+
+    bus: Bus
+    topics: Topics
+    told: tuple[Subscription, ...]
+
+    async def journals(self) -> AsyncIterator[Entry]:
+        """Everything that is told from now on; what is no event is let drop."""
+        arrived: asyncio.Queue[bytes] = asyncio.Queue()
+        readers = [asyncio.create_task(_forward(each, arrived), name=each.topic) for each in self.told]
+        try:
+            while True:
+                payload = await arrived.get()
+                with suppress(ValidationError):
+                    yield Entry.model_validate_json(payload)
+        finally:
+            for reader in readers:
+                reader.cancel()
+
+    async def say(self, command: Command) -> None:
+        """Tell Eve something; LinkError if the broker is away."""
+        await self.bus.publish(self.topics.eve_control(), command.model_dump_json().encode())
+
+
+async def open_wires(bus: Bus, settings: EveSettings) -> BrokerWires:
+    """Listen to everybody."""
+    topics = Topics(settings.link)
+    told = [await bus.subscribe(topics.journal(name)) for name in (settings.alice, settings.bob, EVE)]
+    return BrokerWires(bus, topics, tuple(told))
+
+
+def play(home: Path | None, config: Path | None) -> None:
+    """Run the console until whoever plays leaves it; Eve stays."""
+    asyncio.run(_play(_configuration(home, config)))
+
+
+async def _play(config: Path) -> None:
+    from qkdlink.eve_console import EveConsole
+    from qkdlink.eve_scene import Scene
+
+    settings = load_settings(EveSettings, config)
+    broker = settings.console or settings.broker.model_copy(
+        update={"client_id": f"{settings.link}-{CONSOLE}"}
+    )
+    access = broker_access(settings.model_copy(update={"broker": broker}), CONSOLE, config.parent)
+    async with connect(access) as bus:
+        wires = await open_wires(bus, settings)
+        await EveConsole(wires, Scene(settings.alice, settings.bob)).run_async()
+
+
+def _configuration(home: Path | None, config: Path | None) -> Path:
+    if (home is None) == (config is None):
+        raise ConfigurationError("Name either Eve's --config or the --home of a link with Eve.")
+    if config is not None:
+        return config
+    return (home or Path()) / EVE / CONFIGURATION_FILE
+
+
+async def _forward(source: Subscription, arrived: asyncio.Queue[bytes]) -> None:
+    while True:
+        arrived.put_nowait((await source.get()).payload)

@@ -1,0 +1,180 @@
+"""`qkdlink eve`: a terminal application in which a person plays Eve.
+
+It speaks with her over the broker alone, by her control topic and everybody's journals, as any other front end can.
+"""
+
+from collections.abc import AsyncIterator
+from typing import ClassVar, Protocol
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import DataTable, Footer, Sparkline, Static
+
+from common.errors import LinkError
+from common.journal.events import Entry
+from common.wire.patch import Route
+from common.wire.topics import EVE
+from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell
+from qkdlink.eve_scene import HEADINGS, Mark, Scene
+
+_BAR = 20
+
+
+class Wires(Protocol):
+    """What the console has of the world."""
+
+    def journals(self) -> AsyncIterator[Entry]:
+        """Everything that Alice, Bob and Eve tell from now on."""
+
+    async def say(self, command: Command) -> None:
+        """Tell Eve something; LinkError if the broker is away."""
+
+
+class EveConsole(App[None]):
+    """The console; `scene` is what it shows."""
+
+    TITLE = "Eve"
+    CSS = """
+    #attacks { width: 52; height: 100%; }
+    #blocks { height: 1fr; }
+    Sparkline { height: 2; }
+    .told { height: auto; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "switch", "switch", priority=True),
+        Binding("right,plus", "move(1)", "stronger", priority=True),
+        Binding("left,minus", "move(-1)", "weaker", priority=True),
+        Binding("0", "transparent", "transparent"),
+        Binding("l", "plug('light')", "light"),
+        Binding("w", "plug('words')", "words"),
+        Binding("i", "impersonate", "both places"),
+        Binding("g", "go", "Eve goes"),
+        Binding("q", "quit", "leave"),
+    ]
+
+    def __init__(self, wires: Wires, scene: Scene) -> None:
+        super().__init__()
+        self.wires = wires
+        self.scene = scene
+
+    def compose(self) -> ComposeResult:
+        """Lay the screen out."""
+        with Horizontal():
+            with Vertical(id="attacks"):
+                yield DataTable[Text](id="marks", cursor_type="row")
+            with Vertical():
+                yield Static(id="place", classes="told")
+                yield DataTable[str](id="blocks", show_cursor=False)
+                yield Static("errors in the test basis, block by block", classes="told")
+                yield Sparkline(id="errors", summary_function=max)
+                yield Static(id="balance", classes="told")
+                yield Static(id="beliefs", classes="told")
+                yield Static(id="words", classes="told")
+        yield Footer()
+
+    async def on_mount(self) -> None:
+        """Begin to listen, and ask Eve what she does."""
+        self.query_one("#marks", DataTable).add_columns("", "attack on light", "strength")
+        blocks = self.query_one("#blocks", DataTable)
+        blocks.add_columns(*HEADINGS)
+        blocks.can_focus = False
+        self.query_one("#marks").focus()
+        self.show()
+        self.run_worker(self._listen(), name="journals")
+
+    async def _listen(self) -> None:
+        await self.tell(Tell())
+        async for entry in self.wires.journals():
+            self.scene.hear(entry)
+            self.show()
+
+    async def tell(self, command: Command) -> None:
+        """Tell Eve something, or say that nobody hears it."""
+        try:
+            await self.wires.say(command)
+        except LinkError as error:
+            self.scene.words.append(str(error))
+            self.show()
+
+    async def action_switch(self) -> None:
+        """Switch the attack under the cursor on or off."""
+        if (mark := self._marked()) is not None:
+            mark.on = not mark.on
+            await self._attack()
+
+    async def action_move(self, steps: int) -> None:
+        """Move the strength of the attack under the cursor."""
+        if (mark := self._marked()) is not None:
+            mark.move(steps)
+            self.show()
+            if mark.on:
+                await self._attack()
+
+    async def action_transparent(self) -> None:
+        """Let all light pass."""
+        for mark in self.scene.marks:
+            mark.on = False
+        await self._attack()
+
+    async def action_plug(self, what: str) -> None:
+        """Plug Eve into light or words, or out of it."""
+        if (state := self.scene.state) is not None:
+            light, words = _other(state.light, what == "light"), _other(state.words, what == "words")
+            await self.tell(Plug(light=light, words=words))
+
+    async def action_impersonate(self) -> None:
+        """Take both nodes' places, or give them back."""
+        if (state := self.scene.state) is not None:
+            await self.tell(Impersonate(on=not state.impersonating))
+
+    async def action_go(self) -> None:
+        """Let Eve end."""
+        await self.tell(Go())
+
+    async def _attack(self) -> None:
+        self.show()
+        await self.tell(AttackLight(attacks=tuple(self.scene.chain)))
+
+    def _marked(self) -> Mark | None:
+        row = self.query_one("#marks", DataTable).cursor_row
+        return self.scene.marks[row] if 0 <= row < len(self.scene.marks) else None
+
+    def show(self) -> None:
+        """Draw the scene."""
+        scene = self.scene
+        self._show_marks()
+        blocks = self.query_one("#blocks", DataTable)
+        blocks.clear()
+        for row in reversed(scene.rows.values()):
+            blocks.add_row(*row.cells)
+        self.query_one("#errors", Sparkline).data = list(scene.test_errors)
+        beliefs = [
+            f"{name} {belief.line}\n  {belief.keys} keys, {belief.secret_bits} secret bits,"
+            f" {belief.refused} blocks refused; {belief.last}"
+            for name, belief in scene.beliefs.items()
+        ]
+        for place, told in (
+            ("#place", scene.place),
+            ("#balance", scene.balance),
+            ("#beliefs", "\n".join(beliefs)),
+            ("#words", "\n".join(scene.words)),
+        ):
+            self.query_one(place, Static).update(Text(told))
+
+    def _show_marks(self) -> None:
+        marks = self.query_one("#marks", DataTable)
+        cursor = marks.cursor_row
+        marks.clear()
+        for mark in self.scene.marks:
+            filled = round(_BAR * mark.strength)
+            bar = f"{'█' * filled}{'·' * (_BAR - filled)} {mark.strength:.0%}"
+            style = "bold red" if mark.on else ""
+            marks.add_row(*(Text(cell, style) for cell in ("●" if mark.on else "○", mark.name, bar)))
+        marks.move_cursor(row=cursor)
+
+
+def _other(route: str, turned: bool) -> Route:  # noqa: FBT001 - read beside the two sockets that it is for
+    through_eve = (route == EVE) != turned
+    return "eve" if through_eve else "direct"

@@ -1,0 +1,221 @@
+"""What whoever plays Eve has before their eyes, gathered from the journals on the broker; no terminal, no broker."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import ConfigurationError
+from common.journal.events import (
+    BlockEnded,
+    CommandRefused,
+    Entry,
+    EpochBegan,
+    EveLearnt,
+    EveState,
+    LightFault,
+    LineLost,
+    NodeStarted,
+    NodeStopped,
+    PatchChanged,
+    PeerRefused,
+)
+from common.wire.topics import EVE
+from eve.quantum_attacks.catalogue import split_text
+
+SHOWN_BLOCKS = 12
+STEP = 0.05
+"""By how much a key press moves the strength of an attack."""
+_SHOWN_WORDS = 6
+
+
+@dataclass(slots=True)
+class Mark:
+    """An attack on the console: whether Eve makes it, and how much of the light it touches."""
+
+    name: str
+    on: bool = False
+    settings: dict[str, Any] = field(default_factory=lambda: {"fraction": 1.0})
+
+    @property
+    def strength(self) -> float:
+        """Share of the pulses that it touches, 0..1."""
+        return float(self.settings.get("fraction", 1.0))
+
+    @property
+    def text(self) -> str:
+        """How Eve is told of it."""
+        return f"{self.name}:{','.join(f'{key}={value}' for key, value in self.settings.items())}"
+
+    def move(self, steps: int) -> None:
+        """Make it stronger or weaker, within 0..1."""
+        self.settings["fraction"] = round(min(1.0, max(0.0, self.strength + steps * STEP)), 6)
+
+
+@dataclass(slots=True)
+class Belief:
+    """What a node believes of its link."""
+
+    line: str = "has not been heard of yet"
+    keys: int = 0
+    secret_bits: int = 0
+    refused: int = 0
+    last: str = "no block yet"
+
+    def hear(self, entry: Entry) -> None:
+        """Take an event of this node."""
+        match entry.event:
+            case NodeStarted():
+                self.line = "is up, and has no line yet"
+            case NodeStopped(reason=reason):
+                self.line = f"has stopped: {reason}"
+            case EpochBegan(peer=peer, authenticated_by=how):
+                self.line = f"is sure to talk with {peer}, by {how}"
+            case LineLost(reason=reason) | PeerRefused(reason=reason):
+                self.line = f"trusts nobody at the other end: {reason}"
+            case BlockEnded(secret_bits=bits) as ended if bits:
+                self.keys += 1
+                self.secret_bits += bits
+                self.last = f"block {ended.number} is a key of {bits} bits that nobody else knows"
+            case BlockEnded() as ended:
+                self.refused += 1
+                self.last = f"block {ended.number} is no key: {ended.aborted}"
+            case _:
+                return
+
+
+@dataclass(slots=True)
+class Row:
+    """A block, as its two ends and Eve tell of it."""
+
+    number: int
+    ended: BlockEnded | None = None
+    learnt: EveLearnt | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What came of it."""
+        if self.learnt is not None and self.learnt.key_recovered:
+            return "HER KEY"
+        if self.ended is None:
+            return "under way"
+        if not self.ended.secret_bits:
+            return f"refused: {self.ended.aborted}"
+        return "a key" if self.learnt is None else "a key, not hers"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Number, both error rates, what she knows, what was removed, the key, the verdict."""
+        ended, learnt = self.ended, self.learnt
+        return (
+            str(self.number),
+            _percent(None if ended is None else ended.qber_key),
+            _percent(None if ended is None else ended.qber_test),
+            _percent(None if learnt is None else learnt.known_fraction_of_sifted),
+            "-" if learnt is None else f"{learnt.information_bits:.0f} of {learnt.sifted_bits}",
+            "-" if learnt is None else str(learnt.removed_bits),
+            "-" if ended is None else str(ended.secret_bits),
+            self.verdict,
+        )
+
+
+HEADINGS = ("block", "QBER key", "QBER test", "known", "her bits", "removed", "secret", "verdict")
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything that is shown."""
+
+    alice: str = "alice"
+    bob: str = "bob"
+    state: EveState | None = None
+    marks: list[Mark] = field(default_factory=list)
+    beliefs: dict[str, Belief] = field(init=False)
+    rows: dict[str, Row] = field(default_factory=dict)
+    words: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_WORDS))
+    """The latest refusals and faults."""
+    test_errors: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
+    """Error rates of the test basis, one per block."""
+
+    def __post_init__(self) -> None:
+        self.beliefs = {self.alice: Belief(), self.bob: Belief()}
+
+    @property
+    def chain(self) -> list[str]:
+        """The attacks that are marked, as Eve is told of them."""
+        return [mark.text for mark in self.marks if mark.on]
+
+    def hear(self, entry: Entry) -> None:
+        """Take an event of anybody."""
+        if (belief := self.beliefs.get(entry.node)) is not None:
+            belief.hear(entry)
+        match entry.event:
+            case EveState() as state:
+                self._follow(state)
+            case EveLearnt(block_id=block, number=number) as learnt:
+                self._row(block, number).learnt = learnt
+            case BlockEnded(block_id=block, number=number) as ended if entry.node == self.alice:
+                self._row(block, number).ended = ended
+                if ended.qber_test is not None:
+                    self.test_errors.append(ended.qber_test)
+            case CommandRefused(reason=reason):
+                self.words.append(f"Eve does not: {reason}")
+            case LightFault(fault=fault, detail=detail):
+                self.words.append(f"{entry.node}: light {fault}: {detail}")
+            case PatchChanged(light=light, classical=words):
+                self.words.append(f"{entry.node}: light {_way(light)}, words {_way(words)}")
+            case NodeStopped() if entry.node == EVE:
+                self.state = None
+                self.words.append("Eve has gone")
+            case _:
+                return
+
+    @property
+    def place(self) -> str:
+        """Where Eve sits, in one line."""
+        if self.state is None:
+            return "Eve has not been heard of: is she there?"
+        told = f"light {_way(self.state.light)}, words {_way(self.state.words)}"
+        return f"{told}, in both their places" if self.state.impersonating else told
+
+    @property
+    def balance(self) -> str:
+        """Her knowledge of the last key against what privacy amplification removed."""
+        told = [row.learnt for row in self.rows.values() if row.learnt is not None and row.learnt.secret_bits]
+        if not told:
+            return "She has followed no key yet."
+        last = told[-1]
+        return (
+            f"Block {last.number}: she came to {last.information_bits:.0f} bits and heard {last.disclosed_bits},"
+            f" {last.removed_bits} were removed, {last.secret_bits} are left"
+            + (": THE KEY IS HERS." if last.key_recovered else " and not hers.")
+        )
+
+    def _row(self, block: str, number: int) -> Row:
+        row = self.rows.setdefault(block, Row(number))
+        while len(self.rows) > SHOWN_BLOCKS:
+            del self.rows[next(iter(self.rows))]
+        return row
+
+    def _follow(self, state: EveState) -> None:
+        """Let the marks say what she does; what she leaves keeps its strength."""
+        self.state = state
+        making: dict[str, dict[str, Any]] = {}
+        for text in state.attacks:
+            try:
+                name, settings = split_text(text)
+            except ConfigurationError:
+                continue  # an attack of one's own may have settings that are no plain words
+            making[name] = settings
+        known = {mark.name: mark for mark in self.marks}
+        self.marks = [known.get(name) or Mark(name) for name in dict.fromkeys((*state.known, *making))]
+        for mark in self.marks:
+            mark.on = mark.name in making
+            mark.settings = making.get(mark.name) or mark.settings
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.2%}"
+
+
+def _way(route: str) -> str:
+    return "through her" if route == EVE else "direct"
