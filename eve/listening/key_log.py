@@ -74,11 +74,12 @@ class KeyLog:
                 f"The key log {file.path} is longer than {_MOST_BYTES >> 20} MiB: begin a new one."
             )
         *lines, file.rest = (file.rest + added).split(b"\n")
-        if len(file.rest) > _LONGEST_LINE_BYTES:
-            raise self._malformed(file)
         for line in lines:
             file.lines += 1
             self._note(file, line)
+        if len(file.rest) > _LONGEST_LINE_BYTES:
+            file.lines += 1
+            raise self._malformed(file)
 
     def _note(self, file: _File, line: bytes) -> None:
         if not line.strip() or line.startswith(b"#"):

@@ -26,8 +26,8 @@ from common.wire.framing import LINK_BLOCK, Envelope
 from common.wire.messages import OpenBlock
 from eve.listening.blocks import OverheardBlock
 from eve.listening.hellos import NotUnderstood
-from eve.listening.key_log import KeyLog
 from eve.listening.recovery import recover
+from eve.listening.tls import Secrets
 from eve.listening.words import OverheardLine
 from eve.notebook import Bases, Knowledge
 from eve.relay import Way
@@ -50,6 +50,7 @@ class Account:
     """What came of a block."""
 
     block: BlockId
+    overheard: OverheardBlock
     learnt: EveLearnt | None
     """None if it ended before there was a sifted key."""
     key: SecretKey | None = field(repr=False)
@@ -69,10 +70,10 @@ type Told = Opened | Account
 class Overhearing:
     """All lines and all blocks; without a clock, a socket or a thread."""
 
-    def __init__(self, link: str, parameters: LinkParameters, key_log: KeyLog, known: Known) -> None:
+    def __init__(self, link: str, parameters: LinkParameters, secrets: Secrets, known: Known) -> None:
         self._link = link
         self._parameters = parameters
-        self._key_log = key_log
+        self._secrets = secrets
         self._known = known
         self._lines: dict[int, OverheardLine] = {}
         self._blocks: dict[BlockId, tuple[int, OverheardBlock]] = {}
@@ -82,12 +83,16 @@ class Overhearing:
         line = self._lines.get(connection)
         if line is None:
             limit = longest_body(self._parameters)
-            line = self._lines[connection] = OverheardLine.begin(self._key_log.secret, limit)
+            line = self._lines[connection] = OverheardLine.begin(self._secrets, limit)
         told: list[Told] = []
         for speaking_to, envelope in line.feed(way, data):
             if envelope.block != LINK_BLOCK:
                 told += self._follow(connection, speaking_to, envelope)
         return told
+
+    def line(self, connection: int) -> OverheardLine | None:
+        """Return a connection on which something has passed, until it is closed."""
+        return self._lines.get(connection)
 
     def closed(self, connection: int) -> list[Told]:
         """A connection is gone, and every block that still lived on it."""
@@ -115,12 +120,12 @@ class Overhearing:
     def _account(self, block: BlockId) -> Account:
         _, overheard = self._blocks.pop(block)
         if overheard.key_gates is None:
-            return Account(block, None, None)
+            return Account(block, overheard, None, None)
         gates = overheard.key_gates
         known = self._known(block.session, block.number, gates, np.full(len(gates), Basis.KEY, np.uint8))
         key = recover(overheard, known, self._parameters.eps_cor) if overheard.has_key else None
         told = learnt(block, overheard, known, self._parameters, recovered=key is not None)
-        return Account(block, told, key)
+        return Account(block, overheard, told, key)
 
 
 def learnt(

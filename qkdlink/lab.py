@@ -1,0 +1,8 @@
+"""`qkdlink lab`: experiments on links, one command each."""
+
+import typer
+
+from qkdlink.decrypt_later import decrypt_later
+
+app = typer.Typer(no_args_is_help=True, help="Experiments: what Eve can do to a link, and what she cannot.")
+app.command("decrypt-later")(decrypt_later)
