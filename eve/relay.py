@@ -44,10 +44,11 @@ class ClassicalRelay:
     on_closed: list[Callable[[int], None]] = field(default_factory=list)
     detours: dict[Address, Address] = field(default_factory=dict)
     """Where calls lead instead of where they should go on to, while somebody answers them in Bob's place."""
-    bytes: int = 0
-    """How many have passed so far."""
+    passed: int = 0
+    """How many bytes have passed so far."""
     _count: int = 0
-    _open: set[asyncio.Task[None]] = field(default_factory=set)
+    _open: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _sinks: dict[tuple[int, Way], asyncio.StreamWriter] = field(default_factory=dict)
 
     @asynccontextmanager
     async def listening(self, at: Address, onward: Address) -> AsyncIterator[None]:
@@ -64,12 +65,19 @@ class ClassicalRelay:
             server.close()
             self.cut()
             if self._open:
-                await asyncio.wait(self._open)
+                await asyncio.wait(self._open.values())
 
-    def cut(self) -> None:
-        """Cut every connection that is open now."""
-        for connection in self._open:
-            connection.cancel()
+    def cut(self, connection: int | None = None) -> None:
+        """Cut every connection that is open now, or one."""
+        for number, task in self._open.items():
+            if connection in (None, number):
+                task.cancel()
+
+    def inject(self, connection: int, way: Way, data: bytes) -> None:
+        """Say something that nobody has said, after what has gone that way so far; nothing if the line is gone."""
+        sink = self._sinks.get((connection, way))
+        if sink is not None and not sink.is_closing():
+            sink.write(data)
 
     async def _arrived(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: Address
@@ -77,15 +85,15 @@ class ClassicalRelay:
         task = asyncio.current_task()
         if task is None:
             return
-        self._open.add(task)
         self._count += 1
         number = self._count
+        self._open[number] = task
         try:
             await self._relay(number, reader, writer, onward)
         except asyncio.CancelledError:
             pass  # she has cut it, or is going
         finally:
-            self._open.discard(task)
+            del self._open[number]
             writer.transport.abort()
             for closed in self.on_closed:
                 closed(number)
@@ -98,6 +106,7 @@ class ClassicalRelay:
             there, back = await asyncio.open_connection(onward.host, onward.port)
         except OSError:
             return
+        self._sinks |= {(number, Way.TO_BOB): back, (number, Way.TO_ALICE): writer}
         ways = [
             asyncio.create_task(self._copy(number, Way.TO_BOB, reader, back)),
             asyncio.create_task(self._copy(number, Way.TO_ALICE, there, writer)),
@@ -107,6 +116,8 @@ class ClassicalRelay:
         finally:
             for way in ways:
                 way.cancel()
+            for towards in Way:
+                del self._sinks[number, towards]
             back.transport.abort()
 
     async def _copy(
@@ -114,7 +125,7 @@ class ClassicalRelay:
     ) -> None:
         with suppress(OSError):
             while data := await source.read(_CHUNK_BYTES):
-                self.bytes += len(data)
+                self.passed += len(data)
                 for watch in self.watch:
                     watch(number, way, data)
                 onward = await self.treat(number, way, data)

@@ -1,0 +1,100 @@
+"""What an attack on words is: a frozen settings model that, for each connection, has a hand on both directions.
+
+TLS hides from her where a message begins and ends, so she works on pieces: what has come at a time. Attacks form a
+chain, each handed what the one before has let go on; switching them is done between two pieces.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from eve.relay import ClassicalRelay, Way
+
+
+class Hand(Protocol):
+    """An attack's hand on one connection."""
+
+    async def touch(self, way: Way, data: bytes) -> bytes:
+        """Return what goes on instead of a piece; an empty result goes nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One connection, as an attack may use it besides."""
+
+    relay: ClassicalRelay
+    connection: int
+
+    def inject(self, way: Way, data: bytes) -> None:
+        """Say something that nobody has said."""
+        self.relay.inject(self.connection, way, data)
+
+    def cut(self) -> None:
+        """End the connection at both ends."""
+        self.relay.cut(self.connection)
+
+
+class ClassicalAttack(BaseModel):
+    """An attack on words; its fields are what can be turned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+
+    @abstractmethod
+    def begin(self, line: Line) -> Hand:
+        """Lay a hand on a connection."""
+
+
+class Counting(ClassicalAttack):
+    """An attack on some pieces of each direction."""
+
+    every: Annotated[int, Field(ge=1, le=10**6)] = 1
+    """Which pieces it touches: every first, every second, ..."""
+
+    def begin(self, line: Line) -> Hand:
+        """Count each direction by itself."""
+        return _CountingHand(self, line)
+
+    @abstractmethod
+    async def act(self, way: Way, data: bytes, line: Line) -> bytes:
+        """Return what goes on instead of a piece that is to be touched."""
+
+
+@dataclass(slots=True)
+class _CountingHand:
+    attack: Counting
+    line: Line
+    _seen: dict[Way, int] = field(default_factory=lambda: dict.fromkeys(Way, 0))
+
+    async def touch(self, way: Way, data: bytes) -> bytes:
+        self._seen[way] += 1
+        if self._seen[way] % self.attack.every:
+            return data
+        return await self.attack.act(way, data, self.line)
+
+
+@dataclass(slots=True)
+class Chain:
+    """The treatment of a relay that a chain of attacks is (`eve.relay.Treatment`)."""
+
+    attacks: Sequence[ClassicalAttack]
+    relay: ClassicalRelay
+    _hands: dict[int, list[Hand]] = field(default_factory=dict)
+
+    async def __call__(self, connection: int, way: Way, data: bytes) -> bytes:
+        """Hand a piece from attack to attack, for as long as something is left of it."""
+        if connection not in self._hands:
+            line = Line(self.relay, connection)
+            self._hands[connection] = [attack.begin(line) for attack in self.attacks]
+        for hand in self._hands[connection]:
+            if not data:
+                break
+            data = await hand.touch(way, data)
+        return data
+
+    def forget(self, connection: int) -> None:
+        """Let go of a connection that has closed."""
+        self._hands.pop(connection, None)

@@ -1,0 +1,22 @@
+"""Delay: every piece is held up for a while; nothing is lost, and nobody can tell it from a slow network."""
+
+import asyncio
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from eve.classical_attacks.base import Counting, Line
+from eve.relay import Way
+
+
+class Delay(Counting):
+    """Hold pieces up."""
+
+    name: ClassVar[str] = "delay"
+    seconds: Annotated[float, Field(ge=0, le=60)] = 0.1
+
+    async def act(self, way: Way, data: bytes, line: Line) -> bytes:
+        """Wait, and let it go on."""
+        del way, line
+        await asyncio.sleep(self.seconds)
+        return data
