@@ -7,7 +7,7 @@ chain, each handed what the one before has let go on; switching them is done bet
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -78,11 +78,24 @@ class _CountingHand:
 
 @dataclass(slots=True)
 class Chain:
-    """The treatment of a relay that a chain of attacks is (`eve.relay.Treatment`)."""
+    """The treatment of a relay that a chain of attacks is (`eve.relay.Treatment`); empty while she is transparent."""
 
-    attacks: Sequence[ClassicalAttack]
     relay: ClassicalRelay
+    attacks: tuple[ClassicalAttack, ...] = ()
     _hands: dict[int, list[Hand]] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, relay: ClassicalRelay) -> Self:
+        """Treat what passes through a relay."""
+        chain = cls(relay)
+        relay.treat = chain
+        relay.on_closed.append(chain.forget)
+        return chain
+
+    def switch(self, attacks: Sequence[ClassicalAttack]) -> None:
+        """Make these attacks from the next piece on, nearest to the speaker first."""
+        self.attacks = tuple(attacks)
+        self._hands.clear()
 
     async def __call__(self, connection: int, way: Way, data: bytes) -> bytes:
         """Hand a piece from attack to attack, for as long as something is left of it."""
