@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from common.errors import ConfigurationError, LinkError
 from common.journal.events import Event, EveState
 from common.wire.patch import Patch, Route
+from eve.classical_attacks.base import Chain
+from eve.classical_attacks.catalogue import text_of as treatment_text
+from eve.classical_attacks.catalogue import treatment_from
 from eve.half_links import HalfLinks
 from eve.mind import Mind
 from eve.panel import Panel
@@ -21,6 +24,7 @@ class Hands:
 
     mind: Mind
     light: LightTap
+    words: Chain
     panel: Panel
     half_links: HalfLinks | None
     """None where she was given nothing to impersonate with."""
@@ -40,8 +44,7 @@ class Hands:
 
     async def treat(self, treatments: Sequence[str]) -> None:
         """Do this to words from now on."""
-        if treatments:
-            raise ConfigurationError(f"no treatment of words is called {treatments[0]!r}")
+        self.words.switch([treatment_from(text) for text in treatments])
         self.say()
 
     async def plug(self, light: Route, words: Route) -> None:
@@ -72,7 +75,7 @@ class Hands:
         self.tell(
             EveState(
                 attacks=[text_of(attack) for attack in self.mind.attacks],
-                treatments=[],
+                treatments=[treatment_text(attack) for attack in self.words.attacks],
                 light=wanted.light,
                 words=wanted.classical,
                 impersonating=self.half_links is not None and self.half_links.are_living,

@@ -52,6 +52,8 @@ class EveSettings(ProgramSettings):
     """Who the console is at the broker, where that is not Eve's own account under another name."""
     own_attacks: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     """Attacks of one's own that she can be told to make by their `name`, each as `FILE.py:Class`."""
+    treatments: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    """Attacks on words to begin with, as `NAME:key=value,...`; none passes them on."""
     intercept_light: bool = True
     """Whether she is plugged into the light at her start."""
     intercept_words: bool = True

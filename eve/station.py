@@ -13,6 +13,8 @@ from common.optics.seal import LightSeal
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
 from common.wire.topics import EVE, Topics
+from eve.classical_attacks.base import Chain
+from eve.classical_attacks.catalogue import treatment_from
 from eve.control import Control
 from eve.half_links import HalfLinks
 from eve.hands import Hands
@@ -31,6 +33,7 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
     seal = LightSeal(read_seal_key(folder / settings.light_seal), EVE)
     mind = Mind(settings.parameters, seed)
     attacks, own = [attack_from(text) for text in settings.attacks], own_attacks(settings.own_attacks)
+    treatments = [treatment_from(text) for text in settings.treatments]
     access = broker_access(settings, EVE, folder)
     async with AsyncExitStack() as open_things:
         bus = await open_things.enter_async_context(connect(access.lasting(KEEPALIVE_S, last_will(topics))))
@@ -71,7 +74,9 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
             classical="eve" if settings.intercept_words else "direct",
         )
         panel = Panel(bus, topics)
-        hands = Hands(mind, light, panel, half_links, own, journal.tell)
+        words = Chain.on(relay)
+        words.switch(treatments)
+        hands = Hands(mind, light, words, panel, half_links, own, journal.tell)
         hands.take_up(attacks)
         commands = await bus.subscribe(topics.eve_control())
         try:
