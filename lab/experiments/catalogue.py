@@ -5,10 +5,26 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
+from lab.experiments.bootstrap import Bootstrap
+from lab.experiments.denial import Denial
+from lab.experiments.endpoint import Endpoint
 from lab.experiments.experiment import Experiment
+from lab.experiments.in_the_middle import InTheMiddle
+from lab.experiments.later import CombinedLater, KeysLater, UserTrafficLater
 from lab.experiments.light import Light
+from lab.experiments.listening import Listening
+from lab.experiments.portion import Portion
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
+    "bootstrap": Bootstrap,
+    "in-the-middle": InTheMiddle,
+    "user-traffic-later": UserTrafficLater,
+    "keys-later": KeysLater,
+    "combined-later": CombinedLater,
+    "listening": Listening,
+    "endpoint": Endpoint,
+    "portion": Portion,
+    "denial": Denial,
     "light": Light,
 }
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, QkdlinkError
+from common.node.program import sentence
 from lab.experiments.catalogue import experiment_of
 from lab.experiments.experiment import Experiment
-from lab.verdicts import Outcome
+from lab.verdicts import Outcome, Verdict
 
 _FOLDER = Path(__file__).parent
 
@@ -41,11 +42,14 @@ class Scenario(BaseModel):
         return experiment_of(self.experiment, self.parameters)
 
     def run(self) -> Outcome:
-        """Do the experiment, and compare."""
+        """Do the experiment, and compare. An experiment that fails to come to an end has an unclear verdict."""
         started = time.monotonic()
         experiment = self.set_up_experiment
-        evidence = experiment.observe()
-        verdict = str(experiment.judge(evidence))
+        try:
+            evidence = experiment.observe()
+            verdict = str(experiment.judge(evidence))
+        except (QkdlinkError, ExceptionGroup) as error:
+            evidence, verdict = {"failed": sentence(error)}, str(Verdict.UNCLEAR)
         return Outcome(self.name, self.claim, verdict, self.expected, evidence, time.monotonic() - started)
 
 
