@@ -9,14 +9,13 @@ For each block that she can read then, the rank check of `lab.undetermined` says
 her, and not what was hoped.
 """
 
-import asyncio
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -107,6 +106,13 @@ class _Later:
     key_log: KeyLog
     kept: _Kept = field(repr=False)
 
+    @classmethod
+    def of(cls, folder: Path, hand: Hand, also: Collection[Primitive] = ()) -> Self:
+        """Read what was kept with a recording; ConfigurationError if it is none of ours."""
+        link, kept = _read(_Link, folder / _LINK), _read(_Kept, folder / _LATER / _KEPT)
+        key_log = KeyLog.of(folder / _LATER / f"{name}.log" for name in (ALICE, BOB))
+        return cls(folder, hand, frozenset(also), link, key_log, kept)
+
     @property
     def broken(self) -> frozenset[Primitive]:
         """What user keys may rest on and is worth nothing any more."""
@@ -120,18 +126,10 @@ def decrypt_later(folder: Path, hand: Hand, also: Collection[Primitive] = ()) ->
     whether its key is undetermined) and `user_traffic` (by the source of its key). ConfigurationError if the folder
     holds no such recording.
     """
-    later = _Later(
-        folder,
-        hand,
-        frozenset(also),
-        _read(_Link, folder / _LINK),
-        KeyLog.of(folder / _LATER / f"{name}.log" for name in (ALICE, BOB)),
-        _read(_Kept, folder / _LATER / _KEPT),
-    )
+    later = _Later.of(folder, hand, also)
     connections = _connections(folder / _WIRES)
-    accounts = _opened(later, connections)
-    blocks = [_judged(later, account) for account in accounts if account.overheard.has_key]
-    verdicts: dict[str, bool] = {block["block"]: block["undetermined"] for block in blocks}
+    blocks = _judged_blocks(later, connections)
+    verdicts = _verdicts(blocks)
     return {
         "hand": str(hand),
         "also_broken": sorted(later.also),
@@ -140,6 +138,11 @@ def decrypt_later(folder: Path, hand: Hand, also: Collection[Primitive] = ()) ->
         "blocks": blocks,
         "user_traffic": {str(source): _user_traffic(later, source, verdicts) for source in KeySource},
     }
+
+
+def blocks_read(folder: Path, hand: Hand) -> list[Account]:
+    """Return every block of a recording whose words a hand opens; ConfigurationError as of `decrypt_later`."""
+    return _opened(_Later.of(folder, hand), _connections(folder / _WIRES))
 
 
 def _connections(wires: Path) -> dict[int, _Connection]:
@@ -195,6 +198,15 @@ def _told(number: int, connection: _Connection) -> dict[str, Any]:
         "opened_bytes": connection.opened_bytes,
         "opened_by": f"TLS key log of a {proof} handshake" if connection.opened_bytes else None,
     }
+
+
+def _judged_blocks(later: _Later, connections: Mapping[int, _Connection]) -> list[dict[str, Any]]:
+    accounts = _opened(later, connections)
+    return [_judged(later, account) for account in accounts if account.overheard.has_key]
+
+
+def _verdicts(blocks: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    return {block["block"]: block["undetermined"] for block in blocks}
 
 
 def _judged(later: _Later, account: Account) -> dict[str, Any]:
@@ -420,18 +432,10 @@ def _part(home: LinkHome, block_id: str, purpose: Purpose) -> tuple[DeliveredKey
     return found[0], found[1]
 
 
-def recorded_and_decrypted(folder: Path) -> dict[str, Any]:
-    """Make a recording, unless there is one, and open it with both hands; for scenarios."""
-    made = None if (folder / _LINK).exists() else asyncio.run(make_recording(folder))
-    return {
-        "recording": made,
-        "quantum": decrypt_later(folder, Hand.QUANTUM),
-        "generous": decrypt_later(folder, Hand.GENEROUS),
-    }
-
-
 def combined_is_safe_while_either_holds(folder: Path) -> dict[str, bool]:
     """Whether traffic under QKD and ML-KEM together opens with none, either and both of them broken."""
+    later = _Later.of(folder, Hand.GENEROUS)
+    verdicts = _verdicts(_judged_blocks(later, _connections(folder / _WIRES)))
     cases = {
         "none": (),
         "ml-kem": (Primitive.ML_KEM,),
@@ -439,6 +443,8 @@ def combined_is_safe_while_either_holds(folder: Path) -> dict[str, bool]:
         "both": (Primitive.QKD, Primitive.ML_KEM),
     }
     return {
-        name: decrypt_later(folder, Hand.GENEROUS, also)["user_traffic"][KeySource.QKD_AND_ML_KEM]["opened"]
+        name: _user_traffic(replace(later, also=frozenset(also)), KeySource.QKD_AND_ML_KEM, verdicts)[
+            "opened"
+        ]
         for name, also in cases.items()
     }

@@ -1,15 +1,19 @@
 """A node's configuration: read once, unknown keys refused, the environment wins, secrets for their owner alone."""
 
+import ssl
+import stat
 import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
-from common.node.settings import load_settings, read_seal_key, read_secret_line
+from common.node.settings import LaboratorySettings, load_settings, read_seal_key, read_secret_line
 from common.transport.addresses import Address
+from common.transport.key_log import write_secrets
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, toml
 from tests.support.processes import small_parameters
 
@@ -119,3 +123,28 @@ def test_a_seal_is_32_bytes_in_hexadecimal_and_is_not_shown_when_it_is_not(tmp_p
 def test_toml_is_written_so_that_it_reads_back() -> None:
     values = {"a": 1, "b": 'quote " and \\', "c": [1.5, True], "d": {"e": {"f": "ü"}, "g": 1e-15}}
     assert tomllib.loads(toml(values)) == values
+
+
+def test_a_key_log_has_to_be_called_insecure_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="tls_key_log needs insecure_tls_key_log = true"):
+        LaboratorySettings(tls_key_log=Path("keys.log"))
+    assert LaboratorySettings().key_log_in(tmp_path) is None
+    laboratory = LaboratorySettings(tls_key_log=Path("keys.log"), insecure_tls_key_log=True)
+    path = laboratory.key_log_in(tmp_path)
+    assert path == tmp_path / "keys.log"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match=r"keys\.log is open to others: run 'chmod 600"):
+        laboratory.key_log_in(tmp_path)
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"keys\.log cannot be written"):
+        laboratory.key_log_in(tmp_path)
+
+
+def test_no_context_writes_secrets_unless_it_is_told_to(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    write_secrets(context, None)
+    assert context.keylog_filename is None
+    write_secrets(context, tmp_path / "keys.log")
+    assert context.keylog_filename == str(tmp_path / "keys.log")
