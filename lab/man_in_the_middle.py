@@ -46,7 +46,7 @@ _BLOCKS_ENOUGH = 2
 """With a key, at each victim: one may be of the bootstrap, the next one rests on what was made with her."""
 _REFUSALS_ENOUGH = 3
 _HER_PATIENCE_S = 1.5
-"""How long her own Alice waits at her first contact before she says why it cannot come to anything."""
+"""How long her own Alice waits where nobody can answer, before she says why it cannot come to anything."""
 _TIMEOUT_S = 90.0
 _LOOK_EVERY_S = 0.1
 _WORDS = (b"Meet me at noon.", b"Bring the plans.")
@@ -72,8 +72,8 @@ async def run_cell(cell: Cell, folder: Path, latched: Path | None = None) -> Evi
     came = time.time()
     async with run_broker(home.broker, home.broker_users()) as broker:
         _prepare(cell, home, broker)
-        async with _eve(home), _nodes(home) as nodes:
-            trial = _Trial(home, came, nodes)
+        async with _node(home, BOB) as bob, _eve(home), _node(home, ALICE) as alice:
+            trial = _Trial(home, came, {ALICE: alice, BOB: bob})
             await _until(lambda: trial.is_decided)
             failures = {name: trial.failure(name) for name in NODES if not trial.blocks(name)}
     return await _Reading(cell, home, trial).evidence(failures, began)
@@ -109,8 +109,8 @@ async def make_latched(folder: Path, scheme: SchemeName) -> None:
             log_in=broker.has_access_list,
             security=Security(AnchorName.PKI, scheme),
         )
-        async with _nodes(home) as nodes:
-            await _until(lambda: not nodes[ALICE].is_alive and Audit(home).is_settled)
+        async with _node(home, BOB), _node(home, ALICE) as alice:
+            await _until(lambda: not alice.is_alive and Audit(home).is_settled)
 
 
 def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
@@ -128,10 +128,8 @@ def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
         splice=splice,
     )
     configurations = {
-        BOB: _her_configuration(home, BOB, hers, cell.security, {}, log_in=log_in),
-        ALICE: _her_configuration(
-            home, ALICE, addresses, cell.security, tiny_settings(blocks=0), log_in=log_in
-        ),
+        BOB: _her_configuration(home, BOB, hers, cell, {}, log_in=log_in),
+        ALICE: _her_configuration(home, ALICE, addresses, cell, tiny_settings(blocks=0), log_in=log_in),
     }
     impersonate = furnish(home, cell.loot, configurations)
     home.configure_eve(parameters, addresses, splice, {"impersonate": impersonate}, log_in=log_in)
@@ -141,7 +139,7 @@ def _her_configuration(
     home: LinkHome,
     part: str,
     addresses: LinkAddresses,
-    security: Security,
+    cell: Cell,
     own: dict[str, Any],
     *,
     log_in: bool,
@@ -153,7 +151,7 @@ def _her_configuration(
     works_as = {"light_as": EVE} if part == ALICE else {"receipts_as": EVE}
     told = {
         **own,
-        **security.settings(),
+        **cell.security.settings(),
         "apparatus": works_as,
         "credentials": {"light_seal": "../light-seal.key"},
     }
@@ -161,7 +159,8 @@ def _her_configuration(
     values = tomllib.loads(
         node_configuration(home.link, (part, peer), addresses, account, tiny_parameters(), told)
     )
-    values["classical"]["patience_s"] = _HER_PATIENCE_S
+    if not cell.is_from_the_start and not cell.loot.is_of_stores:
+        values["classical"]["patience_s"] = _HER_PATIENCE_S
     return toml(values)
 
 
@@ -173,14 +172,14 @@ def _anywhere() -> Address:
 
 
 @asynccontextmanager
-async def _nodes(home: LinkHome) -> AsyncIterator[Mapping[str, Mortal]]:
-    """Run Bob and Alice as processes while the context is open."""
-    nodes = {name: Mortal(home, name) for name in (BOB, ALICE)}
+async def _node(home: LinkHome, name: str) -> AsyncIterator[Mortal]:
+    """Run a victim as a process while the context is open, which begins once it is up, or has ended."""
+    since, node = time.time(), Mortal(home, name)
     try:
-        yield nodes
+        await _until(lambda: not node.is_alive or any(_told(home, name, NodeStarted, since)))
+        yield node
     finally:
-        for node in reversed(nodes.values()):
-            await asyncio.to_thread(node.stop)
+        await asyncio.to_thread(node.stop)
 
 
 @asynccontextmanager
@@ -223,10 +222,8 @@ class _Trial:
 
     @property
     def is_decided(self) -> bool:
-        """Whether both have made keys, or neither will."""
-        return all(len(self.blocks(name)) >= _BLOCKS_ENOUGH for name in NODES) or all(
-            self._is_hopeless(name) for name in NODES
-        )
+        """Whether each has made keys, or will make none."""
+        return all(len(self.blocks(name)) >= _BLOCKS_ENOUGH or self._is_hopeless(name) for name in NODES)
 
     def blocks(self, name: str) -> list[BlockId]:
         """Return the blocks that a victim has made a key of."""
