@@ -15,7 +15,7 @@ from common.transport.addresses import Address
 from eve.classical_attacks.base import Chain
 from eve.classical_attacks.catalogue import TREATMENTS, text_of, treatment_from
 from eve.relay import ClassicalRelay
-from lab.agreement import Audit
+from lab.agreement import NODES, Audit
 from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB
 from lab.kill_trials import tiny_parameters
@@ -42,14 +42,9 @@ class Scene:
     chain: Chain
     said: dict[str, list[str]] = field(default_factory=dict)
 
-    @property
-    def told(self) -> list[str]:
-        return [
-            event.reason
-            for name in (ALICE, BOB)
-            for event in self.link.journal(name).events
-            if isinstance(event, LineLost | PeerRefused)
-        ]
+    def told(self, name: str) -> list[str]:
+        events = self.link.journal(name).events
+        return [event.reason for event in events if isinstance(event, LineLost | PeerRefused)]
 
     @property
     def keys(self) -> int:
@@ -57,11 +52,15 @@ class Scene:
 
     async def suffer(self, text: str) -> None:
         """Attack until a node has said so, stop, and wait for the next key."""
-        before = len(self.told)
+        before = {name: len(self.told(name)) for name in NODES}
+
+        def said() -> list[str]:
+            return [sentence for name in NODES for sentence in self.told(name)[before[name] :]]
+
         self.chain.switch([treatment_from(text)])
-        await until(lambda: _names(text, self.told[before:]), f"a word of {text}")
+        await until(lambda: _names(text, said()), f"a word of {text}")
         self.chain.switch([])
-        self.said[text] = self.told[before:]
+        self.said[text] = said()
         keys = self.keys
         await until(lambda: self.keys > keys, f"a key after {text}")
 
