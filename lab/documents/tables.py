@@ -12,10 +12,12 @@ from bob.settings import BobSettings
 from common.authentication.scheme import SchemeName
 from common.journal.events import AnyEvent, Event
 from common.node.settings import (
+    ApparatusSettings,
     AuthenticationSettings,
     BrokerSettings,
     ClassicalSettings,
     CredentialSettings,
+    LaboratorySettings,
     NodeSettings,
     TrustSettings,
 )
@@ -134,6 +136,8 @@ def node_settings() -> str:
         ("trust.", TrustSettings),
         ("authentication.", AuthenticationSettings),
         ("credentials.", CredentialSettings),
+        ("apparatus.", ApparatusSettings),
+        ("laboratory.", LaboratorySettings),
     )
     apart = ("parameters", *(prefix.rstrip(".") for prefix, _ in sections))
     rows = list(_setting_rows("", NodeSettings, apart))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import stat
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
 from common.journal.events import NodeStarted
+from common.wire.topics import EVE
 from eve.recorder import Wire, read_recording
 from lab.decrypt_later import (
     Hand,
@@ -22,7 +22,7 @@ from lab.decrypt_later import (
     make_recording,
     rank_check,
 )
-from lab.home import ALICE, KEY_LOG_FILE, open_home
+from lab.home import ALICE, BOB, KEY_LOG_FILE, open_home
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.launcher import run_to_the_end
 from lab.user_traffic import KeySource
@@ -163,7 +163,7 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
     log = tmp_path / "home" / ALICE / KEY_LOG_FILE
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     secrets = [line.split()[-1] for line in log.read_text().splitlines() if not line.startswith("#")]
-    journals = chain(tmp_path.rglob("journal.jsonl"))
+    journals = [tmp_path / "home" / name / "journal.jsonl" for name in (ALICE, BOB, EVE)]
     told_in_journals = "".join(path.read_text() for path in journals)
     assert secrets
     assert not [secret for secret in secrets if secret in told_in_journals]
