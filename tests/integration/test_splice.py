@@ -1,0 +1,162 @@
+"""The splice can be put in and taken out of a living link, and whatever becomes of Eve gives the link back.
+
+Four processes: broker, Alice, Bob and Eve.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from common.journal.events import BlockEnded, EveState, LineLost, NodeStopped, PatchChanged, PatchRefused
+from common.wire.patch import LONGEST_PATCH_BYTES, Patch
+from eve.control import Plug
+from lab.broker import find_mosquitto
+from tests.support.processes import until
+from tests.support.splices import TOPICS, Cable, SplicedLink, eve_behind, spliced_link
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOTICED_S = 12.0
+"""Her keep-alive, the watchdog's patience, and a noisy machine."""
+
+needs_access_list = pytest.mark.skipif(find_mosquitto() is None, reason="amqtt has no access list")
+
+
+def way(link: SplicedLink, node: str) -> tuple[str, str] | None:
+    """How a node is plugged now."""
+    told = link.told(PatchChanged, node)
+    return (told[-1].light, told[-1].classical) if told else None
+
+
+async def is_plugged(link: SplicedLink, light: str, words: str) -> None:
+    """Wait until both nodes are."""
+    await until(
+        lambda: way(link, "alice") == way(link, "bob") == (light, words),
+        f"light {light}, words {words}",
+        NOTICED_S,
+    )
+
+
+async def gives_the_link_back(link: SplicedLink) -> None:
+    """Both nodes are plugged directly, keys flow again, and no two keys of a block differ."""
+    await is_plugged(link, "direct", "direct")
+    await link.makes_keys()
+    assert {b.aborted for b in link.told(BlockEnded, "bob")} <= {
+        None,
+        "light-lost",
+        "connection-lost",
+        "pending",
+    }
+
+
+NONSENSE = {
+    "no-json": b"{",
+    "unknown-route": b'{"light":"moon"}',
+    "surplus": b'{"light":"eve","trust":"eve"}',
+    "too-bright": b'{"probe_photons":1e13}',
+    "too-long": b" " * (LONGEST_PATCH_BYTES + 1),
+    "not-text": b"\xff\x00",
+}
+
+
+@pytest.fixture(scope="module")
+def cable() -> Iterator[Cable]:
+    """Eve's way to the broker."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield eve_behind(patch)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def link(cable: Cable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SplicedLink]:
+    """One link that most of these tests share, with Eve plugged into light and words at the beginning of each."""
+    folder = tmp_path_factory.mktemp("splice") / "home"
+    async with cable.laid(), spliced_link(folder) as shared:
+        yield shared
+
+
+async def test_keys_flow_through_eve(link: SplicedLink) -> None:
+    await is_plugged(link, "eve", "eve")
+    await link.makes_keys()
+    assert link.told(EveState, "eve")[-1].attacks == []
+    assert not link.told(LineLost, "alice")
+
+
+@needs_access_list
+@pytest.mark.parametrize("node", ["alice", "bob"])
+async def test_no_node_can_plug_eve_in_or_tell_her_what_to_do(link: SplicedLink, node: str) -> None:
+    await is_plugged(link, "eve", "eve")
+    states, changes = len(link.told(EveState, "eve")), len(link.told(PatchChanged, "bob"))
+    async with link.bus(node) as bus:
+        await bus.publish(TOPICS.patch(), Patch().encode(), retain=True)
+        await bus.publish(TOPICS.eve_control(), b'{"command": "tell"}')
+        await bus.publish(TOPICS.eve_control(), b'{"command": "go"}')
+    await link.makes_keys(1)
+    assert len(link.told(PatchChanged, "bob")) == changes
+    assert len(link.told(EveState, "eve")) == states
+    assert link.eve.returncode is None
+
+
+@pytest.mark.parametrize(("light", "words"), [("eve", "direct"), ("direct", "eve"), ("direct", "direct")])
+async def test_either_splice_alone_carries_keys(link: SplicedLink, light: str, words: str) -> None:
+    await is_plugged(link, "eve", "eve")
+    await link.command(Plug(light=light, words=words))
+    await is_plugged(link, light, words)
+    await link.makes_keys(1)
+    await link.command(Plug(light="eve", words="eve"))
+
+
+async def test_nonsense_at_the_panel_is_refused_and_told_and_changes_nothing(link: SplicedLink) -> None:
+    await is_plugged(link, "eve", "eve")
+    changes = len(link.told(PatchChanged, "alice"))
+    async with link.bus() as bus:
+        for payload in NONSENSE.values():
+            await bus.publish(TOPICS.patch(), payload)
+    for node in ("alice", "bob"):
+        await until(lambda node=node: len(link.told(PatchRefused, node)) >= len(NONSENSE), "the refusals")
+    await link.makes_keys(1)
+    assert len(link.told(PatchChanged, "alice")) == changes
+
+
+async def test_stopped_eve_gives_the_link_back_and_may_come_again(link: SplicedLink) -> None:
+    await is_plugged(link, "eve", "eve")
+    link.signal_eve(signal.SIGSTOP)
+    try:
+        await gives_the_link_back(link)
+    finally:
+        link.signal_eve(signal.SIGCONT)
+    await is_plugged(link, "eve", "eve")
+    await link.makes_keys(1)
+
+
+async def test_eve_cut_off_from_the_network_gives_the_link_back_and_may_come_again(
+    link: SplicedLink, cable: Cable
+) -> None:
+    await is_plugged(link, "eve", "eve")
+    cable.cut()
+    try:
+        await gives_the_link_back(link)
+        assert link.eve.returncode is None
+    finally:
+        cable.mend()
+    await is_plugged(link, "eve", "eve")
+    await link.makes_keys(1)
+
+
+async def test_eve_who_is_asked_to_end_gives_the_link_back_at_once(link: SplicedLink) -> None:
+    """The last one of those who share the link."""
+    await is_plugged(link, "eve", "eve")
+    link.signal_eve(signal.SIGTERM)
+    await gives_the_link_back(link)
+    assert link.told(PatchChanged, "alice")[-1].reason == "the panel says so"
+    assert await link.eve.wait() == 0
+    assert link.told(NodeStopped, "eve")
+
+
+async def test_killed_eve_gives_the_link_back(tmp_path: Path) -> None:
+    async with spliced_link(tmp_path / "home") as alone:
+        await alone.makes_keys(1)
+        alone.signal_eve(signal.SIGKILL)
+        await gives_the_link_back(alone)
