@@ -117,7 +117,6 @@ def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
     """Write everybody's configuration, and let Eve steal."""
     parameters, log_in = tiny_parameters(), broker.has_access_list
     addresses = LinkAddresses(broker.address, _anywhere(), _anywhere())
-    hers = LinkAddresses(broker.address, _anywhere(), _anywhere())
     splice = Splice(_anywhere(), _anywhere())
     home.configure(
         parameters,
@@ -127,12 +126,22 @@ def _prepare(cell: Cell, home: LinkHome, broker: RunningBroker) -> None:
         security=cell.security,
         splice=splice,
     )
+    impersonate = arm(cell, home, addresses, log_in=log_in)
+    home.configure_eve(parameters, addresses, splice, {"impersonate": impersonate}, log_in=log_in)
+
+
+def arm(cell: Cell, home: LinkHome, addresses: LinkAddresses, *, log_in: bool) -> dict[str, Any]:
+    """Let Eve steal now what the cell says, and make the homes of her two programs of it.
+
+    `addresses` are those of the link, whose nodes may be running; its blocks are tiny ones. Returns the setting
+    `impersonate` for hers.
+    """
+    hers = LinkAddresses(addresses.broker, _anywhere(), _anywhere())
     configurations = {
         BOB: _her_configuration(home, BOB, hers, cell, {}, log_in=log_in),
         ALICE: _her_configuration(home, ALICE, addresses, cell, tiny_settings(blocks=0), log_in=log_in),
     }
-    impersonate = furnish(home, cell.loot, configurations)
-    home.configure_eve(parameters, addresses, splice, {"impersonate": impersonate}, log_in=log_in)
+    return furnish(home, cell.loot, configurations)
 
 
 def _her_configuration(
