@@ -34,11 +34,8 @@ def recover(block: OverheardBlock, knowledge: Knowledge, eps_cor: float) -> Secr
     """Return the secret key of a block of which Eve knows this much; None if there is none, or she does not get it."""
     if block.shown is None or block.amplified is None or not len(knowledge):
         return None
-    corrected = _corrected(block, knowledge)
-    if corrected is None:
-        return None
     try:
-        return _secret(corrected, block.shown, block.amplified, eps_cor)
+        return _secret(_corrected(block, knowledge), block.shown, block.amplified, eps_cor)
     except ValueError as error:
         raise NotUnderstood(f"what Alice has shown does not fit the key: {error}") from error
 
@@ -52,18 +49,15 @@ def _secret(
     return amplify(verified, amplified.seed, amplified.secret_bits)
 
 
-def _corrected(block: OverheardBlock, knowledge: Knowledge) -> Bits | None:
-    """Return her best guess of Alice's bits that agrees with the parities; None if no such string does."""
+def _corrected(block: OverheardBlock, knowledge: Knowledge) -> Bits:
+    """Return her best guess of Alice's bits that agrees with the parities, if what she takes for certain does."""
     unknown = np.flatnonzero(~knowledge.certain)
     bits = knowledge.guesses.copy()
     if not 0 < len(unknown) <= MOST_UNKNOWN:
         return bits
     guesses = bits[unknown].copy()
     bits[unknown] = 0
-    solved = _solve(_equations(block, bits, unknown), guesses)
-    if solved is None:
-        return None
-    bits[unknown] = solved
+    bits[unknown] = _solve(_equations(block, bits, unknown), guesses)
     return bits
 
 
@@ -91,16 +85,14 @@ def _of_pass(asked: Questions, places: Places, sums: Bits) -> Iterator[int]:
         yield unknowns | int(sums[row])
 
 
-def _solve(equations: Iterable[int], guesses: Bits) -> Bits | None:
-    """Solve by elimination, with `guesses` where there is a choice; None if the equations contradict each other."""
+def _solve(equations: Iterable[int], guesses: Bits) -> Bits:
+    """Solve by elimination, with `guesses` where there is a choice; of contradictions, which a tag finds, the first."""
     pivots: dict[int, int] = {}
     for equation in equations:
         left = equation
         while left > 1 and (pivot := pivots.get(left.bit_length())) is not None:
             left ^= pivot
-        if left == 1:
-            return None
-        if left:
+        if left > 1:
             pivots[left.bit_length()] = left
     solution = 1  # bit 0 stands for the constant
     for index, guess in enumerate(guesses.tolist()):

@@ -1,0 +1,97 @@
+"""Eve follows conversations in the order in which they passed, and is not thrown by what she does not understand."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.journal.events import EveLearnt, Event
+from common.keys.identifiers import BlockId
+from common.node.launcher_pipe import Fingerprint, LauncherPipe
+from common.transport.connections import ACCEPTED
+from common.wire.framing import Envelope, encode
+from common.wire.messages import Abort, Checkpoint
+from eve.listening.key_log import KeyLog
+from eve.listening.listener import Listener, Overhearing
+from eve.notebook import BlockNotes
+from eve.relay import Way
+from tests.support.pair import small_block
+from tests.support.tls_tap import Tapped, keyed_contexts, tapped
+from tests.unit.eve.test_recovery import CONVERSATION, LENGTH, SECRET_BITS
+
+SESSION, LINK = "ab" * 16, "link-1"
+PARAMETERS = small_block().model_copy(update={"block_pulses": LENGTH})
+TAG = Checkpoint(position=0, scheme="none", tag=b"")
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Iterator[tuple[LauncherPipe, Path]]:
+    path = tmp_path / "reports"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    yield LauncherPipe(file), path
+    os.close(file)
+
+
+def listening(tmp_path: Path, pipe: LauncherPipe) -> tuple[Listener, list[Event]]:
+    told: list[Event] = []
+    log = KeyLog.of([tmp_path / "keys.log"])
+    overhearing = Overhearing(
+        LINK, PARAMETERS, log.secret, lambda _, __, gates, bases: BlockNotes().known(gates, bases)
+    )
+    return Listener(overhearing, told.append, pipe), told
+
+
+def line_with(tmp_path: Path, *messages: tuple[Way, Envelope]) -> Tapped:
+    said = [(Way.TO_ALICE, ACCEPTED), *((way, encode(envelope)) for way, envelope in messages)]
+    return tapped(keyed_contexts(), tmp_path / "keys.log", said)
+
+
+def in_block(number: int, upto: int | None = None) -> list[tuple[Way, Envelope]]:
+    said = [*CONVERSATION, (Way.TO_BOB, TAG)][:upto]
+    return [(way, Envelope(SESSION, number, 0, message)) for way, message in said]
+
+
+def test_a_block_is_accounted_for_once_when_it_ends(tmp_path: Path, reports: tuple[LauncherPipe, Path]):
+    pipe, path = reports
+    listener, told = listening(tmp_path, pipe)
+    for way, data in line_with(tmp_path, *in_block(1)):
+        listener.passed(1, way, data)
+    listener.closed(1)
+    listener.finish()
+    [learnt] = told
+    assert isinstance(learnt, EveLearnt)
+    assert (learnt.number, learnt.sifted_bits, learnt.secret_bits) == (1, LENGTH, SECRET_BITS)
+    assert (learnt.known_fraction_of_sifted, learnt.guess_probability) == (0, 0.5)
+    assert (learnt.removed_bits, learnt.min_entropy_bits) == (LENGTH - SECRET_BITS, LENGTH)
+    assert not learnt.key_recovered
+    none = Fingerprint()
+    none.begin(BlockId(LINK, SESSION, 1))
+    none.settle(BlockId(LINK, SESSION, 1), None)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"fingerprint": none.hexdigest()}]
+
+
+def test_a_block_that_is_aborted_or_cut_off_after_sifting_is_accounted_for_without_a_key(
+    tmp_path: Path, reports: tuple[LauncherPipe, Path]
+):
+    listener, told = listening(tmp_path, reports[0])
+    abort = Envelope(SESSION, 1, 0, Abort(reason="gain", detail=""))
+    aborted = [*in_block(1, 4), (Way.TO_ALICE, abort), (Way.TO_BOB, abort)]
+    for way, data in line_with(tmp_path, *aborted, *in_block(2, 4), *in_block(3, 2)):
+        listener.passed(1, way, data)
+    listener.finish()
+    assert [each.number for each in told if isinstance(each, EveLearnt)] == [1, 2], "block 3 was never sifted"
+    assert all(each.secret_bits == each.removed_bits == 0 for each in told if isinstance(each, EveLearnt))
+
+
+def test_a_connection_that_is_not_understood_is_left_and_the_others_are_followed(
+    tmp_path: Path, reports: tuple[LauncherPipe, Path], capsys: pytest.CaptureFixture[str]
+):
+    listener, told = listening(tmp_path, reports[0])
+    for way, data in line_with(tmp_path, *in_block(1)):
+        listener.passed(1, Way.TO_BOB, b"GET / HTTP/1.1\r\n")
+        listener.passed(2, way, data)
+    listener.finish()
+    assert len(told) == 1
+    assert capsys.readouterr().err == "eve: connection 1 cannot be followed: the bytes are no TLS records\n"
