@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from lab.man_in_the_middle import run_cell
-from lab.matrix import IMPOSTURE, MATRIX, THEFTS_OF_THE_AUTHORITY
+from lab.matrix import ALL_CELLS
 
-_CELLS = (*MATRIX, *THEFTS_OF_THE_AUTHORITY, IMPOSTURE)
-PARTS = len(_CELLS)
+PARTS = len(ALL_CELLS)
 
 
 def run_part(seed: int, part: int) -> dict[str, Any]:
     """Play one cell."""
     del seed
-    cell = _CELLS[part]
+    cell = ALL_CELLS[part]
     with tempfile.TemporaryDirectory() as folder:
         told = asyncio.run(run_cell(cell, Path(folder) / "link")).as_json()
     kept = ("stolen", "scheme", "she_won", "traffic_read", "common_keys", "failures")

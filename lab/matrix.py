@@ -103,10 +103,8 @@ MATRIX = tuple(
     )
 )
 """The twelve cells."""
-THEFTS_OF_THE_AUTHORITY = tuple(
-    Cell(stolen, SchemeName.WEGMAN_CARTER) for stolen in (Stolen.AUTHORITY_BEFORE, Stolen.AUTHORITY_AFTER)
-)
-"""A real theft: she issues herself certificates in both names."""
+ALL_CELLS = tuple(Cell(*each) for each in product(Stolen, _SCHEMES))
+"""Those, and thefts of the authority's key, with which she issues herself certificates in both names, and impostures."""
 IMPOSTURE = Cell(Stolen.OWN_CERTIFICATES, SchemeName.WEGMAN_CARTER)
 """With certificates in both names that no authority of theirs has issued."""
 
