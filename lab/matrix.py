@@ -104,7 +104,7 @@ MATRIX = tuple(
 )
 """The twelve cells."""
 ALL_CELLS = tuple(Cell(*each) for each in product(Stolen, _SCHEMES))
-"""Those, and thefts of the authority's key, with which she issues herself certificates in both names, and impostures."""
+"""Those, and thefts of the authority's key, with which she issues herself certificates in both names; impostures."""
 IMPOSTURE = Cell(Stolen.OWN_CERTIFICATES, SchemeName.WEGMAN_CARTER)
 """With certificates in both names that no authority of theirs has issued."""
 
