@@ -20,7 +20,7 @@ from eve.half_links import HalfLinks
 from eve.hands import Hands
 from eve.mind import Mind
 from eve.panel import KEEPALIVE_S, Panel, last_will
-from eve.quantum_attacks.catalogue import attack_from, own_attacks
+from eve.quantum_attacks.catalogue import ATTACKS, attack_from, own_attacks
 from eve.relay import ClassicalRelay
 from eve.senses import Senses
 from eve.settings import EveSettings
@@ -32,7 +32,10 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
     topics = Topics(settings.link)
     seal = LightSeal(read_seal_key(folder / settings.light_seal), EVE)
     mind = Mind(settings.parameters, seed)
-    attacks, own = [attack_from(text) for text in settings.attacks], own_attacks(settings.own_attacks)
+    attacks = [attack_from(text) for text in settings.attacks]
+    own = own_attacks(settings.own_attacks) | {
+        each.name: type(each) for each in attacks if each.name not in ATTACKS
+    }
     treatments = [treatment_from(text) for text in settings.treatments]
     access = broker_access(settings, EVE, folder)
     async with AsyncExitStack() as open_things:

@@ -130,6 +130,8 @@ def up(
     anchor: Anchor = "pki",
     authentication: AuthenticationScheme = "wegman-carter",
     insecure_no_authentication: Insecure = False,
+    attack: Attacks = None,
+    without: Without = None,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -137,11 +139,14 @@ def up(
     del verbose
     from qkdlink import demo as command
 
-    parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
+    attacks = command.checked_attacks(attack or ())
+    planned = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
+    parameters = command.watched(planned, without or (), 0.0)
     command.up(
         parameters,
         alice=_rekeying(rekey_blocks, rekey_seconds),
         security=_security(anchor, authentication, insecure=insecure_no_authentication),
+        attacks=attacks,
         folder=home,
     )
 

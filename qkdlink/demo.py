@@ -124,14 +124,19 @@ def demo(
 
 
 def up(
-    parameters: LinkParameters, *, alice: Mapping[str, Any], security: Security, folder: Path | None
+    parameters: LinkParameters,
+    *,
+    alice: Mapping[str, Any],
+    security: Security,
+    attacks: Sequence[str] = (),
+    folder: Path | None,
 ) -> None:
-    """Run a link until Ctrl-C."""
+    """Run a link until Ctrl-C; with `attacks` on light Eve is between them, and may be played."""
     with (
         _home(folder, must_be_new=False) as home,
         LiveView(Console(highlight=False), parameters, blocks=None) as view,
     ):
-        asyncio.run(_up(home, parameters, alice, security, view))
+        asyncio.run(_up(home, parameters, alice, security, attacks, view))
 
 
 async def _up(
@@ -139,6 +144,7 @@ async def _up(
     parameters: LinkParameters,
     alice: Mapping[str, Any],
     security: Security,
+    attacks: Sequence[str],
     view: LiveView,
 ) -> None:
     told_to_stop = asyncio.Event()
@@ -150,6 +156,7 @@ async def _up(
         blocks=0,
         alice=alice,
         security=security,
+        eve={"attacks": list(attacks)} if attacks else None,
         watch=view.watch,
         on_broker=view.broker,
     ) as link:

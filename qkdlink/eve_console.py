@@ -143,6 +143,8 @@ class EveConsole(App[None]):
 
     def show(self) -> None:
         """Draw the scene."""
+        if not self.query("#marks"):
+            return  # the screen is being taken down
         scene = self.scene
         self._show_marks()
         blocks = self.query_one("#blocks", DataTable)

@@ -147,10 +147,15 @@ def eve_behind(patch: pytest.MonkeyPatch) -> Cable:
 
 
 @asynccontextmanager
-async def spliced_link(folder: Path, *attacks: str, **eve: object) -> AsyncIterator[SplicedLink]:
-    """A link of tiny blocks without an end, and Eve between, plugged into light and words unless told otherwise."""
+async def spliced_link(
+    folder: Path, *attacks: str, lends: bool = False, **eve: object
+) -> AsyncIterator[SplicedLink]:
+    """A link of tiny blocks without an end, and Eve between, plugged into light and words unless told otherwise.
+
+    With `lends` she is lent the nodes' key logs, and follows every block.
+    """
     entries: list[Entry] = []
-    settings = {"attacks": list(attacks), "key_logs": [], **eve}
+    settings = {"attacks": list(attacks), **({} if lends else {"key_logs": []}), **eve}
     async with run_link(
         open_home(folder), tiny_parameters(), blocks=0, alice=BRISK, eve=settings, watch=entries.append
     ) as link:
