@@ -73,7 +73,7 @@ class BlockWithEve:
     leaked_bits: int
     secret_bits: int
     check: Undetermined | None
-    """None without a key, and where her knowledge is probable rather than certain."""
+    """None without a key, where her knowledge is probable rather than certain, and where it was not asked for."""
     min_entropy_pays: bool
     """Whether that min-entropy pays for parities, tag, secret bits and eps_sec."""
 
@@ -100,6 +100,16 @@ class _Seen:
         return int((self.alice.key_bits != self.bob.key_bits).sum())
 
 
+@dataclass(frozen=True, slots=True)
+class _Distilling:
+    """How a block is distilled and looked at."""
+
+    number: int
+    analysis: Analysis
+    lengthened_by: int
+    checked: bool
+
+
 _HARDWARE = Hardware()
 
 
@@ -113,11 +123,13 @@ def live_block(
     turned_off: Collection[Monitor] = (),
     analysis: Analysis = Analysis.AS_AGREED,
     lengthened_by: int = 0,
+    checked: bool = True,
 ) -> BlockWithEve:
     """Run one block and account for it.
 
     `turned_off` names monitors that do not look, `analysis` what is made of the counts; `lengthened_by` bits are added
-    to what that allows, which is what the check is there to catch.
+    to what that allows, which is what the check is there to catch. Without `checked` there is no check, which takes
+    most of the time of a large block.
     """
     seen = _light(parameters, attacks, seed, number, hardware)
     estimated = estimate(seen.alice, seen.bob.test_bits)
@@ -130,7 +142,8 @@ def live_block(
     if not tolerates(analysis, parameters, estimated, seen.key_errors):
         return _refused(AbortReason.QBER_ABOVE_TOLERATED, seen, estimated)
     randomness = Randomness("bob", seed)
-    return _distilled(parameters, seen, estimated, randomness, number, analysis, lengthened_by)
+    distilling = _Distilling(number, analysis, lengthened_by, checked)
+    return _distilled(parameters, seen, estimated, randomness, distilling)
 
 
 def _light(
@@ -193,10 +206,9 @@ def _distilled(
     seen: _Seen,
     estimated: Estimate,
     randomness: Randomness,
-    number: int,
-    analysis: Analysis,
-    lengthened_by: int,
+    how: _Distilling,
 ) -> BlockWithEve:
+    number, analysis = how.number, how.analysis
     length = len(seen.alice.key_bits)
     qber = starting_point(analysis, parameters, estimated, seen.key_errors)
     shuffle_seed = randomness.choices(Choice.RECONCILIATION, number).bytes(SHUFFLE_SEED_BYTES)
@@ -212,10 +224,10 @@ def _distilled(
     allowed = allowed_bits(analysis, parameters, estimated, errors, leaked)
     if allowed < LINK_PSK_BITS:
         return _refused(AbortReason.NO_SECRET_BITS, seen, estimated, leaked)
-    secret_bits = min(allowed + lengthened_by, length)
+    secret_bits = min(allowed + how.lengthened_by, length)
     disclosed = Disclosed(shuffle_seed, questions, verification_tag_bits(length, parameters.eps_cor))
     check = None
-    if np.all(seen.knowledge.certain | seen.knowledge.unknown):
+    if how.checked and np.all(seen.knowledge.certain | seen.knowledge.unknown):
         drawn = randomness.choices(Choice.AMPLIFICATION, number).bytes(length + secret_bits)
         seed_bits: Bits = np.frombuffer(drawn, np.uint8)[
             : toeplitz_seed_bits(length, secret_bits)

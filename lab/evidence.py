@@ -30,6 +30,7 @@ from lab import (
     evidence_link,
     evidence_matrix,
     evidence_rekeying,
+    evidence_secrecy,
     evidence_trust,
 )
 
@@ -49,6 +50,21 @@ _LIGHT = (
     "common/optics",
     "common/randomness.py",
     "lab/evidence_light.py",
+    "requirements.lock",
+)
+_SECRECY = (
+    "common/bits.py",
+    "common/distillation",
+    "common/kernels.py",
+    "common/optics",
+    "common/protocol",
+    "common/randomness.py",
+    "eve/notebook.py",
+    "eve/quantum_attacks",
+    "lab/analysis.py",
+    "lab/block_with_eve.py",
+    "lab/evidence_secrecy.py",
+    "lab/undetermined.py",
     "requirements.lock",
 )
 _LIMIT_S = 3600.0
@@ -140,6 +156,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_trust.run_part,
         conclude=evidence_trust.conclude,
+    ),
+    Experiment(
+        "secrecy",
+        "below every threshold, 100 keys per attack: every one undetermined for Eve, by rank or by min-entropy",
+        code=_SECRECY,
+        parts=evidence_secrecy.PARTS,
+        in_slice=2,
+        processes=2,
+        run=evidence_secrecy.run_part,
+        conclude=evidence_secrecy.conclude,
     ),
     Experiment(
         "crashes",
