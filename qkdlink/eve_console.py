@@ -58,29 +58,34 @@ class EveConsole(App[None]):
         super().__init__()
         self.wires = wires
         self.scene = scene
+        self._marks: DataTable[Text] = DataTable(id="marks", cursor_type="row")
+        self._blocks: DataTable[str] = DataTable(id="blocks", show_cursor=False)
+        self._errors = Sparkline(id="errors", summary_function=max)
+        self._told = {
+            name: Static(id=name, classes="told") for name in ("place", "balance", "beliefs", "words")
+        }
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
         with Horizontal():
             with Vertical(id="attacks"):
-                yield DataTable[Text](id="marks", cursor_type="row")
+                yield self._marks
             with Vertical():
-                yield Static(id="place", classes="told")
-                yield DataTable[str](id="blocks", show_cursor=False)
+                yield self._told["place"]
+                yield self._blocks
                 yield Static("errors in the test basis, block by block", classes="told")
-                yield Sparkline(id="errors", summary_function=max)
-                yield Static(id="balance", classes="told")
-                yield Static(id="beliefs", classes="told")
-                yield Static(id="words", classes="told")
+                yield self._errors
+                yield self._told["balance"]
+                yield self._told["beliefs"]
+                yield self._told["words"]
         yield Footer()
 
     async def on_mount(self) -> None:
         """Begin to listen, and ask Eve what she does."""
-        self.query_one("#marks", DataTable).add_columns("", "attack on light", "strength")
-        blocks = self.query_one("#blocks", DataTable)
-        blocks.add_columns(*HEADINGS)
-        blocks.can_focus = False
-        self.query_one("#marks").focus()
+        self._marks.add_columns("", "attack on light", "strength")
+        self._blocks.add_columns(*HEADINGS)
+        self._blocks.can_focus = False
+        self._marks.focus()
         self.show()
         self.run_worker(self._listen(), name="journals")
 
@@ -138,43 +143,39 @@ class EveConsole(App[None]):
         await self.tell(AttackLight(attacks=tuple(self.scene.chain)))
 
     def _marked(self) -> Mark | None:
-        row = self.query_one("#marks", DataTable).cursor_row
+        row = self._marks.cursor_row
         return self.scene.marks[row] if 0 <= row < len(self.scene.marks) else None
 
     def show(self) -> None:
         """Draw the scene."""
-        if not self.query("#marks"):
-            return  # the screen is being taken down
         scene = self.scene
         self._show_marks()
-        blocks = self.query_one("#blocks", DataTable)
-        blocks.clear()
+        self._blocks.clear()
         for row in reversed(scene.rows.values()):
-            blocks.add_row(*row.cells)
-        self.query_one("#errors", Sparkline).data = list(scene.test_errors)
+            self._blocks.add_row(*row.cells)
+        self._errors.data = list(scene.test_errors)
         beliefs = [
             f"{name} {belief.line}\n  {belief.keys} keys, {belief.secret_bits} secret bits,"
             f" {belief.refused} blocks refused; {belief.last}"
             for name, belief in scene.beliefs.items()
         ]
         for place, told in (
-            ("#place", scene.place),
-            ("#balance", scene.balance),
-            ("#beliefs", "\n".join(beliefs)),
-            ("#words", "\n".join(scene.words)),
+            ("place", scene.place),
+            ("balance", scene.balance),
+            ("beliefs", "\n".join(beliefs)),
+            ("words", "\n".join(scene.words)),
         ):
-            self.query_one(place, Static).update(Text(told))
+            self._told[place].update(Text(told))
 
     def _show_marks(self) -> None:
-        marks = self.query_one("#marks", DataTable)
-        cursor = marks.cursor_row
-        marks.clear()
+        cursor = self._marks.cursor_row
+        self._marks.clear()
         for mark in self.scene.marks:
             filled = round(_BAR * mark.strength)
             bar = f"{'█' * filled}{'·' * (_BAR - filled)} {mark.strength:.0%}"
             style = "bold red" if mark.on else ""
-            marks.add_row(*(Text(cell, style) for cell in ("●" if mark.on else "○", mark.name, bar)))
-        marks.move_cursor(row=cursor)
+            self._marks.add_row(*(Text(cell, style) for cell in ("●" if mark.on else "○", mark.name, bar)))
+        self._marks.move_cursor(row=cursor)
 
 
 def _other(route: str, turned: bool) -> Route:  # noqa: FBT001 - read beside the two sockets that it is for
