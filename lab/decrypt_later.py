@@ -223,8 +223,10 @@ def _judged(later: _Later, account: Account) -> dict[str, Any]:
     }
 
 
-def rank_check(account: Account, parameters: LinkParameters, lengthened_by: int = 0) -> Undetermined:
-    """Check a block of which Eve has read every word and knows no bit beforehand.
+def rank_check(
+    account: Account, parameters: LinkParameters, *, known_bits: int = 0, lengthened_by: int = 0
+) -> Undetermined:
+    """Check a block of which Eve has read every word, and knows the first `known_bits` of the sifted key besides.
 
     `lengthened_by` bits are added to its key, which is what the check is there to catch. LinkError if it has no key.
     """
@@ -239,7 +241,7 @@ def rank_check(account: Account, parameters: LinkParameters, lengthened_by: int 
         tuple(questions for questions, _ in overheard.answered),
         verification_tag_bits(length, parameters.eps_cor),
     )
-    return undetermined(np.ones(length, np.bool_), np.resize(drawn, wanted), secret_bits, disclosed)
+    return undetermined(np.arange(length) >= known_bits, np.resize(drawn, wanted), secret_bits, disclosed)
 
 
 def _user_traffic(later: _Later, source: KeySource, verdicts: Mapping[str, bool]) -> dict[str, Any]:

@@ -98,10 +98,14 @@ def test_with_amplification_shortened_by_hand_the_check_fails(recording: Path):
     account = blocks_read(recording, Hand.QUANTUM)[0]
     amplified = account.overheard.amplified
     assert amplified is not None
-    assert rank_check(account, tiny_parameters()).holds
-    removed = account.overheard.sifted_bits - amplified.secret_bits
-    too_little = removed - account.overheard.disclosed_parities + 1
-    assert not rank_check(account, tiny_parameters(), lengthened_by=too_little).holds
+    overheard, parameters = account.overheard, tiny_parameters()
+    enough = amplified.secret_bits + overheard.disclosed_parities + 200
+    known_bits = overheard.sifted_bits - enough  # so much more could she know
+    assert rank_check(account, parameters, known_bits=known_bits).holds
+    too_little = (
+        overheard.disclosed_parities + 200
+    )  # removed: as many secret bits as bits that are unknown to her
+    assert not rank_check(account, parameters, known_bits=known_bits, lengthened_by=too_little).holds
 
 
 def test_qkd_and_ml_kem_together_are_safe_while_either_holds(recording: Path):
