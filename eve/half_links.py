@@ -119,6 +119,7 @@ class _Program:
     tell: Callable[[Event], None]
     last_line: str = ""
     _is_stopping: bool = False
+    _came_up: bool = False
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _life: asyncio.Task[None] | None = None
 
@@ -133,7 +134,7 @@ class _Program:
                 await self._up.wait()
         except TimeoutError as error:
             raise LinkError(f"Eve's program facing {self.facing} does not come up.") from error
-        if self.process.returncode is not None:
+        if not self._came_up:  # one that has come up and was refused since has told so by itself
             raise LinkError(f"Eve's program facing {self.facing} has ended: {self.last_line}")
 
     async def stop(self) -> None:
@@ -167,6 +168,7 @@ class _Program:
                         facing=self.facing, living=True, by_itself=False, reason="her own program is up"
                     )
                 )
+                self._came_up = True
                 self._up.set()
 
     async def _listen(self) -> None:
