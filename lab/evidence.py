@@ -30,6 +30,7 @@ from lab import (
     evidence_link,
     evidence_matrix,
     evidence_rekeying,
+    evidence_scenarios,
     evidence_secrecy,
     evidence_trust,
 )
@@ -156,6 +157,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_trust.run_part,
         conclude=evidence_trust.conclude,
+    ),
+    Experiment(
+        "scenarios",
+        "every claim as an experiment: each verdict, computed from what was observed, is the expected one",
+        code=(*_WHOLE_LINK, "eve"),
+        parts=evidence_scenarios.PARTS,
+        in_slice=3,
+        processes=1,
+        run=evidence_scenarios.run_part,
+        conclude=evidence_scenarios.conclude,
     ),
     Experiment(
         "secrecy",
