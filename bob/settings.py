@@ -14,3 +14,8 @@ class BobSettings(NodeSettings):
     """Blocks that Alice may have open at a time."""
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame that Alice says she has sent is waited for."""
+
+    @property
+    def knows_where_eve_is(self) -> bool:
+        """It makes no difference to whom she calls: he is called."""
+        return True

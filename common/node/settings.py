@@ -195,6 +195,11 @@ class NodeSettings(ProgramSettings):
     laboratory: LaboratorySettings = LaboratorySettings()
     journal: Path = Path("journal.jsonl")
 
+    @property
+    def knows_where_eve_is(self) -> bool:
+        """Whether this node can do as a patch panel says that leads the classical line to Eve."""
+        return self.apparatus.eve_address is not None
+
 
 def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
     """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""

@@ -237,7 +237,7 @@ async def open_station[S: NodeSettings](
                 bus,
                 Topics(settings.link).patch(),
                 journal.tell,
-                knows_eve=role is Role.BOB or settings.apparatus.eve_address is not None,
+                knows_eve=settings.knows_where_eve_is,
             )
             window = None if anchor is None else BootstrapWindow(settings.trust.anchor)
             station = Station(
