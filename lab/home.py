@@ -28,6 +28,8 @@ from lab.security import DEFAULT_SECURITY, Security
 
 ALICE, BOB = "alice", "bob"
 _PARTS = ("ca", "broker", ALICE, BOB)
+EVE_CONSOLE = "eve-console"
+"""Whoever plays Eve from a machine or container of their own; in a home they use her account."""
 DEFAULT_LINK = "link-1"
 SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
 KEY_LOG_FILE = "tls-keys.log"
@@ -105,20 +107,7 @@ class LinkHome:
     ) -> None:
         """Write her configuration; `told` are settings of hers alone, such as her attacks."""
         account = {"username": EVE, "password_file": _PASSWORD_FILE} if log_in else {}
-        text = toml(
-            {
-                "link": self.link,
-                **told,
-                "splice": {
-                    "address": str(splice.classical),
-                    "bootstrap_address": str(splice.bootstrap),
-                    "bob_address": str(addresses.classical),
-                    "bob_bootstrap_address": str(addresses.bootstrap),
-                },
-                "broker": {"address": str(addresses.broker), **account},
-                "parameters": parameters.model_dump(mode="json", exclude_none=True),
-            }
-        )
+        text = eve_configuration(self.link, addresses, splice, account, parameters, told)
         replace_file(self.configuration(EVE), f"# Written by qkdlink for eve at each start.\n{text}")
 
     def configure(
@@ -146,10 +135,7 @@ class LinkHome:
             if key_logs:
                 told["laboratory"] = {"tls_key_log": KEY_LOG_FILE, "insecure_tls_key_log": True}
             if splice is not None and name == ALICE:
-                told["apparatus"] = {
-                    "eve_address": str(splice.classical),
-                    "eve_bootstrap_address": str(splice.bootstrap),
-                }
+                told["apparatus"] = second_sockets(splice)
             text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
             replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
 
@@ -190,6 +176,42 @@ def broker_users(link: str) -> tuple[BrokerUser, ...]:
                 topics.eve_control(),
             ),
         ),
+        BrokerUser(
+            EVE_CONSOLE,
+            None,
+            writes=(topics.eve_control(),),
+            reads=tuple(topics.journal(name) for name in (ALICE, BOB, EVE)),
+        ),
+    )
+
+
+def second_sockets(splice: Splice) -> dict[str, str]:
+    """Return what Alice's apparatus is told, so that the patch panel can lead her words to Eve."""
+    return {"eve_address": str(splice.classical), "eve_bootstrap_address": str(splice.bootstrap)}
+
+
+def eve_configuration(
+    link: str,
+    addresses: LinkAddresses,
+    splice: Splice,
+    account: Mapping[str, str],
+    parameters: LinkParameters,
+    told: Mapping[str, Any],
+) -> str:
+    """Return the text of Eve's configuration; `account` is who she is at the broker, `told` what only she is told."""
+    return toml(
+        {
+            "link": link,
+            **told,
+            "splice": {
+                "address": str(splice.classical),
+                "bootstrap_address": str(splice.bootstrap),
+                "bob_address": str(addresses.classical),
+                "bob_bootstrap_address": str(addresses.bootstrap),
+            },
+            "broker": {"address": str(addresses.broker), **account},
+            "parameters": parameters.model_dump(mode="json", exclude_none=True),
+        }
     )
 
 

@@ -4,6 +4,7 @@
     apparatus-ca/   the authority of the broker and its clients; no classical channel ever believes it
     alice/, bob/    all that a node needs: credentials, light seal, `apparatus/` (who it is at the broker), node.toml
     broker/         Mosquitto's certificate, configuration and access list
+    eve/            only if she is asked for: light seal, `apparatus/`, `console/` for whoever plays her, node.toml
 
 A journal of intent stands in the folder until the last file is there, and becomes the installation's record in the
 same instant. What an interrupted run has left behind is made anew, all of it: nobody can have used it.
@@ -27,26 +28,33 @@ from common.trust.hierarchy import create_authorities
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
 from common.trust.pki import create_authority, issue
 from common.trust.private_files import NewFile, private_folder, write_new
+from common.wire.topics import EVE
 from lab.broker import BrokerUser, access_list, house_rules
 from lab.home import (
     ALICE,
     BOB,
     DEFAULT_LINK,
+    EVE_CONSOLE,
     SEAL_FILE,
     LinkAddresses,
+    Splice,
     broker_users,
+    eve_configuration,
     new_seal,
     node_configuration,
     replace_file,
+    second_sockets,
 )
 from lab.security import DEFAULT_SECURITY, Security
 
 NODES_AUTHORITY, APPARATUS_AUTHORITY = "ca", "apparatus-ca"
-BROKER, APPARATUS = "broker", "apparatus"
+BROKER, APPARATUS, CONSOLE = "broker", "apparatus", "console"
+EVE_OPTION = "--eve"
+"""Under this name a wish says where Eve listens; without it there is none."""
 RECORD_FILE, INTENT_FILE = "installation.json", "unfinished-installation.json"
 BROKER_VERSION_TOPIC = "$SYS/broker/version"
 """All that the broker's own certificate may read: enough for a health check to see it alive."""
-_PARTS = (NODES_AUTHORITY, APPARATUS_AUTHORITY, ALICE, BOB, BROKER)
+_PARTS = (NODES_AUTHORITY, APPARATUS_AUTHORITY, ALICE, BOB, BROKER, EVE)
 _CREDENTIALS = (PRIVATE_KEY_FILE, CERTIFICATE_FILE, AUTHORITY_FILE)
 _NODE_FILES = (
     CONFIGURATION_FILE,
@@ -54,6 +62,11 @@ _NODE_FILES = (
     *_CREDENTIALS,
     REVOCATIONS_FILE,
     *(f"{APPARATUS}/{name}" for name in _CREDENTIALS),
+)
+_EVE_FILES = (
+    CONFIGURATION_FILE,
+    SEAL_FILE,
+    *(f"{part}/{name}" for part in (APPARATUS, CONSOLE) for name in _CREDENTIALS),
 )
 _BROKER_FILES = ("mosquitto.conf", "access-list", *_CREDENTIALS)
 
@@ -66,6 +79,8 @@ class Site:
     broker_hosts: tuple[str, ...] = ()
     bob_hosts: tuple[str, ...] = ()
     security: Security = DEFAULT_SECURITY
+    eve: Splice | None = None
+    """Where Alice would find Eve, if she is to have a place."""
     alice: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +101,9 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
         raise ConfigurationError(
             f"{folder} was made for {asked}: name another home, or remove this one first."
         )
-    missing = [path for path in _files() if not (folder / path).exists()]
+    missing = [
+        path for path in _files(with_eve=wish.get(EVE_OPTION) is not None) if not (folder / path).exists()
+    ]
     if missing:
         raise ConfigurationError(
             f"{folder / missing[0]} is gone: bring it back, or remove {folder} and make it anew."
@@ -107,23 +124,41 @@ def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: Li
             write_new(NewFile(folder / name / SEAL_FILE, seal))
         site.security.furnish(folder / ALICE, folder / BOB, DEFAULT_LINK)
         _configure_nodes(folder, site, parameters)
+        if site.eve is not None:
+            _make_eve(folder / EVE, site, site.eve, seal, parameters)
         _make_broker(folder, site)
 
 
 def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> None:
-    access = {
-        "authority": f"{APPARATUS}/{AUTHORITY_FILE}",
-        "certificate": f"{APPARATUS}/{CERTIFICATE_FILE}",
-        "private_key": f"{APPARATUS}/{PRIVATE_KEY_FILE}",
-    }
+    access, eve = _account(APPARATUS), site.eve
     dialled = site.addresses
     bound = replace(
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
     )
-    for name, peer, where, own in ((ALICE, BOB, dialled, site.alice), (BOB, ALICE, bound, {})):
+    alice = site.alice if eve is None else {**site.alice, "apparatus": second_sockets(eve)}
+    for name, peer, where, own in ((ALICE, BOB, dialled, alice), (BOB, ALICE, bound, {})):
         told = {**own, **site.security.settings()}
         text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, told)
         write_new(NewFile(folder / name / CONFIGURATION_FILE, text.encode()))
+
+
+def _account(part: str) -> dict[str, str]:
+    """Say who somebody is at the broker, by the credentials in a folder of their home."""
+    return {
+        "authority": f"{part}/{AUTHORITY_FILE}",
+        "certificate": f"{part}/{CERTIFICATE_FILE}",
+        "private_key": f"{part}/{PRIVATE_KEY_FILE}",
+    }
+
+
+def _make_eve(home: Path, site: Site, found_at: Splice, seal: bytes, parameters: LinkParameters) -> None:
+    """Give Eve what the apparatus needs; nothing in it vouches for her to a node."""
+    for part, name in ((APPARATUS, EVE), (CONSOLE, EVE_CONSOLE)):
+        issue(home.parent / APPARATUS_AUTHORITY, name, home / part)
+    bound = Splice(_every_interface(found_at.classical), _every_interface(found_at.bootstrap))
+    told = {"console": {"address": str(site.addresses.broker), **_account(CONSOLE)}}
+    text = eve_configuration(DEFAULT_LINK, site.addresses, bound, _account(APPARATUS), parameters, told)
+    write_new(NewFile(home / SEAL_FILE, seal), NewFile(home / CONFIGURATION_FILE, text.encode()))
 
 
 def _every_interface(dialled: Address) -> Address:
@@ -210,9 +245,11 @@ def _refuse_foreign(folder: Path) -> None:
         raise ConfigurationError(f"{folder} is neither empty nor an installation: name another home.")
 
 
-def _files() -> Iterator[Path]:
+def _files(*, with_eve: bool) -> Iterator[Path]:
     for authority in (NODES_AUTHORITY, APPARATUS_AUTHORITY):
         yield Path(authority, CERTIFICATE_FILE)
     for name in (ALICE, BOB):
         yield from (Path(name, file) for file in _NODE_FILES)
     yield from (Path(BROKER, file) for file in _BROKER_FILES)
+    if with_eve:
+        yield from (Path(EVE, file) for file in _EVE_FILES)

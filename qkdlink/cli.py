@@ -171,6 +171,10 @@ def init(
     bob_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name of Bob's machine; repeatable.")
     ] = None,
+    eve: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Give Eve a place on the link: where Alice would find her."),
+    ] = None,
     preset: Preset = "metropolitan",
     distance: Distance = None,
     protocol: Protocol = None,
@@ -188,7 +192,7 @@ def init(
 
     command.init(
         home,
-        command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ())),
+        command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ()), eve),
         command.Physics(preset, distance, protocol, block_pulses),
         _rekeying(rekey_blocks, rekey_seconds),
         _security(anchor, authentication, insecure=insecure_no_authentication),

@@ -17,7 +17,7 @@ from common.journal.events import Entry
 from common.wire.patch import Route
 from common.wire.topics import EVE
 from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell
-from qkdlink.eve_scene import HEADINGS, Mark, Scene
+from qkdlink.eve_scene import HEADINGS, UNSEEN, Mark, Scene
 
 _BAR = 20
 
@@ -93,7 +93,8 @@ class EveConsole(App[None]):
         await self.tell(Tell())
         async for entry in self.wires.journals():
             self.scene.hear(entry)
-            self.show()
+            if not isinstance(entry.event, UNSEEN):
+                self.show()
 
     async def tell(self, command: Command) -> None:
         """Tell Eve something, or say that nobody hears it."""

@@ -7,21 +7,26 @@ from typing import Any
 from common.errors import ConfigurationError
 from common.journal.events import (
     BlockEnded,
+    BlockOpened,
     CommandRefused,
     Entry,
     EpochBegan,
     EveLearnt,
     EveState,
     LightFault,
+    LightProgress,
     LineLost,
     NodeStarted,
     NodeStopped,
     PatchChanged,
     PeerRefused,
+    StageReached,
 )
 from common.wire.topics import EVE
 from eve.quantum_attacks.catalogue import split_text
 
+UNSEEN = (BlockOpened, LightProgress, StageReached)
+"""Events that come by the dozen and change nothing that is shown."""
 SHOWN_BLOCKS = 12
 STEP = 0.05
 """By how much a key press moves the strength of an attack."""

@@ -8,8 +8,17 @@ from typing import Any
 
 from common.errors import ConfigurationError
 from common.transport.addresses import Address
-from lab.home import ALICE, BOB, LinkAddresses
-from lab.installation import APPARATUS_AUTHORITY, BROKER, NODES_AUTHORITY, Site, install, is_installed
+from common.wire.topics import EVE
+from lab.home import ALICE, BOB, LinkAddresses, Splice
+from lab.installation import (
+    APPARATUS_AUTHORITY,
+    BROKER,
+    EVE_OPTION,
+    NODES_AUTHORITY,
+    Site,
+    install,
+    is_installed,
+)
 from lab.security import Security
 from qkdlink.demo import planned
 
@@ -23,6 +32,8 @@ class Places:
     bob_bootstrap: str | None
     broker_hosts: tuple[str, ...]
     bob_hosts: tuple[str, ...]
+    eve: str | None = None
+    """Where Alice would find Eve; the next port is for bootstraps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
         (ALICE, "for Alice's machine"),
         (BOB, "for Bob's machine"),
         (BROKER, "for the broker's machine"),
+        *([] if site.eve is None else [(EVE, "for Eve's machine")]),
         (NODES_AUTHORITY, "the authority of the nodes; keep it here"),
         (APPARATUS_AUTHORITY, "the authority of the broker and its clients; keep it here"),
     ):
@@ -58,9 +70,11 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
 
 def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Site:
     classical = _address(places.bob)
-    bootstrap = _address(places.bob_bootstrap or str(Address(classical.host, classical.port + 1)))
+    bootstrap = _address(places.bob_bootstrap) if places.bob_bootstrap else _next(classical)
+    found_at = None if places.eve is None else _address(places.eve)
+    eve = None if found_at is None else Splice(found_at, _next(found_at))
     addresses = LinkAddresses(_address(places.broker), classical, bootstrap)
-    return Site(addresses, places.broker_hosts, places.bob_hosts, security, alice)
+    return Site(addresses, places.broker_hosts, places.bob_hosts, security, eve, alice)
 
 
 def _wish(site: Site, physics: Physics) -> dict[str, object]:
@@ -69,6 +83,7 @@ def _wish(site: Site, physics: Physics) -> dict[str, object]:
         "--broker": str(site.addresses.broker),
         "--bob": str(site.addresses.classical),
         "--bob-bootstrap": str(site.addresses.bootstrap),
+        EVE_OPTION: None if site.eve is None else str(site.eve.classical),
         "--broker-host": list(site.broker_hosts),
         "--bob-host": list(site.bob_hosts),
         "--preset": physics.preset,
@@ -79,6 +94,10 @@ def _wish(site: Site, physics: Physics) -> dict[str, object]:
         "--authentication": str(site.security.scheme),
         **{f"--{name.replace('_', '-')}": value for name, value in site.alice.items()},
     }
+
+
+def _next(address: Address) -> Address:
+    return Address(address.host, address.port + 1)
 
 
 def _address(text: str) -> Address:

@@ -1,0 +1,103 @@
+"""An installation may give Eve a place: a folder of her own, an account of her own, and nobody's trust."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from alice.settings import AliceSettings
+from common.errors import ConfigurationError, CredentialsError
+from common.node.settings import CONFIGURATION_FILE, load_settings
+from common.transport.addresses import Address
+from common.transport.apparatus import apparatus_context
+from common.trust.certificates import summarise
+from common.trust.credentials import CredentialFiles, NodeCredentials
+from common.trust.pem import read_certificate
+from eve.settings import EveSettings
+from lab.home import LinkAddresses, Splice
+from lab.installation import Site, install, is_installed
+from lab.kill_trials import tiny_parameters
+
+WISH = {"--broker": "broker.example:8883", "--bob": "bob.example:7000", "--eve": "eve.example:7000"}
+BROKER, BOB, BOOTSTRAP, EVE, EVE_BOOTSTRAP = (
+    Address.parse(text)
+    for text in (
+        "broker.example:8883",
+        "bob.example:7000",
+        "bob.example:7001",
+        "eve.example:7000",
+        "eve.example:7001",
+    )
+)
+SITE = Site(LinkAddresses(BROKER, BOB, BOOTSTRAP), eve=Splice(EVE, EVE_BOOTSTRAP))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installation") / "link"
+    install(folder, WISH, SITE, tiny_parameters())
+    return folder
+
+
+def test_she_finds_all_she_needs_in_her_own_folder(home: Path, tmp_path: Path):
+    folder = (home / "eve").rename(tmp_path / "carried")
+    try:
+        settings = load_settings(EveSettings, folder / CONFIGURATION_FILE)
+        for broker in (settings.broker, settings.console):
+            assert broker is not None
+            assert broker.authority is not None
+            assert broker.certificate is not None
+            assert broker.private_key is not None
+            apparatus_context(
+                folder / broker.authority, folder / broker.certificate, folder / broker.private_key
+            )
+        assert (str(settings.splice.address), str(settings.splice.bob_address)) == (
+            "0.0.0.0:7000",
+            "bob.example:7000",
+        )
+        assert settings.attacks == ()
+    finally:
+        folder.rename(home / "eve")
+
+
+def test_alices_apparatus_knows_where_she_is_and_bobs_need_not(home: Path):
+    alice = load_settings(AliceSettings, home / "alice" / CONFIGURATION_FILE)
+    assert (alice.apparatus.eve_address, alice.apparatus.eve_bootstrap_address) == (EVE, EVE_BOOTSTRAP)
+    assert "eve" not in (home / "bob" / CONFIGURATION_FILE).read_text()
+
+
+def test_she_and_her_player_are_two_users_of_the_broker_and_nothing_vouches_for_her_to_a_node(home: Path):
+    names = {
+        part: summarise(read_certificate(home / "eve" / part / "certificate.pem")).names[0]
+        for part in ("apparatus", "console")
+    }
+    assert names == {"apparatus": "eve", "console": "eve-console"}
+    with pytest.raises(CredentialsError):
+        NodeCredentials.load(CredentialFiles.in_folder(home / "eve" / "apparatus"), "bob", datetime.now(UTC))
+    player = (
+        (home / "broker" / "access-list").read_text().partition("user eve-console\n")[2].partition("user")[0]
+    )
+    assert "topic write qkd/link-1/eve/control" in player
+    assert player.count("write") == 1
+    assert "patch" not in player
+    assert "light" not in player
+
+
+def test_her_files_are_missed_where_she_has_a_place(home: Path):
+    assert is_installed(home, WISH)
+    seal = home / "eve" / "light-seal.key"
+    hidden = seal.rename(home / "hidden")
+    try:
+        with pytest.raises(ConfigurationError, match=r"eve/light-seal\.key is gone"):
+            is_installed(home, WISH)
+    finally:
+        hidden.rename(seal)
+
+
+def test_without_her_there_is_no_folder_of_hers(tmp_path: Path):
+    without = {key: value for key, value in WISH.items() if key != "--eve"}
+    install(tmp_path / "link", without, Site(LinkAddresses(BROKER, BOB, BOOTSTRAP)), tiny_parameters())
+    assert is_installed(tmp_path / "link", {**without, "--eve": None})
+    assert not (tmp_path / "link" / "eve").exists()
+    with pytest.raises(ConfigurationError, match="was made for --eve None"):
+        is_installed(tmp_path / "link", WISH)
