@@ -69,8 +69,8 @@ async def distil(receiver: Receiver, deposit: Deposit, block: Block) -> SecretKe
     """One block, seven stages."""
     try:
         detected = await transmit(receiver, block)
-        sifted, watched = await sift(detected, block)
-        estimated = await estimate_errors(sifted, watched, block)
+        sifted = await sift(detected, block)
+        estimated = await estimate_errors(detected, sifted, block)
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
         secret = await amplify(verified, estimated, block)
@@ -100,7 +100,7 @@ async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
     return detected
 
 
-async def sift(detected: DetectionRecord, block: Block) -> tuple[SiftedKey, Watched]:
+async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     """Announce every detection and its basis, once, sealed; then learn which of them count."""
     count, class_count = len(detected.gates), block.parameters.class_count
     if count == 0:
@@ -128,16 +128,10 @@ async def sift(detected: DetectionRecord, block: Block) -> tuple[SiftedKey, Watc
     sifted = sift_bits(detected.bits[matched], detected.bases[matched], classes, class_count)
     block.account.sifted(sifted, announced.emitted, announced.detected)
     block.reached("sift")
-    return sifted, Watched(
-        announced.emitted,
-        announced.detected,
-        detected.double_clicks,
-        detected.side,
-        block.parameters.switched_off_probability,
-    )
+    return replace(sifted, emitted=announced.emitted, detected=announced.detected)
 
 
-async def estimate_errors(sifted: SiftedKey, watched: Watched, block: Block) -> Estimate:
+async def estimate_errors(detected: DetectionRecord, sifted: SiftedKey, block: Block) -> Estimate:
     """Show the test basis, compare it with Alice's, and give up early what a monitor refuses or cannot become a key."""
     await block.say(TestBits(bits=pack(sifted.test_bits)))
     alice_shows = await block.expect(TestBits)
@@ -145,6 +139,13 @@ async def estimate_errors(sifted: SiftedKey, watched: Watched, block: Block) -> 
     estimated = estimate(sifted, alice_bits)
     block.account.estimated(estimated)
     length = best_case(block.parameters, estimated)
+    watched = Watched(
+        sifted.emitted,
+        sifted.detected,
+        detected.double_clicks,
+        detected.side,
+        block.parameters.switched_off_probability,
+    )
     if alarm := refusal(block.parameters, watched, estimated, length):
         await block.abort(alarm.monitor, alarm.detail)
     if not qber_is_tolerated(block.parameters, estimated):

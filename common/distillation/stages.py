@@ -28,6 +28,10 @@ class SiftedKey:
     test_bits: Bits = field(repr=False)
     test_classes: Classes = field(repr=False)
     class_count: int
+    emitted: Counts = ()
+    """Pulses emitted per class, as Alice has announced them."""
+    detected: Counts = ()
+    """Gates that clicked per class, over all basis pairs, likewise."""
 
     @property
     def key_detections(self) -> Counts:

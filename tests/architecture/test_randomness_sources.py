@@ -25,7 +25,11 @@ MAKERS = {
     *("PCG64", "PCG64DXSM", "Philox", "SFC64", "MT19937"),
 }
 
-NATURE = {("alice/transmitter.py", "SOURCE"), ("bob/receiver.py", "DETECTORS")}
+NATURE = {
+    ("alice/transmitter.py", "SOURCE"),
+    ("alice/transmitter.py", "REFLECTIONS"),
+    ("bob/receiver.py", "DETECTORS"),
+}
 
 
 def drawn(method: str) -> set[tuple[str, str]]:
