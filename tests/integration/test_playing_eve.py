@@ -3,17 +3,24 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from textual.widgets import DataTable, Static
 
-from common.journal.events import BlockEnded, CommandRefused, EveLearnt, EveState
+from common.journal.events import BlockEnded, CommandRefused, EveLearnt, EveState, PatchChanged
 from common.node.settings import load_settings
+from common.transport.addresses import Address
 from eve.control import AttackLight, Go
 from eve.settings import EveSettings
+from lab.broker import LOOPBACK, find_mosquitto, free_port
+from lab.home import LinkAddresses, Splice
+from lab.installation import Site, install
+from lab.kill_trials import tiny_parameters
 from qkdlink.eve import open_wires
 from qkdlink.eve_console import EveConsole
 from qkdlink.eve_scene import Scene
 from tests.support.processes import until
-from tests.support.splices import TOPICS, SplicedLink, spliced_link
+from tests.support.splices import BRISK, TOPICS, SplicedLink, spliced_link
+from tests.support.terminals import on_a_terminal, programs
 
 OWN = """
 from typing import ClassVar
@@ -76,3 +83,26 @@ async def test_an_attack_of_ones_own_is_switched_by_its_name_and_nonsense_is_ref
         await link.command(Go())
         assert await asyncio.wait_for(link.eve.wait(), 10) == 0
         await link.makes_keys(1)
+
+
+@pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
+async def test_an_installations_eve_is_played_on_a_terminal(tmp_path: Path) -> None:
+    """What compose runs: five programs with an own folder each, the console on a pseudo-terminal."""
+    addresses = [Address(LOOPBACK, free_port()) for _ in range(5)]
+    site = Site(LinkAddresses(*addresses[:3]), alice=BRISK, eve=Splice(*addresses[3:]))
+    install(tmp_path / "link", {"--eve": "here"}, site, tiny_parameters())
+    async with programs(tmp_path / "link") as journals:
+        await until(lambda: len(journals["alice"].keys) > 1, "keys", 60)
+        assert journals["bob"].of(PatchChanged)[-1].light == "eve"
+        with on_a_terminal("eve", "--config", str(tmp_path / "link/eve/node.toml")) as terminal:
+            await until(lambda: "intercept-resend" in terminal.shown(), "the console", 60)
+            terminal.press("\x1b[B")  # down
+            await asyncio.sleep(0.5)
+            terminal.press(" ")
+            await until(lambda: bool(journals["eve"].of(EveState)[-1].attacks), "her attack")
+            assert journals["eve"].of(EveState)[-1].attacks[0].startswith("intercept-resend")
+            await until(
+                lambda: any(block.aborted for block in journals["alice"].blocks.values()), "a refusal"
+            )
+            terminal.press("q")
+            await until(lambda: bool(terminal.shown()) and terminal.process.poll() == 0, "its end")
