@@ -4,6 +4,8 @@ All scenarios of a run look at the same recording, which is made for the first o
 """
 
 import asyncio
+import atexit
+import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -67,14 +69,11 @@ class CombinedLater(Experiment):
 
 
 @lru_cache(maxsize=1)
-def _kept() -> tuple[tempfile.TemporaryDirectory[str], Evidence]:
-    folder = tempfile.TemporaryDirectory(prefix="qkdlink-recording-")
-    return folder, asyncio.run(make_recording(Path(folder.name)))
-
-
 def _recording() -> tuple[Path, Evidence]:
-    folder, made = _kept()
-    return Path(folder.name), made
+    """Make the recording, which is there until this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="qkdlink-recording-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder, asyncio.run(make_recording(folder))
 
 
 @lru_cache(maxsize=2)
