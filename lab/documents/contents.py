@@ -1,6 +1,6 @@
 """Which passage of the documents is written by what."""
 
-from lab.documents import epochs, examples, key_examples, pictures, tables
+from lab.documents import epochs, examples, key_examples, pictures, scenario_table, tables
 from lab.documents.passages import Generators
 
 GENERATORS: Generators = {
@@ -20,6 +20,7 @@ GENERATORS: Generators = {
     "presets": tables.presets,
     "protocols": tables.protocols,
     "limits": tables.limits,
+    "scenarios": scenario_table.scenario_table,
     "packages": tables.packages,
     "example-message": examples.message_frame,
     "example-attachments": examples.attachments,
