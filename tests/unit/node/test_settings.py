@@ -68,7 +68,7 @@ def test_no_setting_is_a_seed(home: LinkHome, monkeypatch: pytest.MonkeyPatch) -
 def test_a_wrong_key_is_named(home: LinkHome, tmp_path: Path, line: str, sentence: str) -> None:
     file = tmp_path / "node.toml"
     text = home.configuration(ALICE).read_text()
-    head, section, rest = text.partition("\n[classical]")
+    head, section, rest = text.partition("\n[")
     file.write_text(f"{head}\n{line}{section}{rest}" if not line.startswith("[") else f"{text}\n{line}\n")
     if line.startswith("blocks"):
         file.write_text(text.replace("blocks = 7", line))
