@@ -4,6 +4,7 @@ Ours hashes a transcript once, as it grows, and signs the digest; the baseline s
 each checkpoint. Signing and verifying itself is the same on both sides of the comparison.
 """
 
+import asyncio
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -50,6 +51,10 @@ def conversation(size: int) -> Phases:
 
 def authenticate(parties: Parties, phases: Phases) -> int:
     """Tag and verify at each checkpoint, in turns; return how many tags were good."""
+    return asyncio.run(_authenticated(parties, phases))
+
+
+async def _authenticated(parties: Parties, phases: Phases) -> int:
     schemes = [_scheme(parties, own) for own in range(2)]
     transcripts = [Transcript(_HEADING) for _ in parties]
     good = 0
@@ -58,8 +63,8 @@ def authenticate(parties: Parties, phases: Phases) -> int:
         for transcript in transcripts:
             for frame in frames:
                 transcript.append(speaker, frame)
-        tag = schemes[speaker].tag(speaker, position, transcripts[speaker])
-        good += schemes[listener].verify(speaker, position, transcripts[listener], tag)
+        tag = await schemes[speaker].tag(speaker, position, transcripts[speaker])
+        good += await schemes[listener].verify(speaker, position, transcripts[listener], tag)
     return good
 
 

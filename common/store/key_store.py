@@ -343,18 +343,19 @@ class KeyStore:
         if purpose not in APPLICATIONS:
             raise LocalProtocolError(f"{purpose} is for the link alone.")
         with self._transaction() as database:
+            row = self._row(block)
+            if row is not None and row["unauthenticated"]:
+                raise ConfigurationError(
+                    f"Block {block} goes back to a bootstrap without authentication, and no application gets its key:"
+                    " choose another trust.anchor, and run `qkdlink bootstrap --again` at both ends."
+                )
             part = database.execute(
-                "SELECT parts.block, bits, sealed, unauthenticated FROM parts JOIN blocks ON blocks.id = parts.block"
+                "SELECT parts.block, bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
                 " WHERE session = ? AND number = ? AND purpose = ? AND parts.state = ?",
                 (block.session, block.number, purpose, State.AVAILABLE),
             ).fetchone()
             if part is None:
                 return None
-            if part["unauthenticated"]:
-                raise ConfigurationError(
-                    f"Block {block} goes back to a bootstrap without authentication, and no application gets its key:"
-                    " choose another trust.anchor, and run `qkdlink bootstrap --again` at both ends."
-                )
             database.execute(
                 "UPDATE parts SET state = ?, sealed = NULL WHERE block = ? AND purpose = ?",
                 (State.SPENT, part["block"], purpose),

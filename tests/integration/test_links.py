@@ -82,10 +82,10 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
     hold = Vault.hold
 
     async def remembering(
-        vault: Vault, block: BlockId, key: SecretKey, leaked_bits: int, *, bootstrap: bool
+        vault: Vault, block: BlockId, key: SecretKey, leaked_bits: int, peer_key: bytes = b""
     ) -> None:
         keys.append(key.material)
-        await hold(vault, block, key, leaked_bits, bootstrap=bootstrap)
+        await hold(vault, block, key, leaked_bits, peer_key)
 
     monkeypatch.setattr(Vault, "hold", remembering)
     async with bench(tmp_path / "home", SMALLER, blocks=2) as link, eavesdropping(link.broker) as eve:

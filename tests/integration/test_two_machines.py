@@ -28,6 +28,7 @@ from common.node.diagnosis import examination
 from common.node.diagnosis.network import reach
 from common.store.key_store import KeyStore
 from common.transport.addresses import Address
+from common.trust.hierarchy import create_authorities
 from common.trust.pki import Validity, create_authority, issue
 from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB, LinkAddresses
@@ -299,7 +300,7 @@ def _wrong_peer(folder: Path) -> None:
 
 
 def _replace_credentials(folder: Path, name: str, validity: Validity | None, authority: Path) -> None:
-    for file in ("certificate.pem", "private-key.pem", "authority.pem"):
+    for file in ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem"):
         (folder / file).unlink()
     issue(authority, name, folder, validity=validity)
 
@@ -311,7 +312,7 @@ def _days(begin: int, end: int) -> Validity:
 
 def _wrong_authority(folder: Path) -> None:
     authority = folder.parent / "another-ca"
-    create_authority(authority)
+    create_authorities(authority)
     _replace_credentials(folder, ALICE, None, authority)
 
 
@@ -320,8 +321,11 @@ def _wrong_apparatus_authority(folder: Path) -> None:
 
 
 def _wrong_apparatus_certificate(folder: Path) -> None:
+    authority, own = folder.parent / "another-apparatus-ca", folder.parent / "another-apparatus"
+    create_authority(authority)
+    issue(authority, ALICE, own)
     for file in ("certificate.pem", "private-key.pem"):
-        shutil.copy(folder / file, folder / "apparatus")
+        shutil.copy(own / file, folder / "apparatus")
 
 
 def _no_tls(folder: Path) -> None:

@@ -16,13 +16,21 @@ from common.trust.hierarchy import Hierarchy, create_authorities
 from common.trust.pem import read_chain, read_revocation_lists
 from common.trust.revocation import read_lists_in_force
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture
-def own(home: Path, tmp_path: Path) -> Path:
-    """A copy of the link's home, free to be spoilt."""
-    return shutil.copytree(home, tmp_path / "own")
+def own(tmp_path: Path) -> Path:
+    """A link's home of this test's own: what was issued elsewhere is on no list of it."""
+    home = tmp_path / "own"
+    home.mkdir(mode=0o700)
+    create_authorities(home / "ca")
+    create_authorities(home / "stranger")
+    for node in ("alice", "bob"):
+        pki.issue(home / "ca", node, home / node)
+    return home
 
 
 def bring(home: Path, *nodes: str) -> None:
@@ -30,13 +38,13 @@ def bring(home: Path, *nodes: str) -> None:
         shutil.copy(home / "ca" / "revocations.pem", home / node / "revocations.pem")
 
 
-def load(home: Path, node: str, now: datetime = NOW) -> NodeCredentials:
-    return NodeCredentials.load(CredentialFiles.in_folder(home / node), node, now)
+def load(home: Path, node: str, at: datetime | None = None) -> NodeCredentials:
+    return NodeCredentials.load(CredentialFiles.in_folder(home / node), node, at or now())
 
 
-def refuse(home: Path, sentence: str, now: datetime = NOW) -> None:
+def refuse(home: Path, sentence: str, at: datetime | None = None) -> None:
     with pytest.raises(CredentialsError, match=sentence) as caught:
-        load(home, "alice", now)
+        load(home, "alice", at)
     assert "\n" not in str(caught.value)
 
 
@@ -106,17 +114,19 @@ def test_two_lists_of_one_authority_are_refused(own: Path) -> None:
 def test_a_list_is_good_for_thirty_days_and_the_roots_for_a_year(own: Path) -> None:
     shutil.rmtree(own / "alice")
     pki.issue(own / "ca", "alice", own / "alice", validity=pki.Validity.days(800))
-    load(own, "alice", NOW + timedelta(days=29))
+    load(own, "alice", now() + timedelta(days=29))
     refuse(
-        own, r'out of date: the list of the authority "qkdlink-authority-issuing"', NOW + timedelta(days=31)
+        own, r'out of date: the list of the authority "qkdlink-authority-issuing"', now() + timedelta(days=31)
     )
     Hierarchy.at(own / "ca").renew_lists(days=400)
     bring(own, "alice")
-    refuse(own, r'out of date: the list of the authority "qkdlink-authority" was', NOW + timedelta(days=366))
+    refuse(
+        own, r'out of date: the list of the authority "qkdlink-authority" was', now() + timedelta(days=366)
+    )
 
 
 def test_a_list_of_the_future_is_refused_with_both_dates(own: Path) -> None:
-    authorities, an_hour_ago = load(own, "alice").chain[1:], NOW - timedelta(hours=1)
+    authorities, an_hour_ago = load(own, "alice").chain[1:], now() - timedelta(hours=1)
     with pytest.raises(
         CredentialsError, match=rf"comes from the future: .*clock says {an_hour_ago:%Y-%m-%d %H:%M}: set"
     ):
@@ -127,7 +137,7 @@ def test_a_revoked_node_is_told_so_at_its_next_start(own: Path) -> None:
     revoked = Hierarchy.at(own / "ca").revoke("alice")
     assert [certificate.subject.rfc4514_string() for certificate in revoked] == ["CN=alice"]
     bring(own, "alice", "bob")
-    refuse(own, rf"certificate\.pem was revoked on {NOW:%Y}-.* issue a new one")
+    refuse(own, rf"certificate\.pem was revoked on {now():%Y}-.* issue a new one")
     load(own, "bob")
 
 
@@ -137,7 +147,7 @@ def test_one_certificate_is_revoked_by_its_serial_number(own: Path) -> None:
     bring(own, "alice", "second")
     load(own, "alice")
     with pytest.raises(CredentialsError, match="was revoked on"):
-        NodeCredentials.load(CredentialFiles.in_folder(own / "second"), "alice", NOW)
+        NodeCredentials.load(CredentialFiles.in_folder(own / "second"), "alice", now())
 
 
 def test_whatever_was_revoked_stays_revoked(own: Path) -> None:
@@ -172,8 +182,8 @@ def test_a_revoked_issuing_authority_ends_what_it_has_issued_and_the_root_makes_
     assert made.issuing != old
     pki.issue(own / "ca", "carol", own / "carol")
     load(own, "carol")
-    load(own, "carol", NOW + timedelta(days=29))
-    refuse(own, "was revoked on", NOW + timedelta(days=300))
+    load(own, "carol", now() + timedelta(days=29))
+    refuse(own, "was revoked on", now() + timedelta(days=300))
 
 
 def test_the_root_can_be_taken_away_and_is_missed_only_when_it_is_needed(own: Path, tmp_path: Path) -> None:

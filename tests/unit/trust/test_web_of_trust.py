@@ -479,9 +479,9 @@ def test_a_node_starts_with_its_own_card_alone(people: Society, tmp_path: Path) 
         (LINK, ("alice", "alice"), Role.ALICE, "both called"),
     ):
         with pytest.raises(CredentialsError, match=reason):
-            CardHolder.load(files, link, names, role, NOW)
+            CardHolder.load(files, link, names, role, datetime.now(UTC))
     with pytest.raises(CredentialsError, match="expired at"):
-        CardHolder.load(files, LINK, ("alice", "bob"), Role.ALICE, NOW + timedelta(days=400))
+        CardHolder.load(files, LINK, ("alice", "bob"), Role.ALICE, datetime.now(UTC) + timedelta(days=400))
     bobs = people.bob.files()
     for spoilt, reason in (
         ({"card": tmp_path / "none"}, "qkdlink web-of-trust card"),
@@ -489,13 +489,13 @@ def test_a_node_starts_with_its_own_card_alone(people: Society, tmp_path: Path) 
         ({"private_key": bobs.private_key}, "is not the key of"),
     ):
         with pytest.raises(CredentialsError, match=reason):
-            CardHolder.load(replace(files, **spoilt), LINK, ("alice", "bob"), Role.ALICE, NOW)
+            CardHolder.load(replace(files, **spoilt), LINK, ("alice", "bob"), Role.ALICE, datetime.now(UTC))
 
 
 @needs_gpg
 async def test_a_nodes_own_card_that_comes_back_is_refused(people: Society) -> None:
     with pytest.raises(CredentialsError, match="leads back to this very node"):
-        await people.holder(Role.ALICE).accept(alices_card(people), NOW)
+        await people.holder(Role.ALICE).accept(alices_card(people), datetime.now(UTC))
 
 
 @needs_gpg
