@@ -16,7 +16,12 @@ from functools import cache
 import numpy as np
 
 from common.bits import Bits, pack, unpack
-from common.distillation.carryless.blocks import PackedBits, hashed_by_karatsuba
+from common.distillation.carryless.blocks import (
+    PackedBits,
+    hashed_by_karatsuba,
+    hashed_by_transforms,
+    transforms_are_cheaper,
+)
 from common.distillation.carryless.instructions import InstructionSet, available_instruction_sets
 from common.distillation.fourier import hashed_by_fourier
 
@@ -52,7 +57,8 @@ def packed_toeplitz(bits: Bits, seed: PackedBits, length: int, instructions: Ins
         return b""
     if instructions is None:
         return pack(hashed_by_fourier(bits, np.unpackbits(seed)[:count], length))
-    return hashed_by_karatsuba(np.packbits(bits), len(bits), seed, length, instructions)
+    hashed = hashed_by_transforms if transforms_are_cheaper(len(bits), length) else hashed_by_karatsuba
+    return hashed(np.packbits(bits), len(bits), seed, length, instructions)
 
 
 @cache
