@@ -33,7 +33,7 @@ def emitted(emit: Callable[[Vectors, Sequence[ir.Value]], None]) -> Callable[...
     @intrinsic
     def function(_typing: Context, lanes: types.UniTuple, passed: types.Tuple) -> Emitter:
         def generate(
-            context: BaseContext, builder: ir.IRBuilder, _signature: Signature, values: Sequence[ir.Value]
+            _context: BaseContext, builder: ir.IRBuilder, _signature: Signature, values: Sequence[ir.Value]
         ) -> ir.Value:
             arguments = []
             for place, kind in enumerate(passed.types):

@@ -95,6 +95,22 @@ class Vectors:
         mask = ir.Constant(ir.VectorType(_INDEX, len(chosen)), chosen)
         return self.builder.shuffle_vector(first, second, mask)
 
+    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """Exchange rows and columns of a square, half of the distance at a time."""
+        lanes = range(self.width)
+        step = self.width // 2
+        while step:
+            for row in (row for row in lanes if not row & step):
+                first, second = rows[row], rows[row + step]
+                rows[row] = self.shuffle(
+                    first, second, [lane + (self.width - step if lane & step else 0) for lane in lanes]
+                )
+                rows[row + step] = self.shuffle(
+                    first, second, [lane + (self.width if lane & step else step) for lane in lanes]
+                )
+            step //= 2
+        return rows
+
     def shifted_left(self, vector: ir.Value, count: int) -> ir.Value:
         """Multiply each element by z^count, and forget what passes z^63."""
         return self.builder.shl(vector, ir.Constant(self.type, [count] * self.width))

@@ -11,15 +11,10 @@ only the carry into the lowest chunk is touched, by the product of the two upper
 import numpy as np
 from numpy.typing import NDArray
 
+from common.distillation.carryless.conversion import POINTS
 from common.distillation.carryless.emission import Words
 from common.distillation.carryless.instructions import Lanes
-from common.distillation.carryless.transform import (
-    POINTS,
-    add_products,
-    constants,
-    transform,
-    transform_back,
-)
+from common.distillation.carryless.transform import add_products, constants, transform, transform_back
 from common.kernels import kernel
 
 type Chunks = NDArray[np.uint32]

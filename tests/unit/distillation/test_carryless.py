@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import pairwise
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -16,6 +17,7 @@ from common.distillation.carryless.blocks import (
     hashed_by_transforms,
     transforms_are_cheaper,
 )
+from common.distillation.carryless.conversion import POINTS, additions
 from common.distillation.carryless.field import cantor_basis, divided, even_points, multiplied, product
 from common.distillation.carryless.instructions import (
     INSTRUCTION_SETS,
@@ -24,7 +26,7 @@ from common.distillation.carryless.instructions import (
     available_instruction_sets,
 )
 from common.distillation.carryless.karatsuba import LEAF_WORDS, emit_leaf, middle_product
-from common.distillation.carryless.transform import POINTS, additions, constants, transform, transform_back
+from common.distillation.carryless.transform import constants, transform, transform_back
 from common.distillation.universal_hash import packed_toeplitz, toeplitz_seed_bits
 
 METHODS = [
@@ -161,7 +163,7 @@ def test_large_matrices_are_left_to_transforms_and_small_or_narrow_ones_to_karat
 def test_the_basis_is_cantors() -> None:
     basis = cantor_basis(64)
     assert basis[0] == 1
-    for before, element in zip(basis, basis[1:], strict=False):
+    for before, element in pairwise(basis):
         assert multiplied(element, element) ^ element == before
 
 
