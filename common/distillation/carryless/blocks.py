@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.distillation.carryless.emission import Words, add
 from common.distillation.carryless.instructions import InstructionSet, Lanes
 from common.distillation.carryless.karatsuba import LEAF_WORDS, middle_product
-from common.distillation.carryless.spectra import BLOCK_BITS, middle_products
+from common.distillation.carryless.spectra import BLOCK_BITS, Chunks, middle_products
 from common.kernels import kernel
 
 # Measured: what a transform, and a sum of products over the points, take in smallest blocks of Karatsuba's.
@@ -68,9 +68,10 @@ def hashed_by_karatsuba(
     """
     blocks = cheapest_blocks(key_length, length)
     m, rows, columns = blocks.words, blocks.rows, blocks.columns
-    windows, keys, hashes = 0, (rows + columns) * m, (rows + 2 * columns) * m
+    keys, hashes = (rows + columns) * m, (rows + 2 * columns) * m
     words = np.empty(hashes + (rows + 6) * m, np.uint64)
-    _lay_out(blocks, key, key_length, seed, words[windows:keys], words[keys:hashes])
+    words[:keys] = read(seed, key_length - 1 + 64 * rows * m, keys)
+    words[keys:hashes] = read(key, 64 * columns * m - 1, columns * m)
     words[hashes : hashes + rows * m] = 0
     _multiply_blocks(instructions.lanes, words, m, rows, columns)
     return packed_from(words[hashes : hashes + rows * m], length)
@@ -81,24 +82,20 @@ def hashed_by_transforms(
 ) -> bytes:
     """Multiply as `hashed_by_karatsuba` does, in a time that hardly more than doubles with the length."""
     blocks = _transformed_blocks(key_length, length)
-    windows = np.empty((blocks.rows + blocks.columns) * blocks.words, np.uint64)
-    keys = np.empty(blocks.columns * blocks.words, np.uint64)
-    _lay_out(blocks, key, key_length, seed, windows, keys)
-    return packed_from(
-        middle_products(instructions.lanes, windows, keys, blocks.rows, blocks.columns), length
-    )
+    last = key_length - 1 + blocks.rows * BLOCK_BITS
+
+    def window(d: int) -> Chunks:
+        return read(seed, last - d * BLOCK_BITS, 2 * blocks.words).view(np.uint32)
+
+    def key_block(j: int) -> Chunks:
+        return read(key, (blocks.columns - j) * BLOCK_BITS - 1, blocks.words).view(np.uint32)
+
+    products = middle_products(instructions.lanes, window, key_block, blocks.rows, blocks.columns)
+    return packed_from(products, length)
 
 
 def _transformed_blocks(key_length: int, length: int) -> Blocks:
     return Blocks(-(-length // BLOCK_BITS), -(-key_length // BLOCK_BITS), BLOCK_BITS // 64)
-
-
-def _lay_out(
-    blocks: Blocks, key: PackedBits, key_length: int, seed: PackedBits, windows: Words, keys: Words
-) -> None:
-    """Read seed and key backwards into the places where the blocks expect them."""
-    read_backwards(stream_words(seed), key_length - 1 + 64 * blocks.rows * blocks.words, windows)
-    read_backwards(stream_words(key), 64 * blocks.columns * blocks.words - 1, keys)
 
 
 @kernel
@@ -112,11 +109,15 @@ def _multiply_blocks(lanes: Lanes, words: Words, m: int, rows: int, columns: int
             add(lanes, (words, hashes + i * m, product, hashes + i * m, m))
 
 
-def stream_words(packed: PackedBits) -> Words:
-    """Pack further, 64 bits per word, the first bit highest; zeros fill the last word."""
-    filled = np.zeros(-(-len(packed) // 8), ">u8")
-    filled.view(np.uint8)[: len(packed)] = packed
-    return filled.byteswap(inplace=True).view(np.uint64)
+def read(packed: PackedBits, last: int, count: int) -> Words:
+    """Read `count` words backwards from bit `last`: bit 0 of word 0 is that bit; zeros stand before and after."""
+    first = max(last + 1 - 64 * count, 0) // 8
+    needed = packed[first : last // 8 + 1]
+    stream = np.zeros(-(-len(needed) // 8), ">u8")
+    stream.view(np.uint8)[: len(needed)] = needed
+    backwards = np.empty(count, np.uint64)
+    _read_backwards(stream.byteswap(inplace=True).view(np.uint64), last - 8 * first, backwards)
+    return backwards
 
 
 def packed_from(backwards: Words, length: int) -> bytes:
@@ -127,7 +128,7 @@ def packed_from(backwards: Words, length: int) -> bytes:
 
 
 @kernel
-def read_backwards(stream: Words, last: int, backwards: Words) -> None:
+def _read_backwards(stream: Words, last: int, backwards: Words) -> None:
     """Fill words with the bits from place `last` back to the start, bit 0 of a word being the latest."""
     for q in range(len(backwards)):
         place = last - 64 * q - 63

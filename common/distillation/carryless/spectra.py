@@ -8,6 +8,8 @@ longer than the 2^16 points can tell apart, and what is found is the product mod
 only the carry into the lowest chunk is touched, by the product of the two uppermost chunks, and is put right.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,85 +22,76 @@ from common.kernels import kernel
 type Chunks = NDArray[np.uint32]
 """Coefficient 32 i + j of a polynomial over GF(2) is bit j of chunk i."""
 
+type Reader = Callable[[int], Chunks]
+"""Reads a window or a key block by its number."""
+
 BLOCK_BITS = 16 * POINTS
 _CHUNKS = POINTS // 2
-_GROUP = 16  # columns whose products are summed before they are reduced and stored
+_GROUP = 8  # columns whose products are summed before they are reduced and stored
 _TILE = 1024  # points whose values in all spectra of a group stay in the second cache
 
 
-def middle_products(lanes: Lanes, windows: Words, keys: Words, rows: int, columns: int) -> Words:
+def middle_products(lanes: Lanes, window: Reader, key_block: Reader, rows: int, columns: int) -> Words:
     """Multiply `rows` by `columns` blocks, as `blocks` lays them out: `uint64[rows * 2^14]`.
 
-    Memory is 2^19 bytes for each of 2 rows + 31 blocks, or less if there are fewer than 16 columns.
+    Window d = 0 .. rows + columns - 2 has 2^16 chunks, key block j half as many; each is asked for once. Memory
+    is 2^19 bytes for each of 2 rows + 15 blocks, or less if there are fewer than 8 columns.
     """
+    # The steps are kernels of their own and the loops over them are not: one around them would compile them again.
     group = min(columns, _GROUP)
-    words = np.empty((group + (rows + group - 1) + rows) * POINTS, np.uint64)
+    ring = rows + group - 1
+    words = np.empty((group + ring + rows) * POINTS, np.uint64)
+    totals = (group + ring) * POINTS
+    words[totals:] = 0
+    points = constants(len(lanes))
+    uppermost = np.empty(rows + columns - 1, np.uint32), np.empty(columns, np.uint32)
+    for first in range(0, columns, group):
+        count = min(group, columns - first)
+        for j in range(first, first + count):
+            uppermost[1][j] = _transform_chunks(lanes, words, (j - first) * POINTS, key_block(j), points)
+        after = columns - first if first else columns + rows - 1  # later ones the group before has left
+        for d in range(columns - first - count, after):
+            place = (group + d % ring) * POINTS
+            uppermost[0][d] = _transform_chunks(lanes, words, place, window(d), points)
+        diagonals = np.add.outer(np.arange(rows), columns - 1 - first - np.arange(count))
+        _sum_products(lanes, words, totals, (group + diagonals % ring) * POINTS)
     hashes = np.empty(rows * _CHUNKS, np.uint32)
-    chunks = windows.view(np.uint32), keys.view(np.uint32)
-    _multiply(lanes, words, *chunks, hashes, rows, columns, group, constants(len(lanes)))
+    for i in range(rows):
+        place = totals + i * POINTS
+        transform_back(lanes, words, place, points)
+        wrapped = _sum_of_products(uppermost[0][i : i + columns][::-1], uppermost[1])
+        _carry(words[place : place + POINTS], wrapped, hashes[i * _CHUNKS : (i + 1) * _CHUNKS])
     return hashes.view(np.uint64)
 
 
-@kernel
-def _multiply(
-    lanes: Lanes,
-    words: Words,
-    windows: Chunks,
-    keys: Chunks,
-    hashes: Chunks,
-    rows: int,
-    columns: int,
-    group: int,
-    points: Words,
-) -> None:
-    """Transform a group of columns at a time, and those windows that the group before had no need of."""
-    ring = rows + group - 1
-    totals = (group + ring) * POINTS
-    words[totals:] = 0
-    places = np.empty(rows * group, np.int64)
-    for first in range(0, columns, group):
-        count = min(group, columns - first)
-        for j in range(count):
-            chunks = keys[(first + j) * _CHUNKS : (first + j + 1) * _CHUNKS]
-            _transform_chunks(lanes, words, j * POINTS, chunks, points)
-        after = columns - first if first else columns + rows - 1
-        for diagonal in range(columns - first - count, after):
-            chunks = windows[diagonal * _CHUNKS : (diagonal + 2) * _CHUNKS]
-            _transform_chunks(lanes, words, (group + diagonal % ring) * POINTS, chunks, points)
-        for i in range(rows):
-            for j in range(count):
-                places[i * group + j] = (group + (i + columns - 1 - first - j) % ring) * POINTS
-        for tile in range(0, POINTS, _TILE):
-            for i in range(rows):
-                total = totals + i * POINTS
-                for shift in range(tile, tile + _TILE, len(lanes)):
-                    add_products(lanes, (words, shift, total, 0, POINTS, places, i * group, count))
-    for i in range(rows):
-        transform_back(lanes, words, totals + i * POINTS, points)
-        wrapped = _uppermost_products(windows, keys, i, columns)
-        coefficients = words[totals + i * POINTS : totals + (i + 1) * POINTS]
-        _carry(coefficients, wrapped, hashes[i * _CHUNKS : (i + 1) * _CHUNKS])
-
-
-@kernel
-def _transform_chunks(lanes: Lanes, words: Words, place: int, chunks: Chunks, points: Words) -> None:
-    coefficients = words[place : place + POINTS]
-    for i in range(len(chunks)):
-        coefficients[i] = chunks[i]
-    coefficients[len(chunks) :] = 0
+def _transform_chunks(lanes: Lanes, words: Words, place: int, chunks: Chunks, points: Words) -> np.uint32:
+    """Put the values of a polynomial at `place`, and return its uppermost chunk."""
+    words[place : place + len(chunks)] = chunks
+    words[place + len(chunks) : place + POINTS] = 0
     transform(lanes, words, place, points)
+    return np.uint32(chunks[-1])
 
 
 @kernel
-def _uppermost_products(windows: Chunks, keys: Chunks, i: int, columns: int) -> np.uint64:
-    """Sum the products of the uppermost chunks of windows and key blocks in row `i` of the blocks."""
+def _sum_products(lanes: Lanes, words: Words, totals: int, windows: NDArray[np.int64]) -> None:
+    """Add to each row's spectrum those of the key blocks, from place 0 on, times those of the `windows` named."""
+    rows, count = windows.shape
+    places = windows.ravel()
+    for tile in range(0, POINTS, _TILE):
+        for i in range(rows):
+            total = totals + i * POINTS
+            for shift in range(tile, tile + _TILE, len(lanes)):
+                add_products(lanes, (words, shift, total, 0, POINTS, places, i * count, count))
+
+
+@kernel
+def _sum_of_products(first: Chunks, second: Chunks) -> np.uint64:
+    """Sum the products of chunks at equal places."""
     total = np.uint64(0)
-    for j in range(columns):
-        window = np.uint64(windows[(i + columns - 1 - j + 2) * _CHUNKS - 1])
-        key = np.uint64(keys[(j + 1) * _CHUNKS - 1])
+    for one, other in zip(first, second):  # noqa: B905 - compiled code knows no `strict`
         for power in range(32):
-            if key >> np.uint64(power) & np.uint64(1):
-                total ^= window << np.uint64(power)
+            if other >> np.uint32(power) & np.uint32(1):
+                total ^= np.uint64(one) << np.uint64(power)
     return total
 
 

@@ -143,7 +143,6 @@ def _square_back(vectors: Vectors, arguments: Sequence[ir.Value]) -> None:
     _emit_square(vectors, arguments, back=True)
 
 
-@kernel
 def transform(lanes: Lanes, words: Words, place: int, points: Words) -> None:
     """Replace the 2^16 coefficients at `place` by their values, in the order described above.
 
@@ -153,7 +152,6 @@ def transform(lanes: Lanes, words: Words, place: int, points: Words) -> None:
     _evaluate(lanes, words, place, points)
 
 
-@kernel
 def transform_back(lanes: Lanes, words: Words, place: int, points: Words) -> None:
     """Replace the 2^16 values at `place` by coefficients: undo `transform`."""
     _interpolate(lanes, words, place, points)
