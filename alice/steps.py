@@ -9,7 +9,6 @@ from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate, starting_qber
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
@@ -34,7 +33,7 @@ from common.protocol.block import Block
 from common.protocol.deposit import Deposit
 from common.protocol.key_length import secret_length
 from common.randomness import Choice
-from common.wire.attachments import decode_gates, decode_integers, encode_classes
+from common.wire.attachments import decode_gates, encode_classes
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -51,6 +50,7 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
+from common.wire.parities import decode_questions, encode_parities
 
 
 class Transmitter(Protocol):
@@ -197,14 +197,16 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
 
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
     try:
-        parities = await block.read(lambda: answerer.answer(_questions(asked)))
+        return await block.read(_answered, answerer, asked.questions)
     except BudgetExhausted as exhausted:
         await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
-    return ParityAnswers(count=len(parities), parities=pack(parities))
 
 
-def _questions(asked: ParityQuestions) -> Questions:
-    return Questions(asked.pass_index, decode_integers(asked.starts), decode_integers(asked.ends))
+def _answered(answerer: Answerer, asked: bytes) -> ParityAnswers:
+    questions, before = decode_questions(asked), answerer.disclosed_bits
+    answers = answerer.answer(questions)
+    count = answerer.disclosed_bits - before
+    return ParityAnswers(count=count, parities=encode_parities(questions, answers, count))
 
 
 def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Counts) -> None:
