@@ -86,12 +86,13 @@ def _sum_products(lanes: Lanes, words: Words, totals: int, windows: NDArray[np.i
 
 @kernel
 def _sum_of_products(first: Chunks, second: Chunks) -> np.uint64:
-    """Sum the products of chunks at equal places."""
+    """Sum the products of chunks at equal places, in a time that does not depend on them."""
     total = np.uint64(0)
     for one, other in zip(first, second):  # noqa: B905 - compiled code knows no `strict`
         for power in range(32):
-            if other >> np.uint32(power) & np.uint32(1):
-                total ^= np.uint64(one) << np.uint64(power)
+            total ^= (np.uint64(one) << np.uint64(power)) * np.uint64(
+                other >> np.uint32(power) & np.uint32(1)
+            )
     return total
 
 

@@ -1,9 +1,13 @@
 """Carry-less multiplication: every instruction set that this processor has comes to the bits of the definition."""
 
 import operator
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import pairwise
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -238,3 +242,24 @@ def power(base: int, exponent: int) -> int:
 
 def value(coefficients: list[int], x: int) -> int:
     return sum_of(multiplied(c, power(x, e)) for e, c in enumerate(coefficients))
+
+
+ONE_HASH = """
+import numpy as np
+from common.distillation.carryless import blocks
+from common.distillation.carryless.blocks import hashed_by_karatsuba
+from common.distillation.carryless.instructions import available_instruction_sets
+hashed_by_karatsuba(np.ones(8, np.uint8), 64, np.ones(16, np.uint8), 64, available_instruction_sets()[0])
+print(sum(blocks._multiply_blocks.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.skipif(not HERE, reason="no carry-less multiplication here")
+def test_a_second_process_finds_compiled_kernels_in_the_cache(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ONE_HASH]
+    first, second = (
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert (int(first), int(second)) == (0, 1)
