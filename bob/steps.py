@@ -149,7 +149,7 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
     qber = starting_qber(estimated, block.parameters.expected_qber)
     seed = block.choices(Choice.RECONCILIATION).bytes(_SHUFFLE_SEED_BYTES)
     await block.say(ReconciliationOpened(shuffle_seed=seed, expected_qber=qber))
-    plan = schedule(len(sifted.key_bits), qber)
+    plan = schedule(len(sifted.key_bits), qber, block.parameters.reconciliation_pace)
     corrector = await block.compute(Corrector, sifted.key_bits, plan, seed)
     exchanges = 0
     asked = await block.compute(_asked, corrector)

@@ -160,7 +160,8 @@ class _Run:
             self.say(check, (start, middle, frozenset(lanes)), 1)
             start, end = (start, middle) if self.differs(weights[start:middle]) else (middle, end)
         word = self.words[start]
-        lanes = [lane for lane in lanes if self.weight(check, start) >> lane & 1]
+        weight = self.weight(self.check_key(check), start)
+        lanes = [lane for lane in lanes if weight >> lane & 1]
         while len(lanes) > 1:
             half = lanes[: len(lanes) // 2]
             self.say(check, (start, end, frozenset(half)), 1)
@@ -172,14 +173,17 @@ class _Run:
     def weights(self, check: int) -> list[list[int]]:
         """The bits of each word that a check counts."""
         found = []
+        key = self.check_key(check)
         for position, word in enumerate(self.words):
-            weight = self.weight(check, position)
+            weight = self.weight(key, position)
             lanes = [lane for lane in range(self.plan.lanes) if weight >> lane & 1]
             found.append(self.bits_of_word(word, lanes))
         return found
 
-    def weight(self, check: int, position: int) -> int:
-        key = next(stream(self.shuffle_seed, PASSES, check))
+    def check_key(self, check: int) -> int:
+        return next(stream(self.shuffle_seed, PASSES, check))
+
+    def weight(self, key: int, position: int) -> int:
         return mixed(key + (self.first_word + position + 1) * 0x9E3779B97F4A7C15)
 
     def differs(self, words: list[list[int]]) -> bool:
