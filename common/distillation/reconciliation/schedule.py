@@ -6,8 +6,9 @@ each pass over whole lanes costs one parity per lane. A long key is laid out in 
 are reconciled side by side and share messages; neighbouring words go to different frames, so that all
 frames have the same share of a burst.
 
-The first pass has 0.8 expected errors per block, the second blocks five times as long, the third one block per lane:
-after two passes a few errors in 2^20 bits are left. What might still be there is for random parities to
+Block sizes are powers of two, so that both halves of a range are equally long. The first pass has 0.6 to 1.2 expected
+errors per block, the second 2 to 8 (fewer where the first has more), the third one block per lane: after two passes
+a few errors in 2^20 bits are left. What might still be there is for random parities to
 find (`shuffle.check_weights`): each misses it with probability 1/2, whatever it is, and Bob stops when 24 in a
 row have found nothing. A key that differs passes them with probability at most 2^-24 = 6e-8.
 
@@ -46,8 +47,10 @@ class Pace(StrEnum):
     """Blocks twice as long: up to one percent less is disclosed, in two to three times the exchanges."""
 
 
-_BLOCK_ERRORS = {Pace.EXCHANGES: (1.0, 6.0), Pace.PARITIES: (1.0, 12.0)}
-"""Expected errors in a block of the first two passes at most; at least half as many."""
+_FIRST_BLOCK_ERRORS = 1.24
+"""Expected errors in a block of the first pass at most; at least half as many."""
+_BOTH_BLOCKS_ERRORS = {Pace.EXCHANGES: 4.8, Pace.PARITIES: 9.6}
+"""The same of the first pass, times those of the second. The number of exchanges is about 90 times this product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ class Schedule:
         """Length of the blocks of a pass over a frame, a power of two; the last one may be shorter."""
         if pass_index >= 2:
             return int(2 ** ceil(log2(frame_words)))
-        return int(2 ** floor(log2(_BLOCK_ERRORS[self.pace][pass_index] / self.expected_qber)))
+        first = 2 ** floor(log2(_FIRST_BLOCK_ERRORS / self.expected_qber))
+        if pass_index == 0:
+            return int(first)
+        errors = _BOTH_BLOCKS_ERRORS[self.pace] / (first * self.expected_qber)
+        return int(2 ** floor(log2(errors / self.expected_qber)))
 
 
 def schedule(key_length: int, expected_qber: float, pace: Pace = Pace.EXCHANGES) -> Schedule:

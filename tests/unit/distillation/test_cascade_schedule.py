@@ -26,7 +26,7 @@ SEED = bytes(range(32))
 
 @pytest.mark.parametrize(
     ("qber", "sizes"),
-    [(0.0, [512, 4096]), (0.01, [64, 512]), (0.02, [32, 256]), (0.05, [16, 64]), (0.5, [2, 8])],
+    [(0.0, [1024, 4096]), (0.01, [64, 512]), (0.02, [32, 256]), (0.05, [16, 64]), (0.5, [2, 8])],
 )
 def test_block_sizes_follow_the_expected_error_rate(qber: float, sizes: list[int]) -> None:
     plan = schedule(100_000, qber)

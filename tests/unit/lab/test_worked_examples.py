@@ -226,7 +226,8 @@ class TestTheCheckPoints:
         lanes = max(2**power for power in range(7) if 4096 * 2**power <= n)
         words = ceil(n / lanes)
         assert DISTILLATION["lanes and words for 100000 bits"] == f"{lanes}, {words}"
-        sizes = [2 ** floor(log2(1 / q)), 2 ** floor(log2(6 / q)), 2 ** ceil(log2(words))]
+        first = 2 ** floor(log2(1.24 / q))
+        sizes = [first, 2 ** floor(log2(4.8 / (first * q**2))), 2 ** ceil(log2(words))]
         assert DISTILLATION["block sizes for 100000 bits at 0.01"] == ", ".join(map(str, sizes))
         x = 3 * n * max(q, 1e-4)
         rate = min((x + 7 * sqrt(x) + 20) / n, 0.5)
