@@ -94,7 +94,7 @@ def _write(
 
 
 @kernel
-def _read(
+def _read(  # noqa: C901 - one pass over the bytes; a call per number would cost more than the reading
     data: NDArray[np.uint8],
     indices: NDArray[np.uint8],
     starts: NDArray[np.uint32],
