@@ -25,7 +25,7 @@ from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_pola
 from common.randomness import ChoiceStream
 
 _LANES = 3  # light and dark counts, afterpulse of detector 0, of detector 1
-_COSINES = (1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0, -math.sqrt(0.5), 0.0, math.sqrt(0.5))
+COSINES = (1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0, -math.sqrt(0.5), 0.0, math.sqrt(0.5))
 """cos 2D in steps of 22.5 degrees, written out so that the wrong BB84 basis gives exactly one half."""
 
 
@@ -91,12 +91,7 @@ class Receiver:
         Raises LocalProtocolError where the frame does not begin at the next gate: a missing frame is missing
         light, never attenuation.
         """
-        if train.first_pulse != self._next_gate:
-            raise LocalProtocolError(
-                f"gate {self._next_gate} is next, but this light begins at {train.first_pulse}"
-            )
-        if train.first_pulse + len(train) > MOST_PULSES:
-            raise LocalProtocolError(f"a block has at most {MOST_PULSES} pulses")
+        self._check_place(train)
         count = len(train)
         gates, bases, bits = np.empty(count, np.uint32), np.empty(count, np.uint8), np.empty(count, np.uint8)
         clicks, double_clicks = measure(
@@ -118,6 +113,14 @@ class Receiver:
             gates[:clicks].copy(), bases[:clicks].copy(), bits[:clicks].copy(), double_clicks
         )
 
+    def _check_place(self, train: PulseTrain) -> None:
+        if train.first_pulse != self._next_gate:
+            raise LocalProtocolError(
+                f"gate {self._next_gate} is next, but this light begins at {train.first_pulse}"
+            )
+        if train.first_pulse + len(train) > MOST_PULSES:
+            raise LocalProtocolError(f"a block has at most {MOST_PULSES} pulses")
+
 
 @lru_cache(maxsize=64)
 def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
@@ -125,7 +128,7 @@ def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
 
     The outcomes cumulate: both detectors; only detector 0 besides; only detector 1 besides.
     """
-    by_angle = [_outcomes(fibre, settings, _COSINES[angle]) for angle in range(POLARISATIONS)]
+    by_angle = [_outcomes(fibre, settings, COSINES[angle]) for angle in range(POLARISATIONS)]
     table = np.empty((len(Basis), PHOTON_NUMBERS * POLARISATIONS, 3), np.uint64)
     for basis in Basis:
         analyser = bb84_polarisation(basis, 0)
@@ -136,15 +139,19 @@ def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
 
 
 def _outcomes(fibre: Fibre, settings: DetectorSettings, cosine: float) -> NDArray[np.uint64]:
-    """Thresholds for 0..31 photons at one angle: `uint64[32, 3]`.
+    """Thresholds for 0..31 photons at one angle: `uint64[32, 3]`."""
+    detected = fibre.transmittance * settings.efficiency
+    to_0 = detected * (1 + (1 - 2 * fibre.misalignment) * cosine) / 2
+    return outcomes(to_0, detected - to_0, settings.dark_count_probability)
+
+
+def outcomes(to_0: float, to_1: float, dark: float) -> Thresholds:
+    """Thresholds for 0..31 photons, each detected by detector 0 or 1 with these probabilities: `uint64[32, 3]`.
 
     Dark counts first, then photons one by one: sums of products of probabilities, so that small ones keep
     all their digits.
     """
-    detected = fibre.transmittance * settings.efficiency
-    to_0 = detected * (1 + (1 - 2 * fibre.misalignment) * cosine) / 2
-    to_1 = detected - to_0
-    dark = settings.dark_count_probability
+    detected = to_0 + to_1
     neither, only_0, only_1, both = (1 - dark) ** 2, dark * (1 - dark), dark * (1 - dark), dark**2
     rows = []
     for _ in range(PHOTON_NUMBERS):

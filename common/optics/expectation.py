@@ -166,6 +166,7 @@ def expected_light(
 def _gate(statistics: PhotonStatistics, mean: float, eta: float, wrong: float, dark: float) -> _Gate:
     """Outcomes of a gate without memory; `wrong` is the probability of the wrong detector per photon."""
     if statistics is PhotonStatistics.SINGLE_PHOTON:
+        eta *= mean  # 1, or 0 for a gate without light
         lost, to_right, to_wrong = 1 - eta, eta * (1 - wrong), eta * wrong
         return _Gate(
             lost * (1 - dark) ** 2,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from common.errors import LocalProtocolError
 from common.optics.fibre import Fibre
+from common.optics.side_light import SideLight
 from common.optics.states import States
 
 
@@ -19,13 +20,16 @@ from common.optics.states import States
 class PulseTrain:
     """Consecutive pulses of one block, from `first_pulse` on, launched into `medium`."""
 
-    __slots__ = ("_count", "_first_pulse", "_medium", "_states")
+    __slots__ = ("_count", "_first_pulse", "_medium", "_side", "_states")
 
-    def __init__(self, states: States, medium: Fibre, first_pulse: int) -> None:
+    def __init__(
+        self, states: States, medium: Fibre, first_pulse: int, side: SideLight | None = None
+    ) -> None:
         self._states: NDArray[np.uint8] | None = states
         self._count = len(states)
         self._medium = medium
         self._first_pulse = first_pulse
+        self._side = side
 
     def __len__(self) -> int:
         return self._count
@@ -47,6 +51,11 @@ class PulseTrain:
     def first_pulse(self) -> int:
         """Index in the block of the first pulse."""
         return self._first_pulse
+
+    @property
+    def side(self) -> SideLight | None:
+        """What else flies with these pulses, opaque like them; None with honest light."""
+        return self._side
 
     def absorb(self) -> States:
         """Take the states out (`uint8[n]`, read-only), for the optics floor only; the train is dark then.

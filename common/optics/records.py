@@ -67,6 +67,30 @@ class PreparationRecord:
         return prepared & np.uint8(1), prepared >> np.uint8(1) & np.uint8(1), prepared >> np.uint8(2)
 
 
+@dataclass(frozen=True, slots=True)
+class SideCounts:
+    """What Bob's monitors saw of a block beside its clicks; all 0 with honest light and monitors that are off."""
+
+    bright_gates: int = 0
+    """Gates in which the detectors drew a photocurrent that no single photon makes."""
+    switched_off_gates: int = 0
+    """Gates for which Bob had turned the efficiency to 0, in secret and at random."""
+    switched_off_clicks: int = 0
+    """Clicks in those gates; they are in no other count and in no key."""
+    early: tuple[int, int] = (0, 0)
+    """Clicks early in their gate, by the bit that they gave; neither early nor late is on time."""
+    late: tuple[int, int] = (0, 0)
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.bright_gates + other.bright_gates,
+            self.switched_off_gates + other.switched_off_gates,
+            self.switched_off_clicks + other.switched_off_clicks,
+            (self.early[0] + other.early[0], self.early[1] + other.early[1]),
+            (self.late[0] + other.late[0], self.late[1] + other.late[1]),
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionRecord:
     """Bob's record of one block, or of one frame of it: the gates in which a detector clicked."""
@@ -77,6 +101,7 @@ class DetectionRecord:
     bits: Bits = field(repr=False)
     """What he read: the detector that clicked, or his coin where both did."""
     double_clicks: int
+    side: SideCounts = SideCounts()
 
     def __len__(self) -> int:
         return len(self.gates)
@@ -94,4 +119,5 @@ class DetectionRecord:
             bases=np.concatenate([frame.bases for frame in frames]),
             bits=np.concatenate([frame.bits for frame in frames]),
             double_clicks=sum(frame.double_clicks for frame in frames),
+            side=sum((frame.side for frame in frames), SideCounts()),
         )

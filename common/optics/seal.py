@@ -8,7 +8,8 @@ under AES-256-GCM with the key HKDF-SHA-256(seal key, salt = boot id, info = lab
 counter as nonce. A process draws its boot id from the operating system, so neither a restart nor a second
 sender ever repeats a nonce. Associated data are the fields before the ciphertext and the caller's header.
 Inside stand the first pulse's index, the fibre's three numbers and one byte per pulse: no seed, nothing from
-which a receiver could regenerate light.
+which a receiver could regenerate light. Light that is not as honest light is (`side_light`) has version 2 and one more
+byte per pulse behind those.
 
 Each frame opens once per process, in the order of its counter. That stands for no-cloning, which a message
 does not obey: whoever lacks the seal key has nothing, and whoever has it (the emulated optics of Alice, Bob
@@ -27,10 +28,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
+from common.optics.side_light import SideLight
 from common.optics.states import States
 
 SEAL_KEY_BYTES = 32
 _VERSION = 1
+_VERSION_WITH_SIDE_LIGHT = 2
 _ENVELOPE = struct.Struct(">B15s16sQ")
 _PREAMBLE = struct.Struct(">Qddd")
 _TAG_BYTES = 16
@@ -77,7 +80,8 @@ class LightSeal:
 
         `header` travels in clear beside the frame and has to be the same when it is opened.
         """
-        envelope = _ENVELOPE.pack(_VERSION, self._sender, self._boot_id, self._counter)
+        version = _VERSION if train.side is None else _VERSION_WITH_SIDE_LIGHT
+        envelope = _ENVELOPE.pack(version, self._sender, self._boot_id, self._counter)
         medium = train.medium
         preamble = _PREAMBLE.pack(
             train.first_pulse, medium.length_km, medium.attenuation_db_per_km, medium.misalignment
@@ -91,6 +95,7 @@ class LightSeal:
             envelope,
             encryptor.update(preamble),
             encryptor.update(memoryview(train.absorb())),
+            b"" if train.side is None else encryptor.update(memoryview(train.side.absorb())),
             encryptor.finalize(),
         ]
         return b"".join([*sealed, encryptor.tag])
@@ -104,18 +109,24 @@ class LightSeal:
         if len(sealed) <= _ENVELOPE.size + _PREAMBLE.size + _TAG_BYTES:
             raise SealBroken(f"a frame of light cannot be as short as {len(sealed)} bytes")
         version, sender, boot_id, counter = _ENVELOPE.unpack_from(sealed)
-        if version != _VERSION:
+        if version not in (_VERSION, _VERSION_WITH_SIDE_LIGHT):
             raise SealBroken(
-                f"a frame of light of version {version} is unknown here; this is version {_VERSION}"
+                f"a frame of light of version {version} is unknown here; this is version {_VERSION} or 2"
             )
-        preamble, states = self._decrypt(
+        preamble, pulses = self._decrypt(
             memoryview(sealed), header, self._frame_key(sender, boot_id), counter
         )
         first_pulse, length_km, attenuation, misalignment = _PREAMBLE.unpack(preamble)
         if _opened.get(sender + boot_id, -1) >= counter:
             raise AlreadyOpened("a frame of light came twice or out of its order: light exists once")
         _opened[sender + boot_id] = counter
-        return PulseTrain(states, Fibre(length_km, attenuation, misalignment), first_pulse)
+        medium = Fibre(length_km, attenuation, misalignment)
+        if version == _VERSION:
+            return PulseTrain(pulses, medium, first_pulse)
+        if len(pulses) % 2:
+            raise SealBroken("a frame of light with side light has two bytes for each pulse")
+        states, manners = np.split(pulses, 2)
+        return PulseTrain(states, medium, first_pulse, SideLight(manners))
 
     def _decrypt(self, sealed: memoryview, header: bytes, key: bytes, counter: int) -> tuple[bytes, States]:
         """Return preamble and states; nothing leaves before the tag is verified."""

@@ -15,15 +15,18 @@ from common.node.launcher_pipe import LauncherPipe
 from common.node.vault import Vault
 from common.optics.detector import Receiver
 from common.optics.fibre import Fibre
+from common.optics.memory import QuantumMemory
 from common.optics.presets import preset
 from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.seal import LightSeal
+from common.optics.side_light import SideLight
 from common.optics.source import PulseSource, Source
 from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
 from common.store.key_store import KeyStore, StoreOwner
 from common.store.sealing import StoreSeal
+from eve.notebook import BlockNotes, Knowledge, MeasuredPage
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import signature_schemes
@@ -39,6 +42,12 @@ def _prepared() -> PreparationRecord:
     record = PreparationRecord(len(BITS), 1)
     record.append(BITS)
     return record
+
+
+def _notes() -> BlockNotes:
+    notes = BlockNotes()
+    notes.add(MeasuredPage(0, BITS))
+    return notes
 
 
 SECRETS = {
@@ -59,6 +68,11 @@ SECRETS = {
     "ChoiceStream": SEEDED.choices(Choice.PULSES, 1),
     "Randomness": SEEDED,
     "Learnt": Learnt(np.arange(len(BITS), dtype=np.uint32), BITS, CLASSES),
+    "SideLight": SideLight(BITS.copy()),
+    "QuantumMemory": QuantumMemory(np.arange(len(BITS), dtype=np.uint32), BITS, np.uint64(1)),
+    "MeasuredPage": MeasuredPage(0, BITS),
+    "BlockNotes": _notes(),
+    "Knowledge": Knowledge(BITS, np.ones(len(BITS))),
     "StoreSeal": StoreSeal(PACKED * 4),
     "HmacSha256": HmacSha256(PACKED * 4),
     "LauncherPipe": LauncherPipe(None),

@@ -25,7 +25,9 @@ def test_a_pulse_train_shows_its_length_its_place_and_its_medium_and_nothing_els
     train = light()
     assert (len(train), train.first_pulse, train.medium) == (200, 40, FIBRE)
     assert repr(train) == str(train) == "PulseTrain(200 pulses from 40, unseen)"
-    assert {name for name in dir(train) if not name.startswith("_")} == {"absorb", "first_pulse", "medium"}
+    shown = {name for name in dir(train) if not name.startswith("_")}
+    assert shown == {"absorb", "first_pulse", "medium", "side"}
+    assert train.side is None
 
 
 def test_light_cannot_be_copied():

@@ -1,0 +1,214 @@
+"""What an adversary's optics may do to light: switch, split, count, extract, measure, discriminate, store, prepare.
+
+Her instruments are perfect: no loss, no dark counts, photons counted without being destroyed, light kept for as long as
+she likes. What she cannot do is what optics forbid: look at a pulse without measuring it, measure it twice, or learn
+more than an instrument tells. Every instrument takes trains, which are dark afterwards, and returns trains. Whoever
+writes an attack needs these instruments and nothing else of `common.optics`; that boundary is this interface, not
+Python.
+
+A bench stands for one frame of light: the draws of each instrument are taken from nature in the order of use, at the
+positions of the pulses, so that the size of frames changes nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import LocalProtocolError
+from common.optics.detector import COSINES
+from common.optics.fibre import Fibre
+from common.optics.loops import lane_keys, thresholds
+from common.optics.memory import QuantumMemory
+from common.optics.pulses import PulseTrain
+from common.optics.records import Gates
+from common.optics.side_light import BRIGHT, REFLECTED_SHIFT, Arrival, Manners, SideLight
+from common.optics.side_loops import analyse, draws, thin
+from common.optics.states import (
+    PHOTON_NUMBERS,
+    POLARISATIONS,
+    Basis,
+    States,
+    bb84_polarisation,
+    photon_numbers,
+    polarisations,
+)
+
+NO_CONCLUSION = np.uint8(255)
+"""What discrimination tells where it tells nothing."""
+
+type Mask = NDArray[np.bool_]
+type Numbers = NDArray[np.uint8]
+
+_POLARISATION = np.uint8(POLARISATIONS - 1)
+_TO_DETECTOR_1 = thresholds([(1 - cosine) / 2 for cosine in COSINES])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """Photons behind an analyser: how many took the way of bit 0, how many that of bit 1; `uint8[n]` each."""
+
+    zeros: Numbers
+    ones: Numbers
+
+
+def analyser_overlap(basis: Basis, bit: int, analyser: int) -> float:
+    """Probability 0..1 that a photon of this BB84 state is counted as a 1 behind an analyser (0..7)."""
+    return (1 - COSINES[(bb84_polarisation(basis, bit) - analyser) % POLARISATIONS]) / 2
+
+
+def conclusive_probability(photons: int) -> float:
+    """Probability that `photons` copies of a BB84 state tell which of the four it is, without any error.
+
+    0, 0, 1/2, 1/2, 3/4, 3/4, 7/8, 7/8 for 1 to 8 photons: 1 - 2^-k with k = floor((n - 1) / 2).
+    Source: Dusek, Jahma, Luetkenhaus, Phys. Rev. A 62, 022306 (2000), Eqs. for P_D of even and odd n.
+    """
+    return 1 - 2.0 ** -((photons - 1) // 2) if photons else 0.0
+
+
+_CONCLUSIVE = thresholds([conclusive_probability(photons) for photons in range(PHOTON_NUMBERS)])
+
+
+class Bench:
+    """An optical bench for one frame."""
+
+    def __init__(self, nature: np.random.Generator) -> None:
+        self._nature = nature
+
+    def switch(self, train: PulseTrain, chosen: Mask) -> tuple[PulseTrain, PulseTrain]:
+        """Send the pulses that are `chosen` (`bool[n]`) one way and the others another; vacuum takes their places."""
+        medium, first, (states, manners) = train.medium, train.first_pulse, _absorbed(train)
+        return (
+            _train(np.where(chosen, states, 0), medium, first, _where(chosen, manners)),
+            _train(np.where(chosen, 0, states), medium, first, _where(~chosen, manners)),
+        )
+
+    def join(self, one: PulseTrain, other: PulseTrain) -> PulseTrain:
+        """Put two trains of the same pulses into one, in the medium of the first.
+
+        Raises LocalProtocolError where both have photons in one pulse: two states in one slot are not one pulse.
+        """
+        medium, first = one.medium, one.first_pulse
+        if other.first_pulse != first or len(other) != len(one):
+            raise LocalProtocolError("trains of different pulses cannot be joined")
+        (states, manners), (others, other_manners) = _absorbed(one), _absorbed(other)
+        taken = photon_numbers(states) > 0
+        if np.any(taken & (photon_numbers(others) > 0)):
+            raise LocalProtocolError("two pulses cannot be put into one slot")
+        joined = np.where(taken, states, others)
+        if manners is None or other_manners is None:
+            return _train(joined, medium, first, other_manners if manners is None else manners)
+        return _train(joined, medium, first, manners | other_manners)
+
+    def launch(self, train: PulseTrain, fibre: Fibre) -> PulseTrain:
+        """Put light into another fibre than the one that it was meant for."""
+        first, side = train.first_pulse, train.side
+        return PulseTrain(train.absorb(), fibre, first, side)
+
+    def split(self, train: PulseTrain, transmittance: float) -> tuple[PulseTrain, PulseTrain]:
+        """Part a train at a beam splitter: each photon passes with probability `transmittance`, or is kept.
+
+        Side light passes. Returns what passed and what was kept.
+        """
+        medium, first, (states, manners) = train.medium, train.first_pulse, _absorbed(train)
+        passed, kept = np.empty_like(states), np.empty_like(states)
+        thin(states, first, self._lane(), thresholds([transmittance])[0], passed, kept)
+        return _train(passed, medium, first, manners), _train(kept, medium, first, None)
+
+    def count(self, train: PulseTrain) -> tuple[Numbers, PulseTrain]:
+        """Count the photons of each pulse without destroying them: `uint8[n]`, 0..31, and the light."""
+        medium, first, side = train.medium, train.first_pulse, train.side
+        states = train.absorb()
+        return photon_numbers(states), PulseTrain(states, medium, first, side)
+
+    def extract(self, train: PulseTrain, chosen: Mask) -> tuple[PulseTrain, PulseTrain]:
+        """Take one photon out of each pulse that is `chosen` and has any; return those photons and the rest."""
+        medium, first, (states, manners) = train.medium, train.first_pulse, _absorbed(train)
+        taken = (chosen & (photon_numbers(states) > 0)).astype(np.uint8) << np.uint8(3)
+        single = np.where(taken, states & _POLARISATION | taken, 0)
+        return _train(single, medium, first, None), _train(states - taken, medium, first, manners)
+
+    def measure(self, train: PulseTrain, analysers: Numbers) -> Counted:
+        """Count photons behind analysers (`uint8[n]`, polarisation index 0..7 of bit 0); the light is gone."""
+        first, states = train.first_pulse, train.absorb()
+        zeros, ones = np.empty_like(states), np.empty_like(states)
+        analyse(states, analysers, first, self._lane(), _TO_DETECTOR_1, zeros, ones)
+        return Counted(zeros, ones)
+
+    def discriminate(self, train: PulseTrain) -> Numbers:
+        """Ask each pulse which of the four BB84 states it is; the light is gone.
+
+        Returns its polarisation index or `NO_CONCLUSION`, `uint8[n]`; never a wrong one (`conclusive_probability`).
+        Light that is in none of the four states gives no conclusion.
+        """
+        first, states = train.first_pulse, train.absorb()
+        conclusive = draws(self._lane(), _numbered(first, len(states))) < _CONCLUSIVE[photon_numbers(states)]
+        told = polarisations(states)
+        return np.where(conclusive & (told % 2 == 0), told, NO_CONCLUSION)
+
+    def prepare(self, states: tuple[Numbers, Numbers], fibre: Fibre, first_pulse: int) -> PulseTrain:
+        """Make new light: (polarisation indices 0..7, photon numbers 0..31), `uint8[n]` each, into `fibre`."""
+        polarisation, photons = states
+        return _train(polarisation & _POLARISATION | photons << np.uint8(3), fibre, first_pulse, None)
+
+    def prepare_noise(self, photons: int, fibre: Fibre, first_pulse: int, count: int) -> PulseTrain:
+        """Make unpolarised light: `photons` photons per pulse, each pulse in a BB84 state drawn by nature."""
+        drawn = (draws(self._lane(), _numbered(first_pulse, count)) & np.uint64(3)).astype(np.uint8)
+        return _train(drawn << np.uint8(1) | np.uint8(photons << 3), fibre, first_pulse, None)
+
+    def prepare_bright(
+        self, polarisation: Numbers, power_steps: Numbers, flooded: Mask, fibre: Fibre, first_pulse: int
+    ) -> PulseTrain:
+        """Flood the gates of `flooded` with bright light and add a trigger pulse where its power is not 0.
+
+        `polarisation` is `uint8[n]`, 0..7, `power_steps` 0..31 in eighths of what a blinded detector needs to click.
+        """
+        states = polarisation & _POLARISATION | power_steps << np.uint8(3)
+        return _train(
+            np.where(flooded, states, 0), fibre, first_pulse, flooded.astype(np.uint8) * np.uint8(BRIGHT)
+        )
+
+    def delay(self, train: PulseTrain, arrivals: Numbers) -> PulseTrain:
+        """Let each pulse arrive when `arrivals` says (`uint8[n]` of `Arrival`)."""
+        medium, first, (states, manners) = train.medium, train.first_pulse, _absorbed(train)
+        if arrivals.max(initial=0) > max(Arrival):
+            raise LocalProtocolError("a pulse arrives on time, early or late within its gate")
+        rest = np.uint8(0) if manners is None else manners & ~np.uint8(BRIGHT - 1)
+        return _train(states, medium, first, rest | arrivals)
+
+    def reflections(self, train: PulseTrain) -> tuple[PulseTrain, PulseTrain]:
+        """Part the photons of a probe that came back from Alice's modulators from her own; return hers first."""
+        medium, first, (states, manners) = train.medium, train.first_pulse, _absorbed(train)
+        if manners is None:
+            return _train(states, medium, first, None), _train(np.zeros_like(states), medium, first, None)
+        reflected = manners >> np.uint8(REFLECTED_SHIFT) << np.uint8(3)
+        received = manners & np.uint8((1 << REFLECTED_SHIFT) - 1)
+        hers = _train(states, medium, first, received if received.any() else None)
+        return hers, _train(states & _POLARISATION | reflected, medium, first, None)
+
+    def store(self, train: PulseTrain) -> QuantumMemory:
+        """Keep light until it is known how to measure it."""
+        first, states = train.first_pulse, train.absorb()
+        filled = np.flatnonzero(photon_numbers(states))
+        return QuantumMemory((filled + first).astype(np.uint32), states[filled], self._lane())
+
+    def _lane(self) -> np.uint64:
+        lane: np.uint64 = lane_keys(self._nature, 1)[0]
+        return lane
+
+
+def _numbered(first_pulse: int, count: int) -> Gates:
+    return np.arange(first_pulse, first_pulse + count, dtype=np.uint32)
+
+
+def _absorbed(train: PulseTrain) -> tuple[States, Manners | None]:
+    return train.absorb(), None if train.side is None else train.side.absorb()
+
+
+def _where(chosen: Mask, manners: Manners | None) -> Manners | None:
+    return None if manners is None else np.where(chosen, manners, 0)
+
+
+def _train(states: States, medium: Fibre, first_pulse: int, manners: Manners | None) -> PulseTrain:
+    side = None if manners is None else SideLight(np.asarray(manners, np.uint8))
+    return PulseTrain(np.asarray(states, np.uint8), medium, first_pulse, side)

@@ -1,0 +1,303 @@
+"""Eve's notebook: what her instruments told her of each pulse, and what follows for each bit of the sifted key.
+
+A page is what one attack wrote about one frame. It answers with likelihoods: how probable is what she saw if Alice's
+bit is 0, and if it is 1. Before the announcements she does not know the basis and her stored light is unmeasured
+(`suspected`); afterwards she knows the sifted gates and their basis, and measures what she has stored (`known`).
+Observations of one pulse by several attacks are taken to be independent, up to the one that sent on other light than
+Alice's.
+
+Pages are kept for the latest few blocks, in about a byte per pulse and attack.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from common.bits import Bits
+from common.optics.bench import Counted, Mask, analyser_overlap
+from common.optics.memory import NO_OUTCOME, QuantumMemory
+from common.optics.records import Gates
+from common.optics.states import Basis
+
+type Likelihoods = NDArray[np.float64]
+"""`float64[2, n]`: probability of what was seen if the bit is 0, and if it is 1, up to a common factor."""
+
+type Bases = NDArray[np.uint8]
+"""`uint8[n]` of `Basis`."""
+
+_LIVE_BLOCKS = 8
+_MOST_COUNTED = 7
+_SURE = 1 - 1e-12
+
+
+class Page(Protocol):
+    """What one attack knows of the pulses `first_pulse` to `end_pulse` of a block."""
+
+    @property
+    def first_pulse(self) -> int:
+        """The first pulse."""
+        ...
+
+    @property
+    def end_pulse(self) -> int:
+        """One past the last pulse."""
+        ...
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:
+        """Answer for gates of this page (ascending), prepared in these bases; may measure what is stored."""
+        ...
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:
+        """Answer for gates of this page, supposing a basis; measures nothing."""
+        ...
+
+    def replaced(self, gates: Gates) -> Mask:
+        """Tell where other light than Alice's went on, of which later attacks learn nothing about her bit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """What Eve knows of some bits."""
+
+    guesses: Bits = field(repr=False)
+    """Her best guess of each bit; 0 where she knows nothing."""
+    probabilities: NDArray[np.float64] = field(repr=False)
+    """Probability, 1/2..1, that each guess is right."""
+
+    def __len__(self) -> int:
+        return len(self.guesses)
+
+    @property
+    def certain(self) -> Mask:
+        """Where she knows the bit for sure: `bool[n]`."""
+        return np.asarray(self.probabilities >= _SURE)
+
+    @property
+    def unknown(self) -> Mask:
+        """Where she knows nothing at all: `bool[n]`."""
+        return np.asarray(self.probabilities == 0.5)
+
+    @property
+    def known_fraction(self) -> float:
+        """Share of the bits that she knows for sure, 0..1; 0 of nothing."""
+        return float(self.certain.mean()) if len(self) else 0.0
+
+    @property
+    def guess_probability(self) -> float:
+        """Mean probability of a right guess, 1/2..1; 1/2 of nothing."""
+        return float(self.probabilities.mean()) if len(self) else 0.5
+
+    @property
+    def information(self) -> float:
+        """Mean Shannon information per bit, 0..1: 1 - h(p)."""
+        entropies = (entr(self.probabilities) + entr(1 - self.probabilities)) / np.log(2)
+        return float(1 - entropies.mean()) if len(self) else 0.0
+
+    @property
+    def min_entropy_bits(self) -> float:
+        """Min-entropy that the whole string has for her: the sum of -log2 p, in bits."""
+        return float(-np.log2(self.probabilities).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPage:
+    """Pulses measured behind analysers: six bits per pulse for what was counted, two for the analyser."""
+
+    first_pulse: int
+    seen: NDArray[np.uint8] = field(repr=False)
+    replaces: bool = True
+    """Whether all of a pulse was measured, so that what went on is not Alice's light."""
+
+    @classmethod
+    def write(
+        cls, first_pulse: int, analysers: NDArray[np.uint8], counted: Counted, *, replaces: bool = True
+    ) -> "MeasuredPage":
+        """Note what was counted behind analysers 0..3; more than seven photons are noted as seven."""
+        zeros, ones = (np.minimum(numbers, _MOST_COUNTED) for numbers in (counted.zeros, counted.ones))
+        return cls(first_pulse, analysers | zeros << np.uint8(2) | ones << np.uint8(5), replaces)
+
+    @property
+    def end_pulse(self) -> int:
+        """One past the last pulse."""
+        return self.first_pulse + len(self.seen)
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:
+        """Photon by photon: (1 + cos 2D)/2 for the detector that the bit points to."""
+        seen = self.seen[gates - np.uint32(self.first_pulse)]
+        return _COUNT_LIKELIHOODS[:, bases, seen]
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:
+        """Say what was measured; it does not depend on what is announced."""
+        return self.likelihoods(gates, np.full(len(gates), basis, np.uint8))
+
+    def replaced(self, gates: Gates) -> Mask:
+        """Where anything was counted, if all was measured: that light is gone."""
+        counted = self.seen[gates - np.uint32(self.first_pulse)] >> np.uint8(2) > 0
+        return np.asarray(counted & self.replaces)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPage:
+    """Pulses of which she keeps a photon: nothing before the bases are announced, everything afterwards."""
+
+    first_pulse: int
+    end_pulse: int
+    memory: QuantumMemory
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:
+        """Measure what is stored, in the right basis."""
+        bits = self.memory.measure(gates, bases)
+        return np.stack([bits != 1, (bits == 1) | (bits == NO_OUTCOME)]).astype(np.float64)
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:  # noqa: ARG002 - nothing is measured yet
+        """Light that is not measured tells nothing."""
+        return np.ones((2, len(gates)))
+
+    def replaced(self, gates: Gates) -> Mask:
+        """Nowhere."""
+        return np.zeros(len(gates), np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JammedPage:
+    """Pulses that she replaced without looking."""
+
+    first_pulse: int
+    jammed: Mask = field(repr=False)
+
+    @property
+    def end_pulse(self) -> int:
+        """One past the last pulse."""
+        return self.first_pulse + len(self.jammed)
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
+        """Tell nothing."""
+        return np.ones((2, len(gates)))
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
+        """Tell nothing."""
+        return np.ones((2, len(gates)))
+
+    def replaced(self, gates: Gates) -> Mask:
+        """Where she jammed."""
+        return np.asarray(self.jammed[gates - np.uint32(self.first_pulse)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FavouredPage:
+    """Pulses that click more easily for one bit than for the other."""
+
+    first_pulse: int
+    favoured: Bits = field(repr=False)
+    """The bit that clicks more easily; `NO_OUTCOME` for neither."""
+    ratio: float
+    """Click probability of the other bit over that of the favoured one, 0..1."""
+
+    @property
+    def end_pulse(self) -> int:
+        """One past the last pulse."""
+        return self.first_pulse + len(self.favoured)
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:  # noqa: ARG002 - both bases have the same detectors
+        """Weigh by how easily each bit clicks."""
+        favoured = self.favoured[gates - np.uint32(self.first_pulse)]
+        return np.stack([np.where(favoured == 1, self.ratio, 1.0), np.where(favoured == 0, self.ratio, 1.0)])
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:
+        """Weigh likewise: that a gate clicked is all that she has to hear."""
+        return self.likelihoods(gates, np.full(len(gates), basis, np.uint8))
+
+    def replaced(self, gates: Gates) -> Mask:
+        """Nowhere."""
+        return np.zeros(len(gates), np.bool_)
+
+
+class BlockNotes:
+    """The pages of one block."""
+
+    def __init__(self) -> None:
+        self._pages: list[Page] = []
+
+    def __repr__(self) -> str:
+        return f"BlockNotes({len(self._pages)} pages, redacted)"
+
+    def add(self, page: Page) -> None:
+        """Keep a page."""
+        self._pages.append(page)
+
+    def known(self, gates: Gates, bases: Bases) -> Knowledge:
+        """Return what she knows of the bits at `gates` (`uint32[n]`, ascending), announced to be in these bases.
+
+        Measures what is stored for these gates; asked again, it tells the same.
+        """
+        return _knowledge(self._weights(gates, lambda page, part: page.likelihoods(gates[part], bases[part])))
+
+    def suspected(self, gates: Gates, key_basis_probability: float) -> Knowledge:
+        """Return what she knows of the bits at `gates` (`uint32[n]`, ascending) before any basis is announced."""
+
+        def supposing(basis: Basis) -> Likelihoods:
+            return self._weights(gates, lambda page, part: page.suspicions(gates[part], basis))
+
+        key, test = supposing(Basis.KEY), supposing(Basis.TEST)
+        return _knowledge(key_basis_probability * key + (1 - key_basis_probability) * test)
+
+    def _weights(self, gates: Gates, told: Callable[[Page, slice], Likelihoods]) -> Likelihoods:
+        """Multiply what the pages tell, page after page, as long as the light was Alice's."""
+        weights = np.ones((2, len(gates)))
+        hers = np.ones(len(gates), np.bool_)
+        for page in self._pages:
+            first, end = np.searchsorted(gates, [page.first_pulse, page.end_pulse])
+            part = slice(int(first), int(end))
+            weights[:, part] *= np.where(hers[part], told(page, part), 1.0)
+            hers[part] &= ~page.replaced(gates[part])
+        return weights
+
+
+class Notebook:
+    """The notes of the latest blocks; older ones are forgotten."""
+
+    def __init__(self, live_blocks: int = _LIVE_BLOCKS) -> None:
+        self._live_blocks = live_blocks
+        self._notes: dict[Hashable, BlockNotes] = {}
+
+    def __repr__(self) -> str:
+        return f"Notebook({len(self._notes)} blocks, redacted)"
+
+    def notes(self, block: Hashable) -> BlockNotes:
+        """Return the notes on a block, empty ones if it is new; beyond `live_blocks` the oldest block is forgotten."""
+        if block not in self._notes:
+            self._notes[block] = BlockNotes()
+            while len(self._notes) > self._live_blocks:
+                self.forget(next(iter(self._notes)))
+        return self._notes[block]
+
+    def forget(self, block: Hashable) -> None:
+        """Drop the notes on a block that has ended."""
+        self._notes.pop(block, None)
+
+
+def _knowledge(weights: Likelihoods) -> Knowledge:
+    total = weights.sum(axis=0)  # 0 only if nature contradicted a certainty: she knows nothing then
+    probabilities = np.divide(weights.max(axis=0), total, out=np.full(len(total), 0.5), where=total > 0)
+    return Knowledge((weights[1] > weights[0]).astype(np.uint8), probabilities)
+
+
+def _count_likelihoods() -> Likelihoods:
+    """For every bit, basis and byte of a `MeasuredPage`: `float64[2, 2, 256]`."""
+    table = np.empty((2, len(Basis), 256))
+    for seen in range(256):
+        analyser, zeros, ones = seen & 3, seen >> 2 & 7, seen >> 5
+        for basis in Basis:
+            for bit in (0, 1):
+                to_1 = analyser_overlap(basis, bit, analyser)
+                table[bit, basis, seen] = to_1**ones * (1 - to_1) ** zeros
+    table[:, table.sum(axis=0) == 0] = 1.0  # counts that this basis cannot make
+    return table
+
+
+_COUNT_LIKELIHOODS = _count_likelihoods()

@@ -1,0 +1,29 @@
+"""Beam splitting: keep with a beam splitter what the fibre would have lost, and send the rest over a lossless one.
+
+Bob sees exactly what he expects, in every class and basis. Of a coherent pulse of mean photon number mu she keeps
+mu (1 - t), independently of what reaches Bob, and knows the bit where that is at least one photon: a fraction
+1 - exp(-mu (1 - t)). Nothing alarms anybody, and nothing has to: the decoy bound counts these pulses as lost already.
+
+Source: Bennett, Bessette, Brassard, Salvail, Smolin, J. Cryptology 5, 3 (1992), section 5; Calsamiglia, Barnett,
+Luetkenhaus, Phys. Rev. A 65, 012312 (2001).
+"""
+
+from typing import ClassVar
+
+from common.optics.bench import Mask
+from common.optics.pulses import PulseTrain
+from eve.notebook import BlockNotes, StoredPage
+from eve.quantum_attacks.base import Attack, EveTools
+
+
+class BeamSplitting(Attack):
+    """Taps the light of the line's own loss."""
+
+    name: ClassVar[str] = "beam-splitting"
+
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum is never split
+        """Split, store, send on."""
+        first, count, loss = train.first_pulse, len(train), train.medium.transmittance
+        passed, kept = tools.bench.split(train, loss)
+        notes.add(StoredPage(first, first + count, tools.bench.store(kept)))
+        return tools.bench.launch(passed, tools.link.lossless_fibre)

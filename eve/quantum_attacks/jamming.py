@@ -1,0 +1,41 @@
+"""Jamming: no light at all, or noise in its place. Nothing is learnt; no key is made.
+
+Noise has no polarisation of Alice's: where it replaces her light the error rate is one half.
+"""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from common.optics.bench import Mask
+from common.optics.pulses import PulseTrain
+from eve.notebook import BlockNotes, JammedPage
+from eve.quantum_attacks.base import Attack, EveTools
+
+
+class Jam(StrEnum):
+    """What arrives in place of light."""
+
+    DARKNESS = "darkness"
+    NOISE = "noise"
+
+
+class Jamming(Attack):
+    """Denies service."""
+
+    name: ClassVar[str] = "jamming"
+    kind: Jam = Jam.NOISE
+    photons: Annotated[int, Field(ge=1, le=31)] = 1
+    """Photons in each pulse of noise."""
+
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
+        """Throw Alice's light away and send something else, or nothing."""
+        notes.add(JammedPage(train.first_pulse, chosen))
+        _, nothing = tools.bench.switch(train, np.ones(len(train), np.bool_))
+        if self.kind is Jam.DARKNESS:
+            return nothing
+        medium, first, count = nothing.medium, nothing.first_pulse, len(nothing)
+        noise, _ = tools.bench.switch(tools.bench.prepare_noise(self.photons, medium, first, count), chosen)
+        return noise

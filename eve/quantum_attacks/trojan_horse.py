@@ -1,0 +1,34 @@
+"""Trojan horse: shine a probe into Alice's outlet, and read her settings off what comes back.
+
+The apparatus sends the probe (`probe_photons`); the reflections fly out beside Alice's pulses with their polarisation
+(`common.optics.outlet`). Here they are parted from her light, which goes on untouched, and kept until the bases are
+known. With a mean of mu_out reflected photons a bit is known with probability 1 - exp(-mu_out). Bob sees nothing;
+a watchdog on Alice's outlet sees the probe, and isolation keeps mu_out small.
+
+Sources: Gisin, Fasel, Kraus, Zbinden, Ribordy, Phys. Rev. A 73, 022320 (2006); Lucamarini et al., Phys. Rev. X 5,
+031030 (2015).
+"""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from common.optics.bench import Mask
+from common.optics.pulses import PulseTrain
+from eve.notebook import BlockNotes, StoredPage
+from eve.quantum_attacks.base import Attack, EveTools
+
+
+class TrojanHorse(Attack):
+    """Collects the reflections of a probe."""
+
+    name: ClassVar[str] = "trojan-horse"
+    probe_photons: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 1e6
+    """Mean photon number per pulse of the probe that shines into Alice's outlet."""
+
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - the others carry no reflection
+        """Part the reflections from Alice's light, keep them, send the light on."""
+        first, count = train.first_pulse, len(train)
+        hers, reflected = tools.bench.reflections(train)
+        notes.add(StoredPage(first, first + count, tools.bench.store(reflected)))
+        return hers

@@ -1,0 +1,254 @@
+"""A block with Eve, seen from above: light, monitors, distillation, and whether she could know anything of the key.
+
+No conversation, no socket: the same optics, the same stages and the same bound as a link has, in one function, so that
+a hundred blocks take seconds. What it adds is the laboratory's view: Eve's knowledge of each reconciled bit beside
+what was disclosed and what was removed.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import log2
+
+import numpy as np
+
+from common.bits import Bits
+from common.distillation.estimation import estimate, starting_qber
+from common.distillation.monitors import Monitor
+from common.distillation.reconciliation.cascade import (
+    Answerer,
+    BudgetExhausted,
+    Corrector,
+    parity_budget,
+    schedule,
+)
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.shuffle import SHUFFLE_SEED_BYTES
+from common.distillation.sifting import sift
+from common.distillation.stages import Estimate, ReconciledKey, SiftedKey, count_classes
+from common.distillation.universal_hash import toeplitz_seed_bits
+from common.distillation.verification import verification_tag_bits, verified_key
+from common.keys.allotment import LINK_PSK_BITS
+from common.optics.outlet import Outlet
+from common.optics.records import DetectionRecord, PreparationRecord
+from common.optics.source import PulseSource
+from common.optics.states import Basis
+from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
+from common.protocol.aborts import AbortReason
+from common.protocol.key_length import qber_is_tolerated, secret_length
+from common.protocol.monitoring import Watched, alarms_of_light
+from common.protocol.parameters import LinkParameters
+from common.randomness import Choice, Nature, Randomness
+from eve.notebook import BlockNotes, Knowledge
+from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
+from lab.undetermined import Disclosed, Undetermined, min_entropy_suffices, undetermined
+
+_FRAME_PULSES = 2**20
+_FLAWS, _OUTLET = DetectorFlaws(), Outlet()
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the agreed parameters leave out."""
+
+    flaws: DetectorFlaws = _FLAWS
+    switched_off_probability: float = 0.0
+    """Of Bob's random efficiency, in multiples of 1/256."""
+    outlet: Outlet = _OUTLET
+    probe_photons: float = 0.0
+    """Mean photon number per pulse that Eve shines into Alice's outlet."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWithEve:
+    """What became of a block."""
+
+    refused_by: str | None
+    """The monitor or the reason of the abort; None where there is a key."""
+    qber_key: float
+    qber_test: float
+    known_fraction: float
+    """Share of the sifted bits of the key basis that Eve knows for sure, 0..1."""
+    min_entropy_bits: float
+    """Of the sifted key basis, as far as her notes go; before any disclosure."""
+    leaked_bits: int
+    secret_bits: int
+    check: Undetermined | None
+    """None without a key, and where her knowledge is probable rather than certain."""
+    min_entropy_pays: bool
+    """Whether that min-entropy pays for parities, tag, secret bits and eps_sec."""
+
+    @property
+    def safe(self) -> bool:
+        """Whether nothing that Eve knows entered a store: no key, or one that is undetermined for her."""
+        if not self.secret_bits:
+            return True
+        return self.check.holds if self.check else self.min_entropy_pays
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Both records of a block, side by side."""
+
+    alice: SiftedKey
+    bob: SiftedKey
+    watched: Watched
+    knowledge: Knowledge
+
+
+_HARDWARE = Hardware()
+
+
+def live_block(
+    parameters: LinkParameters,
+    attacks: Sequence[QuantumAttack],
+    seed: int,
+    number: int,
+    *,
+    hardware: Hardware = _HARDWARE,
+    turned_off: Collection[Monitor] = (),
+    lengthened_by: int = 0,
+) -> BlockWithEve:
+    """Run one block and account for it.
+
+    `turned_off` names monitors that do not look; `lengthened_by` bits are added to what the bound allows, which is
+    what the check is there to catch.
+    """
+    seen = _light(parameters, attacks, seed, number, hardware)
+    estimated = estimate(seen.alice, seen.bob.test_bits)
+    alarm = next(alarms_of_light(parameters, seen.watched, turned_off), None)
+    if alarm:
+        return _refused(alarm.monitor, seen, estimated)
+    if not qber_is_tolerated(parameters, estimated):
+        return _refused(AbortReason.QBER_ABOVE_TOLERATED, seen, estimated)
+    return _distilled(parameters, seen, estimated, Randomness("bob", seed), number, lengthened_by)
+
+
+def _light(
+    parameters: LinkParameters, attacks: Sequence[QuantumAttack], seed: int, number: int, hardware: Hardware
+) -> _Seen:
+    alice, bob, eve = (Randomness(node, seed) for node in ("alice", "bob", "eve"))
+    source = PulseSource(
+        parameters.source, alice.choices(Choice.PULSES, number), alice.nature(Nature.SOURCE, number)
+    )
+    receiver = WatchfulReceiver(
+        parameters.detector,
+        parameters.key_basis_probability,
+        bob.choices(Choice.MEASUREMENTS, number),
+        bob.nature(Nature.DETECTORS, number),
+        hardware.flaws,
+        hardware.switched_off_probability,
+    )
+    notes, prepared, records = (
+        BlockNotes(),
+        PreparationRecord(parameters.block_pulses, parameters.class_count),
+        [],
+    )
+    for first in range(0, parameters.block_pulses, _FRAME_PULSES):
+        count = min(_FRAME_PULSES, parameters.block_pulses - first)
+        of_frame, train = source.emit(first, count, parameters.fibre)
+        prepared.append(of_frame)
+        train = hardware.outlet.emit(train, hardware.probe_photons, eve.nature(Nature.SOURCE, number))
+        train = play(attacks, train, eve, PublicLink.of(parameters), number, notes)
+        records.append(receiver.detect(train))
+    return _sifted(parameters, prepared, DetectionRecord.joined(records), notes, hardware)
+
+
+def _sifted(
+    parameters: LinkParameters,
+    prepared: PreparationRecord,
+    record: DetectionRecord,
+    notes: BlockNotes,
+    hardware: Hardware,
+) -> _Seen:
+    bits, bases, classes = prepared.at(record.gates)
+    matched = bases == record.bases
+    shared = bases[matched], classes[matched], parameters.class_count
+    key = matched & (bases == Basis.KEY)
+    return _Seen(
+        alice=sift(bits[matched], *shared),
+        bob=sift(record.bits[matched], *shared),
+        watched=Watched(
+            prepared.emitted,
+            count_classes(classes, parameters.class_count),
+            record.double_clicks,
+            record.side,
+            hardware.switched_off_probability,
+        ),
+        knowledge=notes.known(record.gates[key], bases[key]),
+    )
+
+
+def _distilled(
+    parameters: LinkParameters,
+    seen: _Seen,
+    estimated: Estimate,
+    randomness: Randomness,
+    number: int,
+    lengthened_by: int,
+) -> BlockWithEve:
+    length = len(seen.alice.key_bits)
+    qber = starting_qber(estimated, parameters.expected_qber)
+    shuffle_seed = randomness.choices(Choice.RECONCILIATION, number).bytes(SHUFFLE_SEED_BYTES)
+    try:
+        corrector, questions = _reconciled(seen, qber, shuffle_seed)
+    except BudgetExhausted:
+        return _refused(AbortReason.PARITY_BUDGET_EXHAUSTED, seen, estimated)
+    if np.any(corrector.bits != seen.alice.key_bits):
+        return _refused(AbortReason.VERIFICATION_FAILED, seen, estimated)
+    errors = count_classes(seen.bob.key_classes[corrector.corrected], parameters.class_count)
+    reconciled = ReconciledKey(corrector.bits, errors, corrector.disclosed_bits)
+    leaked = verified_key(reconciled, parameters.eps_cor).leaked_bits
+    allowed = secret_length(parameters, estimated, errors, leaked).secret_bits
+    if allowed < LINK_PSK_BITS:
+        return _refused(AbortReason.NO_SECRET_BITS, seen, estimated, leaked)
+    secret_bits = min(allowed + lengthened_by, length)
+    disclosed = Disclosed(shuffle_seed, questions, verification_tag_bits(length, parameters.eps_cor))
+    check = None
+    if np.all(seen.knowledge.certain | seen.knowledge.unknown):
+        drawn = randomness.choices(Choice.AMPLIFICATION, number).bytes(length + secret_bits)
+        seed_bits: Bits = np.frombuffer(drawn, np.uint8)[
+            : toeplitz_seed_bits(length, secret_bits)
+        ] & np.uint8(1)
+        check = undetermined(seen.knowledge.unknown, seed_bits, secret_bits, disclosed)
+    entropy, told = seen.knowledge.min_entropy_bits, leaked + disclosed.tag_bits
+    pays = min_entropy_suffices(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
+    return _account(None, seen, estimated, leaked, secret_bits, check, pays=pays)
+
+
+def _reconciled(seen: _Seen, qber: float, shuffle_seed: bytes) -> tuple[Corrector, tuple[Questions, ...]]:
+    length = len(seen.alice.key_bits)
+    plan = schedule(length, qber)
+    answerer = Answerer(seen.alice.key_bits, plan, shuffle_seed, parity_budget(length, qber))
+    corrector, asked = Corrector(seen.bob.key_bits, plan, shuffle_seed), []
+    while (questions := corrector.questions()) is not None:
+        asked.append(questions)
+        corrector.receive(answerer.answer(questions))
+    return corrector, tuple(asked)
+
+
+def _refused(reason: str, seen: _Seen, estimated: Estimate, leaked_bits: int = 0) -> BlockWithEve:
+    return _account(str(reason), seen, estimated, leaked_bits, 0, None, pays=True)
+
+
+def _account(
+    reason: str | None,
+    seen: _Seen,
+    estimated: Estimate,
+    leaked_bits: int,
+    secret_bits: int,
+    check: Undetermined | None,
+    *,
+    pays: bool,
+) -> BlockWithEve:
+    wrong = seen.alice.key_bits != seen.bob.key_bits
+    return BlockWithEve(
+        refused_by=reason,
+        qber_key=float(wrong.mean()) if len(wrong) else 0.0,
+        qber_test=estimated.qber_test or 0.0,
+        known_fraction=seen.knowledge.known_fraction,
+        min_entropy_bits=seen.knowledge.min_entropy_bits,
+        leaked_bits=leaked_bits,
+        secret_bits=secret_bits,
+        check=check,
+        min_entropy_pays=pays,
+    )

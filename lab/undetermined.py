@@ -1,0 +1,210 @@
+"""Is a stored key undetermined for Eve? Checked by linear algebra over GF(2), from the laboratory's view of everything.
+
+The reconciled key is a string of n bits. Eve knows some of them, and parities of all that Cascade disclosed. Each bit
+of the secret key is a parity, too: a row of the amplification matrix. If those rows, restricted to the bits unknown to
+her, are linearly independent of each other and of the disclosed rows, then whatever she knows, every secret key is
+equally possible. If they are not, some parity of the secret key is known to her for sure.
+
+The verification tag is no linear function of the key. It cannot tell her more than its t bits, and it is drawn
+independently of the matrix: besides independence, at least t unknown dimensions must be left over (`spare_bits`), so
+that each secret key keeps about 2^(spare - t) reconciled keys which agree with everything disclosed.
+
+For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
+(`min_entropy_suffices`).
+
+Only as many columns are looked at as there are rows, and 64 more: rows that are independent on some columns are
+independent on all. Should they not be, all columns are looked at. Elimination is by the method of the four Russians,
+eight rows at a time, 64 columns per word.
+
+Source: Arlazarov, Dinic, Kronrod, Faradzev, Dokl. Akad. Nauk SSSR 194, 487 (1970); Albrecht, Bard, Hart, ACM Trans.
+Math. Softw. 37, 9 (2010).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bits import Bits
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.shuffle import Permutation, inverse, permutation
+from common.kernels import kernel
+
+type Columns = NDArray[np.int64]
+"""Positions in the reconciled key, `int64[m]`, ascending."""
+
+type Rows = NDArray[np.uint64]
+"""Rows over GF(2), 64 columns per word: `uint64[rows, words]`."""
+
+_SPARE_COLUMNS = 64
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """What was said in public about the reconciled key of one block."""
+
+    shuffle_seed: bytes
+    """Of Cascade's permutations."""
+    questions: tuple[Questions, ...]
+    """Every range whose parity was answered."""
+    tag_bits: int
+    """Length of the verification tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undetermined:
+    """What the check found."""
+
+    secret_bits: int
+    undetermined_bits: int
+    """Dimensions of the secret key that are undetermined for Eve, 0..secret_bits."""
+    spare_bits: int
+    """Unknown dimensions of the reconciled key that are left besides."""
+    tag_bits: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the whole secret key is undetermined."""
+        return self.undetermined_bits == self.secret_bits and self.spare_bits >= self.tag_bits
+
+
+def undetermined(
+    unknown: NDArray[np.bool_], amplification_seed: Bits, secret_bits: int, disclosed: Disclosed
+) -> Undetermined:
+    """Check one block: `unknown` is `bool[n]`, where Eve knows nothing; the seed has n + secret_bits - 1 bits."""
+    every = np.flatnonzero(unknown)
+    disclosed_rows = sum(map(len, disclosed.questions))
+
+    def found_on(columns: Columns, disclosed_rank: int | None = None) -> Undetermined:
+        parities, independent = _ranks(columns, amplification_seed, secret_bits, len(unknown), disclosed)
+        spare = len(every) - (parities if disclosed_rank is None else disclosed_rank) - independent
+        return Undetermined(secret_bits, independent, max(0, spare), disclosed.tag_bits)
+
+    some = _some(every, disclosed_rows + secret_bits + _SPARE_COLUMNS)
+    found = found_on(some, disclosed_rank=disclosed_rows)  # on all columns the rank is at most that
+    return found if found.holds else found_on(every)
+
+
+def min_entropy_suffices(
+    min_entropy_bits: float, leaked_bits: int, secret_bits: int, privacy_cost_bits: float
+) -> bool:
+    """Whether Eve's min-entropy over the reconciled key pays for what was disclosed and for the secret key.
+
+    `leaked_bits` are parities and tag; `privacy_cost_bits` is 2 log2(1 / (2 eps)) for a key that is eps-close to a
+    uniform one (leftover hash lemma; Tomamichel, Schaffner, Smith, Renner, IEEE Trans. Inf. Theory 57, 5524 (2011)).
+    """
+    return min_entropy_bits - leaked_bits >= secret_bits + privacy_cost_bits
+
+
+def rank(rows: Rows) -> int:
+    """Rank over GF(2); `rows` is left as it is."""
+    return _eliminate(rows.copy(), 0, len(rows))
+
+
+def packed(bits: NDArray[np.bool_]) -> Rows:
+    """Pack rows of bits, `bool[rows, columns]`, into words."""
+    width = -(-bits.shape[1] // 64)
+    filled = np.zeros((len(bits), width * 8), np.uint8)
+    small = np.packbits(bits, axis=1)
+    filled[:, : small.shape[1]] = small
+    return filled.view(np.uint64)
+
+
+def parity_rows(columns: Columns, length: int, disclosed: Disclosed) -> Rows:
+    """Rows of the disclosed parities, over these columns of a key of `length` bits."""
+    parts = [np.empty((0, -(-len(columns) // 64)), np.uint64)]
+    places: dict[int, Permutation] = {}
+    for asked in disclosed.questions:
+        if asked.pass_index not in places:
+            order = permutation(disclosed.shuffle_seed, asked.pass_index, length)
+            places[asked.pass_index] = inverse(order)[columns]
+        place = places[asked.pass_index]
+        for start in range(0, len(asked), 256):
+            part = slice(start, start + 256)
+            inside = (asked.starts[part, None] <= place) & (place < asked.ends[part, None])
+            parts.append(packed(inside))
+    return np.concatenate(parts)
+
+
+def amplification_rows(columns: Columns, length: int, seed: Bits, secret_bits: int) -> Rows:
+    """Rows of the Toeplitz matrix T[i, j] = seed[i - j + n - 1], over these columns."""
+    parts = [np.empty((0, -(-len(columns) // 64)), np.uint64)]
+    for start in range(0, secret_bits, 256):
+        rows = np.arange(start, min(start + 256, secret_bits))
+        parts.append(packed(seed[rows[:, None] - columns + length - 1] > 0))
+    return np.concatenate(parts)
+
+
+def _some(columns: Columns, count: int) -> Columns:
+    """As many columns as that, spread evenly, or all if there are fewer."""
+    if len(columns) <= count:
+        return columns
+    return columns[np.linspace(0, len(columns) - 1, count).astype(np.int64)]
+
+
+def _ranks(
+    columns: Columns, seed: Bits, secret_bits: int, length: int, disclosed: Disclosed
+) -> tuple[int, int]:
+    """Rank of the disclosed parities, and rank of the amplification modulo them."""
+    parities = parity_rows(columns, length, disclosed)
+    rows = np.concatenate([parities, amplification_rows(columns, length, seed, secret_bits)])
+    return _eliminate(rows, 0, len(parities)), _eliminate(rows, len(parities), len(rows))
+
+
+def _eliminate(rows: Rows, first: int, end: int) -> int:
+    """Eliminate with rows `first` to `end` as pivots, from all rows after each; return their rank."""
+    found = 0
+    for start in range(first, end, _BATCH):
+        stop = min(start + _BATCH, end)
+        pivots = _pivots(rows[start:stop])
+        if len(pivots):
+            found += len(pivots)
+            _clear(rows, start, stop, pivots)
+    return found
+
+
+@kernel
+def _pivots(batch: Rows) -> Columns:
+    """Bring a few rows to reduced echelon form, its rows first; return the bit of each row that no other row has."""
+    pivots = np.empty(len(batch), np.int64)
+    found = 0
+    for row in range(len(batch)):
+        word = 0
+        while word < batch.shape[1] and batch[row, word] == 0:
+            word += 1
+        if word == batch.shape[1]:
+            continue
+        bit = 0
+        while not batch[row, word] >> np.uint64(bit) & np.uint64(1):
+            bit += 1
+        for column in range(batch.shape[1]):
+            batch[found, column], batch[row, column] = batch[row, column], batch[found, column]
+        for other in range(len(batch)):
+            if other != found and batch[other, word] >> np.uint64(bit) & np.uint64(1):
+                for column in range(batch.shape[1]):
+                    batch[other, column] ^= batch[found, column]
+        pivots[found] = 64 * word + bit
+        found += 1
+    return pivots[:found]
+
+
+@kernel
+def _clear(rows: Rows, start: int, stop: int, pivots: Columns) -> None:
+    """Clear the pivot bits in every row from `stop` on, with a table of all sums of the pivot rows."""
+    width = rows.shape[1]
+    table = np.zeros((1 << len(pivots), width), np.uint64)
+    for chosen in range(1, len(table)):
+        lowest = 0
+        while not chosen >> lowest & 1:
+            lowest += 1
+        for column in range(width):
+            table[chosen, column] = table[chosen & (chosen - 1), column] ^ rows[start + lowest, column]
+    for row in range(stop, len(rows)):
+        chosen = 0
+        for index in range(len(pivots)):
+            if rows[row, pivots[index] >> 6] >> np.uint64(pivots[index] & 63) & np.uint64(1):
+                chosen |= 1 << index
+        if chosen:
+            for column in range(width):
+                rows[row, column] ^= table[chosen, column]

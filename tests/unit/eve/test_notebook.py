@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from common.optics.bench import Bench, Counted
+from common.optics.fibre import Fibre
+from common.optics.states import Basis
+from eve.notebook import BlockNotes, FavouredPage, Knowledge, MeasuredPage, Notebook, StoredPage
+
+NOBODY = Knowledge(np.empty(0, np.uint8), np.empty(0))
+GATES = np.arange(4, dtype=np.uint32)
+KEY = np.full(4, Basis.KEY, np.uint8)
+
+
+def counted(zeros: list[int], ones: list[int]) -> Counted:
+    return Counted(np.array(zeros, np.uint8), np.array(ones, np.uint8))
+
+
+def test_a_photon_in_the_right_basis_is_certain_and_in_the_wrong_one_says_nothing():
+    notes = BlockNotes()
+    notes.add(MeasuredPage.write(0, np.array([0, 0, 2, 2], np.uint8), counted([1, 0, 1, 0], [0, 1, 0, 0])))
+    knowledge = notes.known(GATES, KEY)
+    assert knowledge.guesses.tolist()[:2] == [0, 1]
+    assert knowledge.probabilities.tolist() == [1, 1, 0.5, 0.5]
+
+
+def test_several_photons_halfway_say_more_than_one():
+    notes = BlockNotes()
+    halfway = np.ones(4, np.uint8)
+    notes.add(MeasuredPage.write(0, halfway, counted([1, 0, 0, 1], [0, 1, 2, 1])))
+    p = np.cos(np.pi / 8) ** 2
+    two = p**2 / (p**2 + (1 - p) ** 2)
+    assert notes.known(GATES, KEY).probabilities == pytest.approx([p, p, two, 0.5])
+
+
+def test_two_measurements_of_parts_of_one_pulse_add_up_and_the_second_of_new_light_does_not_count():
+    favoured = FavouredPage(0, np.array([0, 1, 0, 2], np.uint8), 0.5)
+    measured = MeasuredPage.write(0, np.ones(4, np.uint8), counted([1, 0, 0, 0], [0, 0, 1, 0]))
+    both, replaced = BlockNotes(), BlockNotes()
+    for page in (favoured, measured):
+        both.add(page)
+    for page in (measured, favoured):
+        replaced.add(page)
+    odds = np.cos(np.pi / 8) ** 2 / np.sin(np.pi / 8) ** 2
+    assert both.known(GATES, KEY).probabilities == pytest.approx(
+        [2 * odds / (1 + 2 * odds), 2 / 3, odds / 2 / (1 + odds / 2), 0.5]
+    )
+    assert replaced.known(GATES, KEY).probabilities[0] == pytest.approx(odds / (1 + odds))
+
+
+def test_stored_light_is_silent_before_the_announcement_and_tells_the_bit_afterwards_again_and_again():
+    bench = Bench(np.random.default_rng(1))
+    states = np.array([0, 4, 2, 6], np.uint8)
+    light = bench.prepare((states, np.array([1, 1, 0, 1], np.uint8)), Fibre(0, 0.2, 0), 0)
+    notes = BlockNotes()
+    notes.add(StoredPage(0, 4, bench.store(light)))
+    assert notes.suspected(GATES, 0.5).unknown.all()
+    for _ in range(2):
+        knowledge = notes.known(GATES, np.array([0, 0, 1, 1], np.uint8))
+        assert knowledge.certain.tolist() == [True, True, False, True]
+        assert knowledge.guesses[knowledge.certain].tolist() == [0, 1, 1]
+
+
+def test_a_page_speaks_of_its_own_pulses_only():
+    notes = BlockNotes()
+    notes.add(MeasuredPage.write(2, np.zeros(1, np.uint8), counted([1], [0])))
+    assert notes.known(GATES, KEY).certain.tolist() == [False, False, True, False]
+
+
+def test_a_suspicion_weighs_both_bases():
+    notes = BlockNotes()
+    notes.add(MeasuredPage.write(0, np.zeros(4, np.uint8), counted([1] * 4, [0] * 4)))
+    assert notes.suspected(GATES, 0.9).probabilities == pytest.approx([0.95] * 4)
+
+
+def test_what_contradicts_itself_is_not_known():
+    notes = BlockNotes()
+    bench = Bench(np.random.default_rng(1))
+    for polarisation in (0, 4):
+        light = bench.prepare((np.full(4, polarisation, np.uint8), np.ones(4, np.uint8)), Fibre(0, 0.2, 0), 0)
+        notes.add(StoredPage(0, 4, bench.store(light)))
+    assert notes.known(GATES, KEY).unknown.all()
+
+
+def test_knowledge_is_measured_in_bits():
+    knowledge = Knowledge(np.array([0, 1, 1, 0], np.uint8), np.array([1.0, 0.5, 0.75, 1.0]))
+    assert knowledge.known_fraction == 0.5
+    assert knowledge.guess_probability == 0.8125
+    assert knowledge.min_entropy_bits == pytest.approx(1 + np.log2(4 / 3))
+    assert knowledge.information == pytest.approx((1 + 0 + 1 - 0.8112781245 + 1) / 4)
+    assert (NOBODY.known_fraction, NOBODY.guess_probability, NOBODY.information) == (0, 0.5, 0)
+
+
+def test_the_oldest_block_is_forgotten_when_too_many_live():
+    book = Notebook(live_blocks=2)
+    first = book.notes("a")
+    assert book.notes("a") is first
+    book.notes("b")
+    book.notes("c")
+    assert book.notes("a") is not first
+    book.forget("c")
+    book.forget("never seen")
+    assert repr(book) == "Notebook(1 blocks, redacted)"
+
+
+def test_notes_do_not_print_what_she_knows():
+    notes = BlockNotes()
+    notes.add(MeasuredPage.write(0, np.zeros(4, np.uint8), counted([1] * 4, [0] * 4)))
+    for secret in (notes, notes.known(GATES, KEY), MeasuredPage.write(0, KEY, counted([1] * 4, [0] * 4))):
+        assert "[" not in repr(secret)
