@@ -13,7 +13,7 @@ from common.authentication.transcript import Transcript
 from common.bits import Bits, pack, unpack
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import PASSES, schedule
-from common.distillation.reconciliation.shuffle import shuffled, stream, weighed
+from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
 from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 from common.distillation.verification import verification_seed_bytes, verification_tag, verification_tag_bits
 from common.keys.identifiers import session_id
@@ -100,9 +100,8 @@ def distillation() -> str:
     tag_bits = verification_tag_bits(len(_KEY), 1e-15)
     seed = _SEED[: verification_seed_bytes(len(_KEY), 1e-15)]
     plan = schedule(100_000, 0.01)
-    drawn, check_key = stream(_SEED[:32], 0, 0, 8), stream(_SEED[:32], PASSES, 0, 1)[0]
-    ones = np.full(2, 2**64 - 1, np.uint64)
-    weights = [int(weighed(ones, 0, word, word + 1, check_key)) for word in range(2)]
+    drawn, check_key = stream(_SEED[:32], 0, 0, 8), check_keys(_SEED[:32])[0]
+    weights = [int(weight(check_key, word)) for word in range(2)]
     toeplitz_seed = np.unpackbits(np.frombuffer(_SEED[::-1], np.uint8))[: toeplitz_seed_bits(len(_KEY), 5)]
     return values(
         {

@@ -27,8 +27,15 @@ from common.bits import Bits
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.frame import Course, Frame
 from common.distillation.reconciliation.parity import Questions, lanes_in
-from common.distillation.reconciliation.schedule import MAX_CHECKS, PASSES, Pace, Schedule, schedule
-from common.distillation.reconciliation.shuffle import Positions, shuffled, stream, turned, weighed
+from common.distillation.reconciliation.schedule import PASSES, Pace, Schedule, schedule
+from common.distillation.reconciliation.shuffle import (
+    Positions,
+    check_keys,
+    shuffled,
+    stream,
+    turned,
+    weighed,
+)
 from common.distillation.reconciliation.words import Words, to_bits, to_words
 from common.kernels import kernel
 
@@ -58,7 +65,7 @@ class Answerer:
         self._budget_bits = budget_bits
         self._running = np.empty((PASSES, plan.words + 1), np.uint64)
         self._prepared = [False] * PASSES
-        self._check_keys = stream(shuffle_seed, PASSES, 0, MAX_CHECKS)
+        self._check_keys = check_keys(shuffle_seed)
         self.disclosed_bits = 0
         """Parities answered so far."""
 

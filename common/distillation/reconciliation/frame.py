@@ -21,7 +21,14 @@ from common.distillation.reconciliation.schedule import (
     Schedule,
     replanned,
 )
-from common.distillation.reconciliation.shuffle import shuffled, stream, turned, weighed
+from common.distillation.reconciliation.shuffle import (
+    check_keys,
+    shuffled,
+    stream,
+    turned,
+    weighed,
+    weight,
+)
 from common.distillation.reconciliation.words import Words
 from common.errors import RemoteProtocolError
 
@@ -78,7 +85,7 @@ class Frame:
 
     def _check(self) -> Course[None]:
         """Ask for parities of random halves of the frame until enough in a row show no difference."""
-        keys = stream(self._shuffle_seed, PASSES, 0, MAX_CHECKS)
+        keys = check_keys(self._shuffle_seed)
         asked = clean = 0
         while clean < CLEAN_CHECKS and asked < MAX_CHECKS:
             count = min(CLEAN_CHECKS - clean if clean else FIRST_CHECKS, MAX_CHECKS - asked)
@@ -111,8 +118,8 @@ class Frame:
                 end = middle
             else:
                 start = middle
-        weight = weighed(np.array([self._full]), self._first_word + start, 0, 1, key)
-        lanes = [lane for lane in range(self._plan.lanes) if int(weight) >> lane & 1]
+        counted = int(weight(key, self._first_word + start))
+        lanes = [lane for lane in range(self._plan.lanes) if counted >> lane & 1]
         while len(lanes) > 1:
             half = lanes[: len(lanes) // 2]
             mask = np.uint64(sum(1 << lane for lane in half))

@@ -9,7 +9,7 @@ frames have the same share of a burst.
 Block sizes are powers of two, so that both halves of a range are equally long. The first pass has 0.6 to 1.2 expected
 errors per block, the second 2 to 8 (fewer where the first has more), the third one block per lane: after two passes
 a few errors in 2^20 bits are left. What might still be there is for random parities to
-find (`shuffle.check_weights`): each misses it with probability 1/2, whatever it is, and Bob stops when 24 in a
+find (`shuffle.weighed`): each misses it with probability 1/2, whatever it is, and Bob stops when 24 in a
 row have found nothing. A key that differs passes them with probability at most 2^-24 = 6e-8.
 
 The factors were chosen by measuring leakage and exchanges from 1 to 8 % (`lab.evidence_cascade` repeats it).

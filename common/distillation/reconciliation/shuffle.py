@@ -3,7 +3,7 @@ finds the same.
 
 Let e_0, e_1, ... be the words (eight bytes, little-endian) of the AES-256-CTR key stream under the 32-byte
 shuffle seed, beginning at counter block `index * 2^64` (the counter is a 128-bit big-endian integer), where
-`index` is that of the pass or check.
+`index` is that of the pass, or the number of passes for all checks together.
 
 A pass shuffles the words of each frame and turns each word. For a frame of m words whose first word is word o
 of the laid-out key, let r_i = e_(o+i). Start from p = (o, o+1, ..., o+m-1); for i = m-1 down to 1 let
@@ -15,13 +15,14 @@ Every pass is shuffled and turned, the first one too. Errors that come in bursts
 independent: two bits of different words meet in a block as if words and lanes were drawn at random, and two
 bits of one word never do.
 
-A check weighs word w of the laid-out key with R_w = mix(e_0 + (w + 1) * 0x9e3779b97f4a7c15), all modulo 2^64, where
+Check c weighs word w of the laid-out key with R_w = mix(e_c + (w + 1) * 0x9e3779b97f4a7c15), all modulo 2^64, where
 mix is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, doi:10.1145/2660193.2660195).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.distillation.reconciliation.schedule import MAX_CHECKS, PASSES
 from common.distillation.reconciliation.words import Words
 from common.kernels import kernel
 from common.randomness import ChoiceStream
@@ -67,20 +68,24 @@ def turned(words: Words, order: Positions, drawn: Words, lanes: int) -> Words:
     return seen
 
 
-def check_key(shuffle_seed: bytes, index: int) -> np.uint64:
-    """Return e_0 of a check."""
-    key: np.uint64 = stream(shuffle_seed, index, 0, 1)[0]
-    return key
+def check_keys(shuffle_seed: bytes) -> Words:
+    """Return the keys of all checks, `uint64[MAX_CHECKS]`; ValueError unless the seed has 32 bytes."""
+    return stream(shuffle_seed, PASSES, 0, MAX_CHECKS)
+
+
+@kernel
+def weight(key: np.uint64, word: int) -> np.uint64:
+    """Return which lanes of a word of the laid-out key count in the check that has this key."""
+    mixed = key + np.uint64(word + 1) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 @kernel
 def weighed(words: Words, first_word: int, start: int, end: int, key: np.uint64) -> np.uint64:
     """XOR of the weighed words [start, end) of a stretch of the key that begins at word `first_word`."""
     total = np.uint64(0)
-    mixed = key + np.uint64(first_word) * np.uint64(0x9E3779B97F4A7C15)
     for index in range(start, end):
-        weight = mixed + np.uint64(index + 1) * np.uint64(0x9E3779B97F4A7C15)
-        weight = (weight ^ (weight >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        weight = (weight ^ (weight >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        total ^= words[index] & (weight ^ (weight >> np.uint64(31)))
+        total ^= words[index] & weight(key, first_word + index)
     return total
