@@ -1,16 +1,19 @@
 """How often Cascade fails and what it costs, over thousands of frames; every bit is compared here.
 
 Frame i at a rate is a function of (seed, rate, i) alone, so that a run can be cut into chunks, stopped and
-resumed: `run` takes the first frame, `merged` puts the chunks together. By hand, for keys of any length:
+resumed: `run` takes the first frame, `merged` puts the chunks together. `SERIES` is what `python -m lab.evidence` runs.
+By hand, for keys of any length:
 
     python -m lab.evidence_cascade --bits 1048576 --frames 3000 --rates 0.01 0.05
 """
 
 import hashlib
+import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -62,9 +65,32 @@ class CascadeReport(_Report):
 
     key_length: int
     """Bits per frame."""
+    pace: Pace
     seed: int
     first_frame: int
     rates: tuple[RateReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Keys of one length at one pace, at several error rates."""
+
+    name: str
+    key_length: int
+    pace: Pace
+    most_efficiency: dict[float, float]
+    """Error rate -> what the mean efficiency must not exceed."""
+
+
+_MOST_EFFICIENCY = {0.01: 1.06, 0.02: 1.06, 0.03: 1.06, 0.05: 1.06, 0.08: 1.09}
+SERIES = (
+    Series("keys of 2^20 bits", 2**20, Pace.EXCHANGES, _MOST_EFFICIENCY),
+    Series("keys of 1e5 bits", 100_000, Pace.EXCHANGES, _MOST_EFFICIENCY),
+    Series(
+        "keys of 2^20 bits, sparing parities", 2**20, Pace.PARITIES, dict.fromkeys((0.01, 0.02, 0.03), 1.045)
+    ),
+)
+PARTS, _FRAMES_PER_PART = 60, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +119,9 @@ def run(
             played.append(_play(key_length, qber, seed, index, pace))
             progress(qber, len(played))
         reports.append(_summary(qber, played))
-    return CascadeReport(key_length=key_length, seed=seed, first_frame=first_frame, rates=tuple(reports))
+    return CascadeReport(
+        key_length=key_length, pace=pace, seed=seed, first_frame=first_frame, rates=tuple(reports)
+    )
 
 
 def merged(chunks: Sequence[CascadeReport]) -> CascadeReport:
@@ -102,6 +130,35 @@ def merged(chunks: Sequence[CascadeReport]) -> CascadeReport:
     for chunk in chunks[1:]:
         whole = _joined(whole, chunk)
     return whole
+
+
+def run_part(seed: int, part: int) -> dict[str, Any]:
+    """Run the next 50 frames of every series, at each of its rates: about 10 s of one core."""
+    return {
+        series.name: run(
+            _FRAMES_PER_PART,
+            list(series.most_efficiency),
+            seed=seed,
+            key_length=series.key_length,
+            first_frame=part * _FRAMES_PER_PART,
+            pace=series.pace,
+        ).model_dump(mode="json")
+        for series in SERIES
+    }
+
+
+def conclude(findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pass if no frame failed and no mean efficiency is above its limit."""
+    report: dict[str, Any] = {"passed": True, "series": {}}
+    for series in SERIES:
+        chunks = [CascadeReport.model_validate_json(json.dumps(part[series.name])) for part in findings]
+        whole = merged(chunks)
+        report["series"][series.name] = whole.model_dump(mode="json", exclude={"seed"})
+        report["passed"] &= all(
+            rate.failures == 0 and rate.mean_efficiency <= series.most_efficiency[rate.qber]
+            for rate in whole.rates
+        )
+    return report
 
 
 def failure_rate_at_most(failures: int, frames: int) -> float:
@@ -155,7 +212,7 @@ def _summary(qber: float, played: Sequence[_Frame]) -> RateReport:
 
 
 def _joined(first: CascadeReport, second: CascadeReport) -> CascadeReport:
-    if (first.key_length, first.seed) != (second.key_length, second.seed):
+    if (first.key_length, first.pace, first.seed) != (second.key_length, second.pace, second.seed):
         raise ValueError("chunks of different runs cannot be put together")
     return first.model_copy(
         update={
