@@ -127,40 +127,41 @@ def test_the_reference_asks_the_same_questions_and_finds_the_same_key(
     assert corrector.bits.tolist() == slow.bits == alice.tolist()
 
 
-# Means of 4 frames. Over 20 frames each f spread by 0.003 about 1.040, 1.042, 1.039 and 1.053: the limits are six
-# deviations of such a mean away, or more.
-@pytest.mark.parametrize(("qber", "worst"), [(0.01, 1.055), (0.02, 1.055), (0.03, 1.05), (0.05, 1.065)])
-def test_little_is_disclosed_in_a_few_hundred_exchanges_at_1e5_bits(qber: float, worst: float) -> None:
+# Over 1000 other keys at each rate no f was above its limit, and no run took more than 503 exchanges. So a frame is beyond
+# a limit with probability p < 0.007 (confidence 0.999), the median of 8 only if four are: false alarm below 70 p^4 = 2e-7.
+@pytest.mark.parametrize(("qber", "limit"), [(0.01, 1.052), (0.02, 1.051), (0.03, 1.056), (0.05, 1.06)])
+def test_little_is_disclosed_in_a_few_hundred_exchanges_at_1e5_bits(qber: float, limit: float) -> None:
     costs, exchanges = [], []
-    for frame in range(4):
+    for frame in range(8):
         alice, bob = keys(100_000, qber, frame)
         played = play(alice, bob, qber)
         assert np.array_equal(played.bob.bits, alice)
         costs.append(efficiency(played.bob.disclosed_bits, 100_000, float(np.mean(alice != bob))))
         exchanges.append(len(played.asked))
-    assert 1.0 < np.mean(costs) < worst
-    assert max(exchanges) < 400
+    assert 1.0 < np.median(costs) < limit
+    assert np.median(exchanges) < 510
 
 
 def test_frames_share_their_messages() -> None:
     alice, bob = keys(100_000, 0.02, 20)
-    whole, parted = schedule(100_000, 0.02), replace(schedule(100_000, 0.02), frame_words=1_000)
-    exchanges = []
-    for plan in (whole, parted):
-        answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
-        rounds = 0
-        while (asked := corrector.questions()) is not None:
-            corrector.receive(answerer.answer(asked))
-            rounds += 1
-        assert np.array_equal(corrector.bits, alice)
-        exchanges.append(rounds)
-    assert (whole.frames, parted.frames) == (1, 6)
-    assert exchanges[1] < 2 * exchanges[0]
+    plan = replace(schedule(100_000, 0.02), frame_words=1_000)
+    bounds = np.array(plan.frame_bounds())
+    answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
+    asking = set(range(plan.frames))
+    assert len(asking) == 6
+    while (asked := corrector.questions()) is not None:
+        frames = set((np.searchsorted(bounds, asked.starts, side="right") - 1).tolist())
+        assert frames <= asking  # all at first, and each until it is done
+        asking = frames
+        corrector.receive(answerer.answer(asked))
+    assert np.array_equal(corrector.bits, alice)
 
 
+# Over 200 other keys the ratio of parities was 0.9945 with a deviation of 0.0016, nearly normal, that of exchanges 2.48 with
+# one of 0.68, steeper towards 1: for the sums over 8 keys, 1 is 9 and 6 deviations away.
 def test_at_the_pace_that_spares_parities_less_is_disclosed_in_more_exchanges() -> None:
     disclosed, exchanges = dict.fromkeys(Pace, 0), dict.fromkeys(Pace, 0)
-    for pace, seed in product(Pace, range(4)):
+    for pace, seed in product(Pace, range(8)):
         alice, bob = keys(200_000, 0.03, seed)
         plan = schedule(200_000, 0.03, pace)
         answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
@@ -173,16 +174,19 @@ def test_at_the_pace_that_spares_parities_less_is_disclosed_in_more_exchanges() 
     assert exchanges[Pace.PARITIES] > exchanges[Pace.EXCHANGES]
 
 
-@pytest.mark.parametrize(("wrong_by", "most_exchanges"), [(1 / 3, 200), (3.0, 1200)])
-def test_a_badly_wrong_error_rate_costs_but_does_not_fail(wrong_by: float, most_exchanges: int) -> None:
+# Of 1000 other keys each, none took more than 82 exchanges with too few errors, and 17 more than 1400 with too many: a
+# tail so long that a mean says little. p < 0.035 (confidence 0.999); the median of 16 is above the limit only if eight
+# are: false alarm below 12870 p^8 = 3e-8. No share of the budget was above 0.804, at 0.780 with a deviation of 0.006.
+@pytest.mark.parametrize(("wrong_by", "limit"), [(1 / 3, 82), (3.0, 1400)])
+def test_a_badly_wrong_error_rate_costs_but_does_not_fail(wrong_by: float, limit: int) -> None:
     exchanges = []
-    for frame in range(4):
+    for frame in range(16):
         alice, bob = keys(100_000, 0.03 * wrong_by, frame)
         played = play(alice, bob, 0.03)
         assert np.array_equal(played.bob.bits, alice)
         assert played.bob.disclosed_bits < parity_budget(100_000, 0.03)
         exchanges.append(len(played.asked))
-    assert np.mean(exchanges) < most_exchanges
+    assert np.median(exchanges) <= limit
 
 
 def test_a_key_without_errors_costs_little_more_than_its_first_parities() -> None:
@@ -201,6 +205,8 @@ BURSTS = {
 }
 
 
+# In 25 pairs of each kind one cost over the other spread by at most 0.009 about at most 1.009, nearly normally: no pair
+# of the 750 was further than 3 deviations from its mean. Of the sums over three pairs the limit is 8 deviations away.
 @pytest.mark.parametrize("frame_words", [500, 2**14])
 @pytest.mark.parametrize("lanes", [1, 8, 64])
 @pytest.mark.parametrize("name", BURSTS)
@@ -208,16 +214,22 @@ def test_errors_in_bursts_cost_no_more_than_scattered_ones(name: str, lanes: int
     alice, _ = keys(50_000, 0.0, 9)
     burst = alice.copy()
     burst[BURSTS[name]] ^= 1
-    scattered = alice.copy()
-    scattered[np.random.default_rng(9).permutation(50_000)[: len(BURSTS[name])]] ^= 1
     plan = replace(schedule(50_000, len(BURSTS[name]) / 50_000), lanes=lanes, frame_words=frame_words)
-    cost = []
-    for bob in (scattered, burst):
-        answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
-        while (asked := corrector.questions()) is not None:
-            corrector.receive(answerer.answer(asked))
-        assert np.array_equal(corrector.bits, alice)
-        cost.append(answerer.disclosed_bits)
+    cost = [0, 0]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        scattered = alice.copy()
+        scattered[rng.permutation(50_000)[: len(BURSTS[name])]] ^= 1
+        shuffle_seed = rng.bytes(32)
+        for kind, bob in enumerate((scattered, burst)):
+            answerer, corrector = (
+                Answerer(alice, plan, shuffle_seed, PLENTY),
+                Corrector(bob, plan, shuffle_seed),
+            )
+            while (asked := corrector.questions()) is not None:
+                corrector.receive(answerer.answer(asked))
+            assert np.array_equal(corrector.bits, alice)
+            cost[kind] += answerer.disclosed_bits
     assert cost[1] < 1.05 * cost[0]
 
 
