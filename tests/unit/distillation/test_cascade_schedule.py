@@ -161,8 +161,8 @@ def test_efficiency_is_disclosure_over_shannons_limit() -> None:
     assert efficiency(10, 100, 0.0) is None
 
 
-# Over 300 other keys at each rate, disclosed over expected lay at 0.980 to 0.984 and spread by at most 0.006, the share of
-# the budget at 0.425 at most, spread by 0.002: a mean of 4 would have to lie 9 deviations off, a largest of 4 even more.
+# Over 300 other keys at each rate, disclosed over expected lay at 0.980 to 0.984 and spread by at most 0.006, the share
+# of the budget at 0.425 at most, spread by 0.002: a mean of 4 would have to lie 9 deviations off, a largest of 4 more.
 @pytest.mark.parametrize("qber", [0.01, 0.03, 0.05, 0.1])
 def test_planning_expects_what_a_run_discloses_and_the_budget_is_far_above(qber: float) -> None:
     length, disclosed = 30_000, []
