@@ -14,7 +14,7 @@ from common.journal.events import LineLost, RekeyingPostponed
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.link import LinkDeposit
-from common.node.station import Station, open_station, sentence
+from common.node.station import Station, light_access, open_station, sentence
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.rekeying import (
@@ -26,6 +26,7 @@ from common.protocol.rekeying import (
 from common.protocol.roles import Role
 from common.transport.connections import dial, is_anybody_at
 from common.transport.light import LightOutlet
+from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, dial_psk
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
@@ -35,10 +36,13 @@ _MOST_KEYS_TRIED = 4
 
 async def run(settings: AliceSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Alice until all blocks are done."""
-    async with open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station:
-        receipts = await station.bus.subscribe(station.topics.receipts(settings.peer))
+    async with (
+        open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station,
+        connect_light(light_access(settings, folder)) as line,
+    ):
+        receipts = await line.subscribe(station.topics.receipts(settings.peer))
         outlet = LightOutlet(
-            station.bus,
+            line,
             station.topics.light(settings.node),
             receipts,
             settings.frames_in_flight,
@@ -72,7 +76,7 @@ class Alice:
         try:
             while self._left != 0:
                 await self._room.acquire()
-                await self._station.bus.ready()  # without its broker a block would be lost before it begins
+                await self._transmitter.ready()  # without its broker a block would be lost before it begins
                 line = await self._usable(line)
                 await self._begin_block(line)
             if line is not None:

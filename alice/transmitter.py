@@ -3,6 +3,7 @@
 import asyncio
 
 from common.journal.events import LightProgress
+from common.optics.fibre import Fibre
 from common.optics.records import PreparationRecord
 from common.optics.seal import LightSeal
 from common.optics.source import PulseSource
@@ -20,6 +21,10 @@ class MqttTransmitter:
         self._seal = seal
         self._frame_pulses = frame_pulses
         self._shutter = asyncio.Lock()
+
+    async def ready(self) -> None:
+        """Wait until light can leave."""
+        await self._outlet.ready()
 
     def frames(self, pulses: int) -> int:
         """How many frames carry a block of so many pulses."""
@@ -48,8 +53,15 @@ class MqttTransmitter:
             first = sequence * self._frame_pulses
             count = min(self._frame_pulses, parameters.block_pulses - first)
             header = FrameHeader(block.id.link, block.id.session, number, sequence, frames, first, count)
-            prepared, train = await block.compute(source.emit, first, count, parameters.fibre)
-            record.append(prepared)
-            await self._outlet.send(header, await block.compute(self._seal.seal, train, header.encode()))
+            sealed = await block.compute(self._prepare, source, record, header, parameters.fibre)
+            await self._outlet.send(header, *sealed)
             block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
         return record
+
+    def _prepare(
+        self, source: PulseSource, record: PreparationRecord, header: FrameHeader, fibre: Fibre
+    ) -> tuple[bytes, ...]:
+        """Emit, remember and seal one frame, at one go: every change of threads costs as much as many pulses."""
+        prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
+        record.append(prepared)
+        return self._seal.seal_in_parts(train, header.encode())

@@ -18,7 +18,8 @@ from common.optics.seal import LightSeal, SealBroken, sealed_bytes
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
-from common.transport.mqtt import Bus, Delivery, Subscription
+from common.transport.light_line import LightLine
+from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
 
 _TOLD_FAULTS = 3
@@ -47,14 +48,14 @@ class MqttReceiver:
     def __init__(
         self,
         *,
-        bus: Bus,
+        line: LightLine,
         light: Subscription,
         receipts_topic: str,
         seal: LightSeal,
         tell: Callable[[Event], None],
         patience_s: float,
     ) -> None:
-        self._bus = bus
+        self._line = line
         self._light = light
         self._receipts_topic = receipts_topic
         self._seal = seal
@@ -132,7 +133,7 @@ class MqttReceiver:
             raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} of {reception.frames} cannot be")
 
     async def _measure(
-        self, header: FrameHeader, associated: bytes, sealed: bytes, reception: _Reception
+        self, header: FrameHeader, associated: bytes, sealed: memoryview, reception: _Reception
     ) -> None:
         """Open the seal and let the light fall on the detectors; only a frame of ours can void the block."""
         block = reception.block
@@ -170,7 +171,7 @@ class MqttReceiver:
 
     async def _receipt(self, header: FrameHeader) -> None:
         try:
-            await self._bus.publish(self._receipts_topic, header.receipt.encode())
+            await self._line.publish(self._receipts_topic, header.receipt.encode())
         except LinkError:
             return  # the sender will notice by himself that the broker is gone
 

@@ -13,20 +13,24 @@ from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
-from common.node.station import Station, open_station, sentence
+from common.node.station import Station, light_access, open_station, sentence
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
 from common.transport.connections import Connection, Door, listen
+from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
 from common.transport.tls import PeerIdentity
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Bob until told to stop."""
-    async with open_station(Role.BOB, greet, settings, folder, seed, report_file) as station:
+    async with (
+        open_station(Role.BOB, greet, settings, folder, seed, report_file) as station,
+        connect_light(light_access(settings, folder)) as line,
+    ):
         receiver = MqttReceiver(
-            bus=station.bus,
-            light=await station.bus.subscribe(station.topics.light(settings.peer)),
+            line=line,
+            light=await line.subscribe(station.topics.light(settings.peer)),
             receipts_topic=station.topics.receipts(settings.node),
             seal=station.seal,
             tell=station.tell,

@@ -10,7 +10,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,12 @@ def broker_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
             broker.private_key and folder / broker.private_key,
         ),
     )
+
+
+def light_access(settings: NodeSettings, folder: Path) -> BrokerAccess:
+    """How this node's light reaches its broker: a connection beside the other, on which megabytes hold nobody up."""
+    access = broker_access(settings, folder)
+    return replace(access, client_id=f"{access.client_id}-light")
 
 
 def _settling(pipe: LauncherPipe, journal: Journal) -> OnSettled:

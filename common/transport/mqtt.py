@@ -37,7 +37,7 @@ class BrokerAccess:
 class Delivery:
     """One message from the broker."""
 
-    payload: bytes
+    payload: bytes | memoryview
     retained: bool
 
 
