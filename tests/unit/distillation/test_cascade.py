@@ -207,18 +207,18 @@ BURSTS = {
 }
 
 
-# In 25 pairs of each kind one cost over the other lay at 1.003 at most and spread by at most 0.014, nearly normally: of
-# the 750 pairs none was further than 3 deviations from its mean. For the sums over three pairs, 1.05 is 8 away or more.
-@pytest.mark.parametrize("frames", [3, 6])
+# In 25 pairs of each kind one cost over the other lay between 0.999 and 1.003 and spread by at most 0.008, nearly
+# normally: of the 375 pairs none was further than 3 deviations from its mean. Of the sums over three pairs 5 % are 10.
+# Where the first pass does not shuffle, some bursts cost 10 % less, and four times the exchanges.
 @pytest.mark.parametrize("lanes", [1, 8, 64])
 @pytest.mark.parametrize("name", BURSTS)
-def test_errors_in_bursts_cost_no_more_than_scattered_ones(name: str, lanes: int, frames: int) -> None:
+def test_errors_in_bursts_cost_what_scattered_ones_cost(name: str, lanes: int) -> None:
     alice, _ = keys(50_000, 0.0, 9)
     burst = alice.copy()
     burst[BURSTS[name]] ^= 1
     plan = replace(schedule(50_000, len(BURSTS[name]) / 50_000), lanes=lanes)
-    plan = replace(plan, frame_words=plan.words // frames)
-    assert plan.frames == frames
+    plan = replace(plan, frame_words=plan.words // 3)
+    assert plan.frames == 3
     cost = [0, 0]
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -234,7 +234,7 @@ def test_errors_in_bursts_cost_no_more_than_scattered_ones(name: str, lanes: int
                 corrector.receive(answerer.answer(asked))
             assert np.array_equal(corrector.bits, alice)
             cost[kind] += answerer.disclosed_bits
-    assert cost[1] < 1.05 * cost[0]
+    assert abs(cost[1] / cost[0] - 1) < 0.05
 
 
 def test_no_parity_of_a_pass_is_asked_for_that_is_known_or_follows_from_known_ones() -> None:
