@@ -48,7 +48,7 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
             settings.frames_in_flight,
             settings.light_patience_s,
         )
-        transmitter = MqttTransmitter(outlet, station.seal, settings.frame_pulses)
+        transmitter = MqttTransmitter(outlet, station.seal, settings.frame_pulses, settings.clock_hz)
         async with outlet.listening(), asyncio.TaskGroup() as group:
             await Alice(station, transmitter, group).work()
 

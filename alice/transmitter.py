@@ -2,7 +2,8 @@
 
 import asyncio
 
-from common.journal.events import LightProgress
+from alice.pace import Pace
+from common.journal.events import LightProgress, SourceBehind
 from common.optics.fibre import Fibre
 from common.optics.records import PreparationRecord
 from common.optics.seal import LightSeal
@@ -12,14 +13,22 @@ from common.randomness import Choice, Nature
 from common.transport.light import LightOutlet
 from common.wire.pulse_frames import FrameHeader
 
+_TOLD_EVERY_S = 0.1
+"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+_LATE_S = 0.02
+"""A timer's inaccuracy is not worth telling."""
+
 
 class MqttTransmitter:
     """Sends the light of one block at a time through the broker, in frames of `frame_pulses`."""
 
-    def __init__(self, outlet: LightOutlet, seal: LightSeal, frame_pulses: int) -> None:
+    def __init__(
+        self, outlet: LightOutlet, seal: LightSeal, frame_pulses: int, clock_hz: float | None = None
+    ) -> None:
         self._outlet = outlet
         self._seal = seal
         self._frame_pulses = frame_pulses
+        self._clock_hz = clock_hz
         self._shutter = asyncio.Lock()
 
     async def ready(self) -> None:
@@ -49,14 +58,34 @@ class MqttTransmitter:
         )
         record = PreparationRecord(parameters.block_pulses, parameters.class_count)
         frames = self.frames(parameters.block_pulses)
+        pace, told = Pace(self._clock_hz, _now()), _now()
         for sequence in range(frames):
             first = sequence * self._frame_pulses
             count = min(self._frame_pulses, parameters.block_pulses - first)
             header = FrameHeader(block.id.link, block.id.session, number, sequence, frames, first, count)
             sealed = await block.compute(self._prepare, source, record, header, parameters.fibre)
+            await asyncio.sleep(pace.wait_s(first + count, _now()))
             await self._outlet.send(header, *sealed)
-            block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
+            if _now() - told >= _TOLD_EVERY_S or sequence + 1 == frames:
+                told = _now()
+                block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
+        self._tell_if_behind(block, pace)
         return record
+
+    def _tell_if_behind(self, block: Block, pace: Pace) -> None:
+        pulses, now = block.parameters.block_pulses, _now()
+        behind_s = pace.behind_s(pulses, now)
+        if pace.clock_hz is None or behind_s < _LATE_S:
+            return
+        block.tell(
+            SourceBehind(
+                block_id=str(block.id),
+                number=block.id.number,
+                clock_hz=pace.clock_hz,
+                pulses_per_second=pulses / (now - pace.started),
+                behind_s=behind_s,
+            )
+        )
 
     def _prepare(
         self, source: PulseSource, record: PreparationRecord, header: FrameHeader, fibre: Fibre
@@ -65,3 +94,7 @@ class MqttTransmitter:
         prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
         record.append(prepared)
         return self._seal.seal_in_parts(train, header.encode())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -22,6 +22,8 @@ from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
 
+_TOLD_EVERY_S = 0.1
+"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
 _TOLD_FAULTS = 3
 """Faults of one kind told one by one in a block; the rest is told as a number when the block ends."""
 
@@ -34,6 +36,7 @@ class _Reception:
     frames: int
     detectors: Receiver
     records: list[DetectionRecord] = field(default_factory=list)
+    told: float = 0.0
     next_frame: int = 0
     pulses: int = 0
     missing: set[int] = field(default_factory=set)
@@ -151,13 +154,16 @@ class MqttReceiver:
             reception.records.append(await block.compute(reception.detectors.detect, train))
         reception.next_frame = header.sequence + 1
         reception.pulses += header.pulses
-        block.tell(
-            LightProgress(
-                block_id=str(block.id), number=block.id.number, pulses=header.first_pulse + header.pulses
-            )
-        )
+        self._tell_progress(reception)
         if reception.next_frame == reception.frames:
             reception.complete.set()
+
+    def _tell_progress(self, reception: _Reception) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - reception.told < _TOLD_EVERY_S and reception.next_frame < reception.frames:
+            return
+        reception.told, block = now, reception.block
+        block.tell(LightProgress(block_id=str(block.id), number=block.id.number, pulses=reception.pulses))
 
     def _miss(self, reception: _Reception, upto: int) -> None:
         """Note the frames before `upto` as missing: this block's light is void."""

@@ -11,6 +11,7 @@ import typer
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.station import sentence
 from qkdlink import ca
+from qkdlink.frequency import frequency
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +31,14 @@ RekeyBlocks = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="A new epoch after so many blocks.")
 ]
 RekeySeconds = Annotated[float | None, typer.Option(min=0.001, metavar="T", help="Or after so much time.")]
+Clock = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        parser=frequency,
+        help="Emit in real time, as `1GHz`; else as fast as possible. How far it falls behind is said.",
+    ),
+]
 Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
@@ -46,6 +55,7 @@ def demo(
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
+    clock: Clock = None,
     home: Home = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -60,7 +70,7 @@ def demo(
             parameters,
             blocks=blocks,
             seed=seed,
-            alice=_rekeying(rekey_blocks, rekey_seconds),
+            alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
             folder=home,
             as_json=as_json,
         )
@@ -76,6 +86,7 @@ def up(
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
+    clock: Clock = None,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -84,7 +95,7 @@ def up(
     from qkdlink import demo as command
 
     parameters = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
-    command.up(parameters, alice=_rekeying(rekey_blocks, rekey_seconds), folder=home)
+    command.up(parameters, alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock), folder=home)
 
 
 @app.command()
@@ -199,6 +210,10 @@ def doctor(
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:
     given = {"rekey_blocks": blocks, "rekey_seconds": seconds}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _paced(clock_hz: float | None) -> dict[str, float]:
+    return {} if clock_hz is None else {"clock_hz": clock_hz}
 
 
 def main(arguments: list[str] | None = None) -> None:
