@@ -1,7 +1,10 @@
 """The left column: a key block from light to secret key, as Alice lives it. Bob's column is `bob/steps.py`."""
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
@@ -27,7 +30,7 @@ from common.distillation.verification import (
 )
 from common.errors import RemoteProtocolError
 from common.keys.allotment import LINK_PSK_BITS
-from common.optics.records import PreparationRecord
+from common.optics.records import Gates, PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
@@ -99,19 +102,17 @@ async def sift(prepared: PreparationRecord, block: Block) -> SiftedKey:
     count = announced.detections
     gates = await block.read(decode_gates, announced.gaps, count, block.parameters.block_pulses)
     bob_bases = await block.read(unpack, announced.bases, count)
-    bits, bases, classes = prepared.at(gates)
-    matched = bases == bob_bases
-    sifted = sift_bits(bits[matched], bases[matched], classes[matched], block.parameters.class_count)
-    detected = count_classes(classes, block.parameters.class_count)
+    sifting = await block.read(_sift, prepared, gates, bob_bases, block.parameters.class_count)
+    sifted = sifting.key
     block.account.detections = count
-    block.account.sifted(sifted, prepared.emitted, detected)
+    block.account.sifted(sifted, prepared.emitted, sifting.detected)
     await block.say(
         BasisAnnouncement(
-            sifted=int(matched.sum()),
-            matched=pack(matched),
-            classes=encode_classes(classes[matched], block.parameters.class_count),
+            sifted=sifting.sifted,
+            matched=sifting.matched,
+            classes=sifting.classes,
             emitted=prepared.emitted,
-            detected=detected,
+            detected=sifting.detected,
         )
     )
     await block.say_checkpoint()
@@ -193,6 +194,31 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     await block.say_checkpoint()
     block.reached("confirm")
     return secret
+
+
+class _Sifting(NamedTuple):
+    """What Alice learns from Bob's bases, and what she tells him."""
+
+    key: SiftedKey
+    sifted: int
+    matched: bytes
+    classes: bytes
+    detected: Counts
+
+
+def _sift(
+    prepared: PreparationRecord, gates: Gates, bob_bases: NDArray[np.uint8], class_count: int
+) -> _Sifting:
+    bits, bases, classes = prepared.at(gates)
+    matched = bases == bob_bases
+    kept = classes[matched]
+    return _Sifting(
+        sift_bits(bits, bases, kept, class_count, matched),
+        len(kept),
+        pack(matched),
+        encode_classes(kept, class_count),
+        count_classes(classes, class_count),
+    )
 
 
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:

@@ -123,7 +123,7 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     ):
         raise RemoteProtocolError("Alice's announcement contradicts itself.")
     classes = await block.read(decode_classes, announced.classes, announced.sifted, class_count)
-    sifted = sift_bits(detected.bits[matched], detected.bases[matched], classes, class_count)
+    sifted = await block.compute(sift_bits, detected.bits, detected.bases, classes, class_count, matched)
     block.account.sifted(sifted, announced.emitted, announced.detected)
     block.reached("sift")
     return sifted
