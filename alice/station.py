@@ -20,6 +20,7 @@ from common.errors import (
 from common.journal.events import LineLost, RekeyingPostponed, ReserveLow
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
+from common.node.broker import light_access
 from common.node.link import LinkDeposit
 from common.node.program import sentence
 from common.node.station import Station, open_station
@@ -36,6 +37,7 @@ from common.protocol.roles import Role
 from common.transport.connections import is_anybody_at
 from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
+from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, dial_psk
 from common.wire.patch import Patch
 from common.wire.topics import EVE
@@ -47,24 +49,31 @@ _MOST_KEYS_TRIED = 4
 
 async def run(settings: AliceSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Alice until all blocks are done."""
-    async with open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station:
+    async with (
+        open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station,
+        connect_light(light_access(settings, settings.node, folder)) as line,
+    ):
         topics = station.topics
         receipts = Inlet(
             {
-                "direct": await station.bus.subscribe(topics.receipts(settings.peer)),
-                "eve": await station.bus.subscribe(topics.receipts(EVE)),
+                "direct": await line.subscribe(topics.receipts(settings.peer)),
+                "eve": await line.subscribe(topics.receipts(EVE)),
             }
         )
         station.patching.on_change(lambda patch: receipts.select(patch.light))
         outlet = LightOutlet(
-            station.bus,
+            line,
             topics.light(settings.apparatus.light_as or settings.node),
             receipts,
             settings.frames_in_flight,
             settings.light_patience_s,
         )
         transmitter = MqttTransmitter(
-            outlet, station.seal, settings.frame_pulses, lambda: station.patching.current.probe_photons
+            outlet,
+            station.seal,
+            settings.frame_pulses,
+            clock_hz=settings.clock_hz,
+            probe_photons=lambda: station.patching.current.probe_photons,
         )
         async with outlet.listening(), asyncio.TaskGroup() as group:
             alice = Alice(station, transmitter, group)
@@ -99,7 +108,7 @@ class Alice:
         try:
             while self._left != 0:
                 await self._room.acquire()
-                await self._station.bus.ready()  # without its broker a block would be lost before it begins
+                await self._transmitter.ready()  # without its broker a block would be lost before it begins
                 await asyncio.sleep(self._backoff.pause_s)
                 line = await self._payable(await self._usable(line))
                 await self._begin_block(line)

@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
@@ -11,7 +14,6 @@ from common.distillation.estimation import estimate
 from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
@@ -29,14 +31,14 @@ from common.distillation.verification import (
     verified_key,
 )
 from common.errors import RemoteProtocolError
-from common.optics.records import PreparationRecord
+from common.optics.records import Gates, PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
 from common.protocol.key_length import reconciliation_qber, secret_length
 from common.protocol.monitoring import alarm_of_errors
 from common.randomness import Choice
-from common.wire.attachments import decode_gates, decode_integers, encode_classes
+from common.wire.attachments import decode_gates, encode_classes
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -53,6 +55,7 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
+from common.wire.parities import decode_questions, encode_parities
 
 WATCHDOG_PHOTONS = 1e4
 """Mean photon number per pulse into the outlet that is too much: behind 60 dB a hundredth of a photon comes back."""
@@ -110,19 +113,17 @@ async def sift(prepared: PreparationRecord, block: Block) -> SiftedKey:
     count = announced.detections
     gates = await block.read(decode_gates, announced.gaps, count, block.parameters.block_pulses)
     bob_bases = await block.read(unpack, announced.bases, count)
-    bits, bases, classes = prepared.at(gates)
-    matched = bases == bob_bases
-    sifted = sift_bits(bits[matched], bases[matched], classes[matched], block.parameters.class_count)
-    detected = count_classes(classes, block.parameters.class_count)
+    sifting = await block.read(_sift, prepared, gates, bob_bases, block.parameters.class_count)
+    sifted = sifting.key
     block.account.detections = count
-    block.account.sifted(sifted, prepared.emitted, detected)
+    block.account.sifted(sifted, prepared.emitted, sifting.detected)
     await block.say(
         BasisAnnouncement(
-            sifted=int(matched.sum()),
-            matched=pack(matched),
-            classes=encode_classes(classes[matched], block.parameters.class_count),
+            sifted=sifting.sifted,
+            matched=sifting.matched,
+            classes=sifting.classes,
             emitted=prepared.emitted,
-            detected=detected,
+            detected=sifting.detected,
         )
     )
     await block.say_checkpoint()
@@ -210,16 +211,43 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     return secret
 
 
+class _Sifting(NamedTuple):
+    """What Alice learns from Bob's bases, and what she tells him."""
+
+    key: SiftedKey
+    sifted: int
+    matched: bytes
+    classes: bytes
+    detected: Counts
+
+
+def _sift(
+    prepared: PreparationRecord, gates: Gates, bob_bases: NDArray[np.uint8], class_count: int
+) -> _Sifting:
+    bits, bases, classes = prepared.at(gates)
+    matched = bases == bob_bases
+    kept = classes[matched]
+    return _Sifting(
+        sift_bits(bits, bases, kept, class_count, matched),
+        len(kept),
+        pack(matched),
+        encode_classes(kept, class_count),
+        count_classes(classes, class_count),
+    )
+
+
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
     try:
-        parities = await block.read(lambda: answerer.answer(_questions(asked)))
+        return await block.read(_answered, answerer, asked.questions)
     except BudgetExhausted as exhausted:
         await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
-    return ParityAnswers(count=len(parities), parities=pack(parities))
 
 
-def _questions(asked: ParityQuestions) -> Questions:
-    return Questions(asked.pass_index, decode_integers(asked.starts), decode_integers(asked.ends))
+def _answered(answerer: Answerer, asked: bytes) -> ParityAnswers:
+    questions, before = decode_questions(asked), answerer.disclosed_bits
+    answers = answerer.answer(questions)
+    count = answerer.disclosed_bits - before
+    return ParityAnswers(count=count, parities=encode_parities(questions, answers, count))
 
 
 def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Counts) -> None:

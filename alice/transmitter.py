@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from common.journal.events import LightProgress
+import numpy as np
+
+from alice.pace import Pace
+from common.journal.events import LightProgress, SourceBehind
+from common.optics.fibre import Fibre
 from common.optics.outlet import Outlet
 from common.optics.records import PreparationRecord
 from common.optics.seal import LightSeal
@@ -14,6 +18,10 @@ from common.transport.light import LightOutlet
 from common.wire.pulse_frames import FrameHeader
 
 _OUTLET = Outlet()
+_TOLD_EVERY_S = 0.1
+"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+_LATE_S = 0.02
+"""A timer's inaccuracy is not worth telling."""
 
 
 class MqttTransmitter:
@@ -24,6 +32,8 @@ class MqttTransmitter:
         outlet: LightOutlet,
         seal: LightSeal,
         frame_pulses: int,
+        *,
+        clock_hz: float | None = None,
         probe_photons: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`probe_photons` tells how bright somebody shines into the outlet now: mean photon number per pulse."""
@@ -31,7 +41,12 @@ class MqttTransmitter:
         self._probe_photons = probe_photons
         self._seal = seal
         self._frame_pulses = frame_pulses
+        self._clock_hz = clock_hz
         self._shutter = asyncio.Lock()
+
+    async def ready(self) -> None:
+        """Wait until light can leave."""
+        await self._outlet.ready()
 
     def frames(self, pulses: int) -> int:
         """How many frames carry a block of so many pulses."""
@@ -55,19 +70,53 @@ class MqttTransmitter:
             block.randomness.nature(Nature.SOURCE, number),
         )
         record = PreparationRecord(parameters.block_pulses, parameters.class_count)
-        frames, reflections = (
-            self.frames(parameters.block_pulses),
-            block.randomness.nature(Nature.REFLECTIONS, number),
-        )
+        frames = self.frames(parameters.block_pulses)
+        reflections = block.randomness.nature(Nature.REFLECTIONS, number)
+        pace, told = Pace(self._clock_hz, _now()), _now()
         for sequence in range(frames):
             first = sequence * self._frame_pulses
             count = min(self._frame_pulses, parameters.block_pulses - first)
             header = FrameHeader(block.id.link, block.id.session, number, sequence, frames, first, count)
-            prepared, train = await block.compute(source.emit, first, count, parameters.fibre)
-            record.append(prepared)
-            if probe := self._probe_photons():
-                record.probe_photons = max(record.probe_photons, probe)
-                train = await block.compute(_OUTLET.emit, train, probe, reflections)
-            await self._outlet.send(header, await block.compute(self._seal.seal, train, header.encode()))
-            block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
+            sealed = await block.compute(self._prepare, source, record, header, parameters.fibre, reflections)
+            await asyncio.sleep(pace.wait_s(first + count, _now()))
+            await self._outlet.send(header, *sealed)
+            if _now() - told >= _TOLD_EVERY_S or sequence + 1 == frames:
+                told = _now()
+                block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
+        self._tell_if_behind(block, pace)
         return record
+
+    def _tell_if_behind(self, block: Block, pace: Pace) -> None:
+        pulses, now = block.parameters.block_pulses, _now()
+        behind_s = pace.behind_s(pulses, now)
+        if pace.clock_hz is None or behind_s < _LATE_S:
+            return
+        block.tell(
+            SourceBehind(
+                block_id=str(block.id),
+                number=block.id.number,
+                clock_hz=pace.clock_hz,
+                pulses_per_second=pulses / (now - pace.started),
+                behind_s=behind_s,
+            )
+        )
+
+    def _prepare(
+        self,
+        source: PulseSource,
+        record: PreparationRecord,
+        header: FrameHeader,
+        fibre: Fibre,
+        reflections: np.random.Generator,
+    ) -> tuple[bytes, ...]:
+        """Emit, remember and seal one frame, at one go: every change of threads costs as much as many pulses."""
+        prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
+        record.append(prepared)
+        if probe := self._probe_photons():
+            record.probe_photons = max(record.probe_photons, probe)
+            train = _OUTLET.emit(train, probe, reflections)
+        return self._seal.seal_in_parts(train, header.encode())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

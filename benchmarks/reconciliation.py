@@ -1,4 +1,8 @@
-"""`reconcile`: Cascade from two keys with errors to one, both parties in one thread, no line between them."""
+"""`reconcile`: Cascade from two keys with errors to one, both parties in one thread, no line between them.
+
+The reference is `common.distillation.reconciliation.reference`: the same Cascade bit by bit, with the same questions.
+`reconciliation_growth` has more lengths and error rates.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -24,12 +28,12 @@ class Frame:
     plan: Schedule
 
     @classmethod
-    def drawn(cls, length: int) -> "Frame":
-        """Draw a frame of `length` bits at `QBER`, which both parties expect."""
+    def drawn(cls, length: int, qber: float = QBER) -> "Frame":
+        """Draw a frame of `length` bits at `qber`, which both parties expect."""
         rng = np.random.default_rng()
         alice_bits = rng.integers(0, 2, length, np.uint8)
-        errors = (rng.random(length) < QBER).astype(np.uint8)
-        return cls(alice_bits, alice_bits ^ errors, schedule(length, QBER))
+        errors = (rng.random(length, np.float32) < qber).astype(np.uint8)
+        return cls(alice_bits, alice_bits ^ errors, schedule(length, qber))
 
 
 def reconcile(frame: Frame) -> Bits:

@@ -32,12 +32,13 @@ def sift_both(light: Light, pulses: int) -> Sifted:
     gates = decode_gates(gaps, len(detected), pulses)
     bits, alice_bases, classes = light.prepared.at(gates)
     matched = alice_bases == unpack(bases, len(detected))
-    alice = sift(bits[matched], alice_bases[matched], classes[matched], _CLASSES)
-    said_matched, said_classes = pack(matched), encode_classes(classes[matched], _CLASSES)
+    kept = classes[matched]
+    alice = sift(bits, alice_bases, kept, _CLASSES, matched)
+    said_matched, said_classes = pack(matched), encode_classes(kept, _CLASSES)
 
     heard_matched = unpack(said_matched, len(detected)).astype(np.bool_)
     heard_classes = decode_classes(said_classes, int(heard_matched.sum()), _CLASSES)
-    bob = sift(detected.bits[heard_matched], detected.bases[heard_matched], heard_classes, _CLASSES)
+    bob = sift(detected.bits, detected.bases, heard_classes, _CLASSES, heard_matched)
     return Sifted(alice, bob, _counts(alice), _counts(bob))
 
 

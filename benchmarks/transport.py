@@ -22,7 +22,8 @@ from common.optics.seal import SEAL_KEY_BYTES, LightSeal
 from common.optics.states import States
 from common.transport.addresses import Address
 from common.transport.light import LightOutlet
-from common.transport.mqtt import BrokerAccess, Bus, Subscription, connect
+from common.transport.light_line import LightLine, connect_light
+from common.transport.mqtt import BrokerAccess, Subscription
 from common.wire.pulse_frames import FrameHeader, split
 from common.wire.topics import Topics
 from lab.broker import BrokerUser, run_broker
@@ -37,7 +38,7 @@ _SEALED, _PLAIN = Topics("sealed"), Topics("plain")
 class SealedLight:
     """A link's two ends as the nodes have them: outlet and window at Alice's, seal and receipts at Bob's."""
 
-    def __init__(self, alice: Bus, bob: Bus, light: Subscription, receipts: Subscription) -> None:
+    def __init__(self, alice: LightLine, bob: LightLine, light: Subscription, receipts: Subscription) -> None:
         key = secrets.token_bytes(SEAL_KEY_BYTES)
         self._alice_seal, self._bob_seal = LightSeal(key, _ALICE), LightSeal(key, _BOB)
         self._bob, self._light = bob, light
@@ -56,7 +57,8 @@ class SealedLight:
 
     async def _send(self, header: FrameHeader, states: States) -> None:
         train = PulseTrain(states, FIBRE, header.first_pulse)
-        await self.outlet.send(header, await asyncio.to_thread(self._alice_seal.seal, train, header.encode()))
+        sealed = await asyncio.to_thread(self._alice_seal.seal_in_parts, train, header.encode())
+        await self.outlet.send(header, *sealed)
 
     async def _receive(self, frames: int) -> None:
         for _ in range(frames):
@@ -124,7 +126,9 @@ async def _broker() -> AsyncIterator[Address]:
 async def _sealed(address: Address) -> AsyncIterator[SealedLight]:
     async with AsyncExitStack() as stack:
         alice, bob = [
-            await stack.enter_async_context(connect(BrokerAccess(address, f"sealed-{name}", name, name)))
+            await stack.enter_async_context(
+                connect_light(BrokerAccess(address, f"sealed-{name}", name, name))
+            )
             for name in (_ALICE, _BOB)
         ]
         light = await bob.subscribe(_SEALED.light(_ALICE))

@@ -19,9 +19,12 @@ from common.protocol.aborts import LightLost
 from common.protocol.block import Block
 from common.randomness import Choice, Nature
 from common.transport.inlet import Inlet
-from common.transport.mqtt import Bus, Delivery
+from common.transport.light_line import LightLine
+from common.transport.mqtt import Delivery
 from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
 
+_TOLD_EVERY_S = 0.1
+"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
 _TOLD_FAULTS = 3
 """Faults of one kind told one by one in a block; the rest is told as a number when the block ends."""
 
@@ -34,6 +37,7 @@ class _Reception:
     frames: int
     detectors: WatchfulReceiver
     records: list[DetectionRecord] = field(default_factory=list)
+    told: float = 0.0
     next_frame: int = 0
     pulses: int = 0
     missing: set[int] = field(default_factory=set)
@@ -48,14 +52,14 @@ class MqttReceiver:
     def __init__(
         self,
         *,
-        bus: Bus,
+        line: LightLine,
         light: Inlet,
         receipts_topic: str,
         seal: LightSeal,
         tell: Callable[[Event], None],
         patience_s: float,
     ) -> None:
-        self._bus = bus
+        self._line = line
         self._light = light
         self._receipts_topic = receipts_topic
         self._seal = seal
@@ -135,7 +139,7 @@ class MqttReceiver:
             raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} of {reception.frames} cannot be")
 
     async def _measure(
-        self, header: FrameHeader, associated: bytes, sealed: bytes, reception: _Reception
+        self, header: FrameHeader, associated: bytes, sealed: memoryview, reception: _Reception
     ) -> None:
         """Open the seal and let the light fall on the detectors; only a frame of ours can void the block."""
         block = reception.block
@@ -153,13 +157,16 @@ class MqttReceiver:
             reception.records.append(await block.compute(reception.detectors.detect, train))
         reception.next_frame = header.sequence + 1
         reception.pulses += header.pulses
-        block.tell(
-            LightProgress(
-                block_id=str(block.id), number=block.id.number, pulses=header.first_pulse + header.pulses
-            )
-        )
+        self._tell_progress(reception)
         if reception.next_frame == reception.frames:
             reception.complete.set()
+
+    def _tell_progress(self, reception: _Reception) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - reception.told < _TOLD_EVERY_S and reception.next_frame < reception.frames:
+            return
+        reception.told, block = now, reception.block
+        block.tell(LightProgress(block_id=str(block.id), number=block.id.number, pulses=reception.pulses))
 
     def _miss(self, reception: _Reception, upto: int) -> None:
         """Note the frames before `upto` as missing: this block's light is void."""
@@ -173,7 +180,7 @@ class MqttReceiver:
 
     async def _receipt(self, header: FrameHeader) -> None:
         try:
-            await self._bus.publish(self._receipts_topic, header.receipt.encode())
+            await self._line.publish(self._receipts_topic, header.receipt.encode())
         except LinkError:
             return  # the sender will notice by himself that the broker is gone
 

@@ -13,12 +13,14 @@ from common.errors import LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
+from common.node.broker import light_access
 from common.node.program import sentence
 from common.node.station import Station, open_station
 from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
 from common.transport.connections import Connection, Door
 from common.transport.inlet import Inlet
+from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
 from common.wire.patch import Patch
 from common.wire.topics import EVE
@@ -26,17 +28,20 @@ from common.wire.topics import EVE
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     """Live as Bob until told to stop."""
-    async with open_station(Role.BOB, greet, settings, folder, seed, report_file) as station:
+    async with (
+        open_station(Role.BOB, greet, settings, folder, seed, report_file) as station,
+        connect_light(light_access(settings, settings.node, folder)) as line,
+    ):
         topics = station.topics
         light = Inlet(
             {
-                "direct": await station.bus.subscribe(topics.light(settings.peer)),
-                "eve": await station.bus.subscribe(topics.light(EVE)),
+                "direct": await line.subscribe(topics.light(settings.peer)),
+                "eve": await line.subscribe(topics.light(EVE)),
             }
         )
         station.patching.on_change(lambda patch: light.select(patch.light))
         receiver = MqttReceiver(
-            bus=station.bus,
+            line=line,
             light=light,
             receipts_topic=topics.receipts(settings.apparatus.receipts_as or settings.node),
             seal=station.seal,

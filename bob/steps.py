@@ -10,7 +10,6 @@ from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate
 from common.distillation.reconciliation.cascade import Corrector
-from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
@@ -34,7 +33,7 @@ from common.protocol.deposit import Deposit
 from common.protocol.key_length import best_case, qber_is_tolerated, reconciliation_qber, secret_length
 from common.protocol.monitoring import Watched, refusal
 from common.randomness import Choice
-from common.wire.attachments import decode_classes, encode_gates, encode_integers
+from common.wire.attachments import decode_classes, encode_gates
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -51,6 +50,7 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
+from common.wire.parities import decode_parities, encode_questions
 
 _SHUFFLE_SEED_BYTES = 32
 
@@ -125,7 +125,7 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     ):
         raise RemoteProtocolError("Alice's announcement contradicts itself.")
     classes = await block.read(decode_classes, announced.classes, announced.sifted, class_count)
-    sifted = sift_bits(detected.bits[matched], detected.bases[matched], classes, class_count)
+    sifted = await block.compute(sift_bits, detected.bits, detected.bases, classes, class_count, matched)
     block.account.sifted(sifted, announced.emitted, announced.detected)
     block.reached("sift")
     return replace(sifted, emitted=announced.emitted, detected=announced.detected)
@@ -161,17 +161,20 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
     qber = reconciliation_qber(block.parameters, estimated)
     seed = block.choices(Choice.RECONCILIATION).bytes(_SHUFFLE_SEED_BYTES)
     await block.say(ReconciliationOpened(shuffle_seed=seed, expected_qber=qber))
-    plan = schedule(len(sifted.key_bits), qber)
+    plan = schedule(len(sifted.key_bits), qber, block.parameters.reconciliation_pace)
     corrector = await block.compute(Corrector, sifted.key_bits, plan, seed)
     exchanges = 0
-    while (questions := await block.compute(corrector.questions)) is not None:
-        await _ask(corrector, questions, block)
+    asked = await block.compute(_asked, corrector)
+    while asked is not None:
+        await block.say(asked)
+        asked = await block.read(_received, corrector, await block.expect(ParityAnswers))
         exchanges += 1
-    wrong = corrector.bits != sifted.key_bits
+    corrected = await block.compute(lambda: corrector.bits)
+    wrong = corrected != sifted.key_bits
     key_errors = count_classes(sifted.key_classes[wrong], sifted.class_count)
     await block.say(ReconciliationEnded(disclosed_parities=corrector.disclosed_bits, key_errors=key_errors))
     await block.say_checkpoint()
-    reconciled = ReconciledKey(corrector.bits, key_errors, corrector.disclosed_bits)
+    reconciled = ReconciledKey(corrected, key_errors, corrector.disclosed_bits)
     block.account.reconciled(reconciled, exchanges)
     block.reached("reconcile")
     return reconciled
@@ -235,20 +238,20 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     return secret
 
 
-async def _ask(corrector: Corrector, questions: Questions, block: Block) -> None:
-    await block.say(
-        ParityQuestions(
-            pass_index=questions.pass_index,
-            starts=encode_integers(questions.starts),
-            ends=encode_integers(questions.ends),
-        )
-    )
-    answers = await block.expect(ParityAnswers)
-    if answers.count != len(questions.starts):
+def _asked(corrector: Corrector) -> ParityQuestions | None:
+    questions = corrector.questions()
+    return None if questions is None else ParityQuestions(questions=encode_questions(questions))
+
+
+def _received(corrector: Corrector, answers: ParityAnswers) -> ParityQuestions | None:
+    """Take Alice's answers and say what to ask next, None when the key is reconciled."""
+    questions = corrector.questions()
+    if questions is None or answers.count != corrector.asked_bits:
         raise RemoteProtocolError(
-            f"Alice answered {answers.count} of {len(questions.starts)} parity questions."
+            f"Alice answered {answers.count} parities, the parity questions were about {corrector.asked_bits}."
         )
-    await block.compute(corrector.receive, await block.read(unpack, answers.parities, answers.count))
+    corrector.receive(decode_parities(questions, answers.parities, answers.count))
+    return _asked(corrector)
 
 
 def _qber_sentence(estimated: Estimate, block: Block) -> str:

@@ -18,6 +18,7 @@ from common.distillation.reconciliation.cascade import (
     Answerer,
     BudgetExhausted,
     Corrector,
+    Schedule,
     parity_budget,
     schedule,
 )
@@ -211,9 +212,10 @@ def _distilled(
     number, analysis = how.number, how.analysis
     length = len(seen.alice.key_bits)
     qber = starting_point(analysis, parameters, estimated, seen.key_errors)
+    plan = schedule(length, qber)
     shuffle_seed = randomness.choices(Choice.RECONCILIATION, number).bytes(SHUFFLE_SEED_BYTES)
     try:
-        corrector, questions = _reconciled(seen, qber, shuffle_seed)
+        corrector, questions = _reconciled(seen, plan, parity_budget(length, qber), shuffle_seed)
     except BudgetExhausted:
         return _refused(AbortReason.PARITY_BUDGET_EXHAUSTED, seen, estimated)
     if np.any(corrector.bits != seen.alice.key_bits):
@@ -225,7 +227,8 @@ def _distilled(
     if allowed < LINK_PSK_BITS:
         return _refused(AbortReason.NO_SECRET_BITS, seen, estimated, leaked)
     secret_bits = min(allowed + how.lengthened_by, length)
-    disclosed = Disclosed(shuffle_seed, questions, verification_tag_bits(length, parameters.eps_cor))
+    tag_bits = verification_tag_bits(length, parameters.eps_cor)
+    disclosed = Disclosed(plan, shuffle_seed, questions, tag_bits)
     check = None
     if how.checked and np.all(seen.knowledge.certain | seen.knowledge.unknown):
         drawn = randomness.choices(Choice.AMPLIFICATION, number).bytes(length + secret_bits)
@@ -233,15 +236,15 @@ def _distilled(
             : toeplitz_seed_bits(length, secret_bits)
         ] & np.uint8(1)
         check = undetermined(seen.knowledge.unknown, seed_bits, secret_bits, disclosed)
-    entropy, told = seen.knowledge.min_entropy_bits, leaked + disclosed.tag_bits
+    entropy, told = seen.knowledge.min_entropy_bits, leaked + tag_bits
     pays = min_entropy_suffices(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
     return _account(None, seen, estimated, leaked, secret_bits, check, pays=pays)
 
 
-def _reconciled(seen: _Seen, qber: float, shuffle_seed: bytes) -> tuple[Corrector, tuple[Questions, ...]]:
-    length = len(seen.alice.key_bits)
-    plan = schedule(length, qber)
-    answerer = Answerer(seen.alice.key_bits, plan, shuffle_seed, parity_budget(length, qber))
+def _reconciled(
+    seen: _Seen, plan: Schedule, budget_bits: int, shuffle_seed: bytes
+) -> tuple[Corrector, tuple[Questions, ...]]:
+    answerer = Answerer(seen.alice.key_bits, plan, shuffle_seed, budget_bits)
     corrector, asked = Corrector(seen.bob.key_bits, plan, shuffle_seed), []
     while (questions := corrector.questions()) is not None:
         asked.append(questions)

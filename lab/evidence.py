@@ -43,6 +43,7 @@ _RECONCILIATION = (
     "common/bits.py",
     "common/distillation",
     "common/kernels.py",
+    "common/randomness.py",
     "lab/evidence_cascade.py",
     "requirements.lock",
 )
@@ -70,7 +71,6 @@ _SECRECY = (
 )
 _LIMIT_S = 3600.0
 SEED = 20260
-_FRAMES_PER_PART, _ERROR_RATES, _MOST_EFFICIENCY = 50, (0.01, 0.02, 0.03, 0.04, 0.05), 1.15
 
 type Report = dict[str, Any]
 
@@ -93,30 +93,17 @@ class Experiment:
     """All findings -> the report, whose `passed` says whether the claim holds."""
 
 
-def _reconcile(seed: int, part: int) -> Report:
-    first = part * _FRAMES_PER_PART
-    return evidence_cascade.run(_FRAMES_PER_PART, _ERROR_RATES, seed=seed, first_frame=first).model_dump(
-        mode="json"
-    )
-
-
-def _conclude_reconciliation(findings: list[Report]) -> Report:
-    chunks = [evidence_cascade.CascadeReport.model_validate_json(json.dumps(each)) for each in findings]
-    merged = evidence_cascade.merged(chunks)
-    passed = all(rate.failures == 0 and rate.mean_efficiency <= _MOST_EFFICIENCY for rate in merged.rates)
-    return {"passed": passed, **merged.model_dump(mode="json", exclude={"seed"})}
-
-
 EXPERIMENTS = (
     Experiment(
         "reconciliation",
-        "Cascade: no failure, and efficiency at most 1.15, over 3,000 frames of 1e5 bits per error rate of 1 to 5 %",
+        "Cascade: no failure in 3,000 keys of 2^20 bits, nor of 1e5, at 1, 2, 3, 5 and 8 % each; efficiency at most"
+        " 1.06 up to 5 % and 1.09 at 8 %, where parities are spared 1.045 up to 3 %",
         code=_RECONCILIATION,
-        parts=60,
+        parts=evidence_cascade.PARTS,
         in_slice=1,
         processes=2,
-        run=_reconcile,
-        conclude=_conclude_reconciliation,
+        run=evidence_cascade.run_part,
+        conclude=evidence_cascade.conclude,
     ),
     Experiment(
         "light",

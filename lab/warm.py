@@ -11,6 +11,7 @@ from common.optics.source import PulseSource
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.randomness import Choice, Nature, Randomness
 from common.wire.attachments import decode_gates, encode_gates
+from common.wire.parities import decode_parities, decode_questions, encode_parities, encode_questions
 from lab.planning import plan, task_for
 
 _PULSES = 30_000
@@ -43,8 +44,10 @@ def _reconcile(bits: Bits, other: Bits) -> None:
         Answerer(bits, how, seed, parity_budget(len(bits), 0.01)),
         Corrector(other, how, seed),
     )
-    while (questions := corrector.questions()) is not None:
-        corrector.receive(answerer.answer(questions))
+    while (asked := corrector.questions()) is not None:
+        count = asked.parities(how)
+        answers = answerer.answer(decode_questions(encode_questions(asked)))
+        corrector.receive(decode_parities(asked, encode_parities(asked, answers, count), count))
 
 
 _load_kernels(plan(task_for(preset(DEFAULT_PRESET), _PULSES, ProtocolName.SINGLE_PHOTON)).link_parameters())

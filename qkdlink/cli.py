@@ -11,6 +11,7 @@ import typer
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
 from qkdlink import ca, lab, psk, web_of_trust
+from qkdlink.frequency import frequency
 
 if TYPE_CHECKING:
     from lab.security import Security
@@ -52,6 +53,14 @@ Insecure = Annotated[
         "--insecure-no-authentication", help="Has to be said for the anchor none: it trusts anybody."
     ),
 ]
+Clock = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        parser=frequency,
+        help="Emit in real time, as `1GHz`; else as fast as possible. How far it falls behind is said.",
+    ),
+]
 Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
@@ -90,6 +99,7 @@ def demo(
     random_efficiency: Annotated[
         float, typer.Option(metavar="P", help="Bob turns his detectors off in this share of the gates.")
     ] = 0.0,
+    clock: Clock = None,
     home: Home = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -109,7 +119,7 @@ def demo(
             parameters,
             blocks=blocks,
             seed=seed,
-            alice=_rekeying(rekey_blocks, rekey_seconds),
+            alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
             security=_security(anchor, authentication, insecure=insecure_no_authentication),
             attacks=attacks,
             folder=home,
@@ -132,6 +142,7 @@ def up(
     insecure_no_authentication: Insecure = False,
     attack: Attacks = None,
     without: Without = None,
+    clock: Clock = None,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -144,7 +155,7 @@ def up(
     parameters = command.watched(planned, without or (), 0.0)
     command.up(
         parameters,
-        alice=_rekeying(rekey_blocks, rekey_seconds),
+        alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
         security=_security(anchor, authentication, insecure=insecure_no_authentication),
         attacks=attacks,
         folder=home,
@@ -300,6 +311,10 @@ def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:
     given = {"rekey_blocks": blocks, "rekey_seconds": seconds}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _paced(clock_hz: float | None) -> dict[str, float]:
+    return {} if clock_hz is None else {"clock_hz": clock_hz}
 
 
 def main(arguments: list[str] | None = None) -> None:

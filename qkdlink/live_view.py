@@ -20,6 +20,7 @@ from common.journal.events import (
     LineLost,
     PatchChanged,
     PeerRefused,
+    SourceBehind,
     StageReached,
 )
 from common.protocol.parameters import LinkParameters
@@ -126,6 +127,11 @@ class LiveView:
                 self._progress.update(self._tasks[number], completed=pulses)
             case StageReached(number=number, stage=stage):
                 self._progress.update(self._tasks[number], advance=1, stage=_next_stage(stage))
+            case SourceBehind(number=number, clock_hz=clock, pulses_per_second=reached, behind_s=behind):
+                self._say(
+                    f"block {number:<3}the source is {behind:.2g} s behind its clock of {clock:.3g} Hz:"
+                    f" its light left at {reached:.3g} pulses a second"
+                )
             case BlockEnded() as ended:
                 self._end(ended)
             case _:

@@ -9,9 +9,8 @@ Source: Bennett, Brassard, Crepeau, Maurer, "Generalized privacy amplification",
 
 import numpy as np
 
-from common.bits import pack
 from common.distillation.stages import SecretKey, VerifiedKey
-from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
+from common.distillation.universal_hash import fastest_instructions, packed_toeplitz, toeplitz_seed_bits
 
 
 def amplification_seed_bits(key_length: int, secret_bits: int) -> int:
@@ -28,5 +27,6 @@ def amplify(verified: VerifiedKey, seed: bytes, secret_bits: int) -> SecretKey:
     count = amplification_seed_bits(len(verified.bits), secret_bits)
     if len(seed) != (count + 7) // 8:
         raise ValueError(f"the amplification seed has {len(seed)} bytes, not {(count + 7) // 8}")
-    drawn = np.unpackbits(np.frombuffer(seed, np.uint8))[:count]
-    return SecretKey(pack(toeplitz(verified.bits, drawn, secret_bits)), secret_bits)
+    drawn = np.frombuffer(seed, np.uint8)
+    material = packed_toeplitz(verified.bits, drawn, secret_bits, fastest_instructions())
+    return SecretKey(material, secret_bits)

@@ -6,6 +6,7 @@ classes. Nothing is pooled over bases or classes.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,5 +92,9 @@ class SecretKey:
 
 
 def count_classes(classes: Classes, class_count: int) -> Counts:
-    """Count the events of each class: `uint8[n]` -> `class_count` integers."""
-    return tuple(np.bincount(classes, minlength=class_count).tolist())
+    """Count the events of each class: `uint8[n]` of numbers below `class_count` -> `class_count` integers.
+
+    Comparing bytes is cheaper than a counter for each event, even once for every class.
+    """
+    at_least = [int(np.count_nonzero(classes >= np.uint8(each))) for each in range(1, class_count)]
+    return tuple(more - fewer for more, fewer in pairwise((len(classes), *at_least, 0)))

@@ -4,29 +4,26 @@ The matrix T has l rows and n columns with T[i, j] = seed[i - j + n - 1], so tha
 bits draws it: column 0 is seed[n-1:], row 0 is seed[:n] backwards. The family is 2-universal: for x != y the
 hash values agree with probability 2^-l exactly (Krawczyk 1994; Mansour, Nisan, Tiwari 1993).
 
-T x is a piece of the linear convolution of seed and x. It is computed by float64 Fourier transforms of
-slices (overlap-save), whose products are summed before the inverse transform. A slice product is a sum of
-at most 2^18 zeros and ones; the rounding error of transforms of 2^19 points with such inputs is below 1e-7
-(Percival 2003: |x| |y| ((1 + e)^3k (1 + e sqrt 5)^(3k+1) (1 + b)^3k - 1), k = 19, e = 2^-53, b
-the error of the roots of unity), and sums over the slices stay below 1e-3 up to n = 1e10. So rounding to
-the nearest integer is exact; the distance to it is checked at run time all the same, because libraries and
-processors differ.
+T x is a piece of the linear convolution of seed and x, which is the product of two polynomials over GF(2).
+Where the processor multiplies without carries, `carryless` computes it; elsewhere `fourier` does, in floating
+point with a checked rounding. Which of them it is makes no difference to any bit.
 
-Sources: Krawczyk, "LFSR-based hashing and authentication", CRYPTO 1994; Percival, "Rapid multiplication
-modulo the sum and difference of highly composite numbers", Math. Comp. 72 (2003) 387.
+Source: Krawczyk, "LFSR-based hashing and authentication", CRYPTO 1994.
 """
 
-from collections import deque
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.bits import Bits
-
-type _Spectrum = NDArray[np.complex128]
-
-_LONGEST_SLICE = 2**18  # transforms of this size stay in the caches
-_LARGEST_RESIDUAL = 0.125
+from common.bits import Bits, pack, unpack
+from common.distillation.carryless.blocks import (
+    PackedBits,
+    hashed_by_karatsuba,
+    hashed_by_transforms,
+    transforms_are_cheaper,
+)
+from common.distillation.carryless.instructions import InstructionSet, available_instruction_sets
+from common.distillation.fourier import hashed_by_fourier
 
 
 def toeplitz_seed_bits(key_length: int, length: int) -> int:
@@ -37,43 +34,34 @@ def toeplitz_seed_bits(key_length: int, length: int) -> int:
 def toeplitz(bits: Bits, seed: Bits, length: int) -> Bits:
     """Multiply the Toeplitz matrix of `seed` with `bits`: `uint8[n]`, `uint8[n + l - 1]` -> `uint8[l]`.
 
-    Memory is about 32 bytes per bit of the result and 20 MB; time grows as n l from n = 2^18 upwards (1.8 s
-    for n = 1e7 and l = n / 2 on one core). Raises ValueError unless 0 <= l <= n and the seed has its
-    length, ArithmeticError if the transforms are not as precise as they have to be.
+    Raises ValueError unless 0 <= l <= n and the seed has its length, ArithmeticError if Fourier transforms
+    are needed and not as precise as they have to be.
+    """
+    if 0 <= length <= len(bits) and len(seed) != toeplitz_seed_bits(len(bits), length):
+        raise ValueError(f"the seed has {len(seed)} bits, not {toeplitz_seed_bits(len(bits), length)}")
+    return unpack(packed_toeplitz(bits, np.packbits(seed), length, fastest_instructions()), length)
+
+
+def packed_toeplitz(bits: Bits, seed: PackedBits, length: int, instructions: InstructionSet | None) -> bytes:
+    """Multiply as `toeplitz` does, with a packed seed and a packed result, by the `instructions` named.
+
+    None stands for Fourier transforms. Bits of the seed beyond n + l - 1 play no part; the filling of the
+    result is zero. Raises ValueError unless 0 <= l <= n and the seed has its bytes.
     """
     if not 0 <= length <= len(bits):
         raise ValueError(f"{len(bits)} bits cannot be hashed to {length}")
-    if len(seed) != toeplitz_seed_bits(len(bits), length):
-        raise ValueError(f"the seed has {len(seed)} bits, not {toeplitz_seed_bits(len(bits), length)}")
-    size = min(_LONGEST_SLICE, 1 << max(len(bits) - 1, 1).bit_length())
-    origin = len(bits) - 1
-    rows = range(0, length, size)
-    totals = np.zeros((len(rows), size + 1), np.complex128)
-    windows = deque(_window(seed, origin + row, size) for row in rows)
-    for column in range(0, len(bits), size):
-        transformed = np.fft.rfft(bits[column : column + size], 2 * size)
-        for row, window in enumerate(windows):
-            totals[row] += window * transformed
-        windows.rotate()  # the next slice of columns meets the same diagonals one slice of rows further down
-        if windows:
-            windows[0] = _window(seed, origin - column - size, size)
-    hashed = [_parities(total, size) for total in totals]
-    return np.concatenate(hashed)[:length] if hashed else np.empty(0, np.uint8)
+    count = toeplitz_seed_bits(len(bits), length)
+    if len(seed) != (count + 7) // 8:
+        raise ValueError(f"the seed has {len(seed)} bytes, not {(count + 7) // 8}")
+    if not length:
+        return b""
+    if instructions is None:
+        return pack(hashed_by_fourier(bits, np.unpackbits(seed)[:count], length))
+    hashed = hashed_by_transforms if transforms_are_cheaper(len(bits), length) else hashed_by_karatsuba
+    return hashed(np.packbits(bits), len(bits), seed, length, instructions)
 
 
-def _window(seed: Bits, diagonal: int, size: int) -> _Spectrum:
-    """Transform seed[diagonal - size : diagonal + size], zeros where there is no seed."""
-    window = np.zeros(2 * size)
-    first, last = max(diagonal - size, 0), min(diagonal + size, len(seed))
-    if first < last:
-        window[first - (diagonal - size) : last - (diagonal - size)] = seed[first:last]
-    return np.fft.rfft(window)
-
-
-def _parities(total: _Spectrum, size: int) -> Bits:
-    """Transform back; the second half is free of wrapped-around products."""
-    sums = np.fft.irfft(total, 2 * size)[size:]
-    integers = np.rint(sums)
-    if np.max(np.abs(sums - integers)) > _LARGEST_RESIDUAL:
-        raise ArithmeticError("The Fourier transforms of the Toeplitz hash are too inexact on this machine.")
-    return (integers.astype(np.int64) & 1).astype(np.uint8)
+@cache
+def fastest_instructions() -> InstructionSet | None:
+    """Return the widest carry-less multiplication of this processor; None if it has none."""
+    return next(iter(available_instruction_sets()), None)

@@ -200,6 +200,19 @@ class LightProgress(Event):
     pulses: int
 
 
+class SourceBehind(Event):
+    """The emulation could not keep up with the source's clock: the block's light took longer than it would have."""
+
+    type: Literal["source-behind"] = "source-behind"
+    block_id: str
+    number: int
+    clock_hz: float
+    pulses_per_second: float
+    """What was reached over the whole block."""
+    behind_s: float
+    """By how much the last pulse was late."""
+
+
 class StageReached(Event):
     """The block has left a stage of distillation; stages are named as in the two columns."""
 
@@ -256,6 +269,7 @@ type AnyEvent = Annotated[
     | LightFault
     | BlockOpened
     | LightProgress
+    | SourceBehind
     | StageReached
     | BlockEnded,
     Field(discriminator="type"),

@@ -1,5 +1,6 @@
 """How a process reaches its broker, from its settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from common.node.settings import ProgramSettings, read_secret_line
@@ -24,3 +25,9 @@ def broker_access(settings: ProgramSettings, process: str, folder: Path) -> Brok
             broker.private_key and folder / broker.private_key,
         ),
     )
+
+
+def light_access(settings: ProgramSettings, process: str, folder: Path) -> BrokerAccess:
+    """Return how light reaches the broker: a connection beside the other, on which megabytes hold nobody up."""
+    access = broker_access(settings, process, folder)
+    return replace(access, client_id=f"{access.client_id}-light")

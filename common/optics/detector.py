@@ -19,12 +19,12 @@ from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
 from common.optics.loops import Thresholds, lane_keys, measure, thresholds
 from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionRecord
+from common.optics.records import MOST_PULSES, DetectionRecord, Gates
 from common.optics.source import BASIS_CHOICES, check_basis_probability
 from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
 from common.randomness import ChoiceStream
 
-_LANES = 3  # light and dark counts, afterpulse of detector 0, of detector 1
+_LANES = 4  # light and dark counts (a chance has two), afterpulse of detector 0, of detector 1
 COSINES = (1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0, -math.sqrt(0.5), 0.0, math.sqrt(0.5))
 """cos 2D in steps of 22.5 degrees, written out so that the wrong BB84 basis gives exactly one half."""
 
@@ -81,6 +81,7 @@ class Receiver:
         self._afterpulse_threshold = thresholds([settings.afterpulse_probability])[0]
         self._memory = np.zeros(2, np.int64)
         self._next_gate = 0
+        self._scratch = (np.empty(0, np.uint32), np.empty(0, np.uint8), np.empty(0, np.uint8))
 
     def __repr__(self) -> str:
         return f"Receiver(next gate {self._next_gate}, redacted)"
@@ -93,7 +94,7 @@ class Receiver:
         """
         self._check_place(train)
         count = len(train)
-        gates, bases, bits = np.empty(count, np.uint32), np.empty(count, np.uint8), np.empty(count, np.uint8)
+        gates, bases, bits = self._room_for(count)
         clicks, double_clicks = measure(
             train.absorb(),
             self._choices.read(self._next_gate, count),
@@ -112,6 +113,16 @@ class Receiver:
         return DetectionRecord(
             gates[:clicks].copy(), bases[:clicks].copy(), bits[:clicks].copy(), double_clicks
         )
+
+    def _room_for(self, clicks: int) -> tuple[Gates, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Arrays for so many gates, bases and bits, kept from frame to frame: fresh memory costs more than its use."""
+        if len(self._scratch[0]) < clicks:
+            self._scratch = (
+                np.empty(clicks, np.uint32),
+                np.empty(clicks, np.uint8),
+                np.empty(clicks, np.uint8),
+            )
+        return self._scratch
 
     def _check_place(self, train: PulseTrain) -> None:
         if train.first_pulse != self._next_gate:

@@ -6,6 +6,11 @@ with the mixer that Stafford calls variant 13): good statistics, 64 bits, no sec
 because their keys are 64 bits of the block's generator; two lanes of 2^32 draws overlap with probability
 2^-31.
 
+The draw that decides about each pulse is read in two parts. Its first byte nearly always settles the matter, and one
+word of the first lane has the first bytes of eight pulses (`glances`); the other 56 bits are a word of the next lane,
+read only where they matter (`chance`). So what is done for every pulse are comparisons of bytes in arrays, which
+compilers turn into vector instructions, and whole words are for pulses of which there are few.
+
 All these loops stand in one file because numba's cache of a kernel does not notice changes in other files.
 """
 
@@ -21,6 +26,12 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+_BYTE, _TOP_BYTE = np.uint64(8), np.uint64(56)
+_ONE = np.uint64(1)
+_BYTE_NUMBERS = np.uint64(0x0001020304050607)
+"""A one in byte k, times this, has k in its highest byte."""
+_STRETCH = 4096
+"""Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
 type Thresholds = NDArray[np.uint64]
 """Probabilities times 2^64: an event happens where a draw lies below its threshold."""
@@ -50,33 +61,190 @@ def draw(lane: np.uint64, index: np.uint64) -> np.uint64:
 
 
 @kernel
-def prepare(
+def chance(lanes: NDArray[np.uint64], index: np.uint64) -> np.uint64:
+    """Nature's 64 random bits about one pulse: a byte of the first of two lanes, then 56 bits of the second."""
+    word = draw(lanes[0], index >> np.uint64(3))
+    return _completed(word >> (_BYTE * (index & np.uint64(7))), lanes[1], index)
+
+
+@kernel
+def _completed(first_byte: np.uint64, lane: np.uint64, index: np.uint64) -> np.uint64:
+    """Complete the first byte of a chance (what stands above it is cut off)."""
+    return (np.uint64(first_byte) << _TOP_BYTE) | (draw(lane, index) >> _BYTE)
+
+
+@kernel
+def _glance(lane: np.uint64, first: int, words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """First bytes of the chances of pulse `first` and those behind it; `words` is overwritten and has room for them."""
+    for i in range(len(words)):
+        words[i] = draw(lane, np.uint64((first >> 3) + i))
+    return words.view(np.uint8)[first & 7 :]  # little-endian, as every machine that numba compiles for here
+
+
+@kernel
+def _list_marked(flags: NDArray[np.uint8], start: int, places: NDArray[np.int64]) -> int:
+    """Write `start` plus where `flags` (0 or 1, a multiple of eight) are 1 to `places`; return how many there are.
+
+    Eight are looked at together. Whether the first of them is there is no branch, since nobody could foresee it: where
+    it is not, the next place overwrites.
+    """
+    found = 0
+    words = flags.view(np.uint64)
+    for i in range(len(words)):
+        word, place = words[i], start + 8 * i
+        lowest = word & (~word + _ONE)
+        places[found] = place + int((lowest * _BYTE_NUMBERS) >> _TOP_BYTE)
+        found += int(word > 0)
+        word ^= lowest
+        while word:
+            lowest = word & (~word + _ONE)
+            places[found] = place + int((lowest * _BYTE_NUMBERS) >> _TOP_BYTE)
+            found += 1
+            word ^= lowest
+    return found
+
+
+@kernel
+def choose(
     choices: NDArray[np.uint8],
-    first_pulse: int,
-    key_basis_choices: int,
-    class_of_choice: NDArray[np.uint8],
-    photon_tails: Thresholds,
-    lane: np.uint64,
+    bounds: NDArray[np.uint16],
     prepared: NDArray[np.uint8],
+    unsettled: NDArray[np.int64],
+) -> int:
+    """Choose bit and cell of each pulse from one byte; list the cells that are `unsettled`, and return their number.
+
+    The low bit is the bit. The others are the high seven of fifteen that choose the cell: the number of `bounds` that
+    do not exceed them. Where the high seven are those of a bound, the low eight decide (`settle`). `prepared` gets the
+    bit, and the cell above it.
+    """
+    found = 0
+    in_halves = np.any(bounds & 255)
+    flags = np.zeros(_STRETCH, np.uint8)
+    for start in range(0, len(choices), _STRETCH):
+        some, cells = choices[start : start + _STRETCH], prepared[start : start + _STRETCH]
+        for i in range(len(some)):
+            cells[i] = 0
+            flags[i] = 0
+        for bound in bounds:
+            least = np.uint8((bound + 255) >> 8)
+            for i in range(len(some)):
+                cells[i] += np.uint8((some[i] >> 1) >= least)
+        for bound in bounds:
+            if bound & 255:
+                high = np.uint8(bound >> 8)
+                for i in range(len(some)):
+                    flags[i] |= np.uint8((some[i] >> 1) == high)
+        for i in range(len(some)):
+            cells[i] = (cells[i] << 1) | (some[i] & 1)
+        if in_halves:
+            flags[len(some) :] = 0
+            found += _list_marked(flags, start, unsettled[found:])
+    return found
+
+
+@kernel
+def settle(
+    unsettled: NDArray[np.int64],
+    choices: NDArray[np.uint8],
+    low_choices: NDArray[np.uint8],
+    bounds: NDArray[np.uint16],
+    prepared: NDArray[np.uint8],
+) -> None:
+    """Choose the cells that `choose` left open, from one more byte for each."""
+    for k in range(len(unsettled)):
+        place = unsettled[k]
+        chosen = int(choices[place] >> 1) << 8 | int(low_choices[k])
+        cell = 0
+        for bound in bounds:
+            cell += bound <= chosen
+        prepared[place] = cell << 1 | (choices[place] & 1)
+
+
+@kernel
+def shine(
+    prepared: NDArray[np.uint8],
+    first_pulse: int,
+    photon_tails: Thresholds,
+    lanes: NDArray[np.uint64],
     states: NDArray[np.uint8],
 ) -> None:
-    """Prepare one pulse per entry of `prepared` and `states`; the first has index `first_pulse` in the block.
+    """Give each prepared pulse its polarisation and its photons; the first has index `first_pulse` in the block.
 
-    Two bytes of `choices` per pulse: one bit for the bit, seven for the basis (key basis below
-    `key_basis_choices`), eight for the class. `photon_tails[c, n]` is the threshold of having more than n
-    photons in class c.
+    `photon_tails[c, n]` is the threshold of having more than n photons in class c; from n = 4 on it is below 1/256.
     """
+    words = np.empty(_STRETCH // 8 + 1, np.uint64)
+    flags = np.zeros(_STRETCH, np.uint8)
+    places = np.empty(_STRETCH + 1, np.int64)
+    for start in range(0, len(prepared), _STRETCH):
+        settings, lit = prepared[start : start + _STRETCH], states[start : start + _STRETCH]
+        glances = _glance(lanes[0], first_pulse + start, words)
+        for intensity_class in range(len(photon_tails)):
+            _count_photons(glances, settings, intensity_class, photon_tails[intensity_class], lit, flags)
+        flags[len(settings) :] = 0
+        for k in range(_list_marked(flags, 0, places)):
+            i = places[k]
+            intensity_class, photons = settings[i] >> 2, lit[i]
+            drawn = _completed(np.uint64(glances[i]), lanes[1], np.uint64(first_pulse + start + i))
+            photons += np.uint8(drawn < photon_tails[intensity_class, photons])
+            while drawn < photon_tails[intensity_class, photons]:
+                photons += np.uint8(1)
+            lit[i] = photons
+        for i in range(len(settings)):
+            lit[i] = (lit[i] << 3) | (settings[i] & 2) | ((settings[i] & 1) << 2)
+
+
+@kernel
+def _count_photons(
+    glances: NDArray[np.uint8],
+    prepared: NDArray[np.uint8],
+    intensity_class: int,
+    tails: Thresholds,
+    photons: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+) -> None:
+    """Count the photons of one class and those above it by first bytes; flag the pulses where these do not suffice."""
+    least = np.uint8(intensity_class << 2)
+    more_0, more_1 = np.uint8(tails[0] >> _TOP_BYTE), np.uint8(tails[1] >> _TOP_BYTE)
+    more_2, more_3 = np.uint8(tails[2] >> _TOP_BYTE), np.uint8(tails[3] >> _TOP_BYTE)
     for i in range(len(prepared)):
-        first, second = choices[2 * i], choices[2 * i + 1]
-        bit = first & 1
-        basis = np.uint8((first >> 1) >= key_basis_choices)
-        intensity_class = class_of_choice[second]
-        chance = draw(lane, np.uint64(first_pulse + i))
-        photons = 0
-        while chance < photon_tails[intensity_class, photons]:
-            photons += 1
-        prepared[i] = bit | basis << 1 | intensity_class << 2
-        states[i] = basis << 1 | bit << 2 | photons << 3
+        seen = glances[i]
+        surely = (
+            np.uint8(seen < more_0)
+            + np.uint8(seen < more_1)
+            + np.uint8(seen < more_2)
+            + np.uint8(seen < more_3)
+        )
+        unsure = (seen == more_0) | (seen == more_1) | (seen == more_2) | (seen == more_3) | (seen == 0)
+        photons[i] = np.uint8(surely) if prepared[i] >= least else photons[i]
+        flags[i] = np.uint8(unsure) if prepared[i] >= least else flags[i]
+
+
+@kernel
+def fired_by_light(drawn: np.uint64, cumulated: Thresholds) -> int:
+    """Which detectors click for light and dark counts, as a mask; without a branch, since nobody can foresee it."""
+    return 2 * int(drawn < cumulated[2]) - int(drawn < cumulated[1]) + 2 * int(drawn < cumulated[0])
+
+
+@kernel
+def afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, threshold: np.uint64) -> int:
+    """Which of the `armed` detectors click again, as a mask; their lanes are the third and the fourth."""
+    return armed & (int(draw(lanes[2], index) < threshold) | int(draw(lanes[3], index) < threshold) << 1)
+
+
+@kernel
+def _register(
+    fired: int,
+    gate: int,
+    choice: int,
+    key_basis_choices: int,
+    place: int,
+    record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
+    """Write a click to `place` of gates, bases and bits."""
+    gates, bases, bits = record
+    gates[place] = gate
+    bases[place] = (choice >> 1) >= key_basis_choices
+    bits[place] = choice & 1 if fired == 3 else fired >> 1
 
 
 @kernel
@@ -94,47 +262,85 @@ def measure(
     bases: NDArray[np.uint8],
     bits: NDArray[np.uint8],
 ) -> tuple[int, int]:
-    """Measure one frame gate by gate; return the number of clicks (gates with any) and of double clicks.
+    """Measure one frame; return the number of clicks (gates with any) and of double clicks.
 
     One byte of `choices` per gate: seven bits for the basis (key basis below `key_basis_choices`), one for
     the coin that decides a double click. `click_thresholds[basis, state]` are the cumulated thresholds of:
     both detectors, only detector 0 besides, only detector 1 besides. `memory` is (gates still dead,
     detectors that may afterpulse as a mask) and outlives the frame.
+
+    Gates are looked at one by one only where the first byte of their chance does not rule a click out, and in the
+    first live gate after a click.
     """
     clicks, doubles = 0, 0
-    gate, armed = memory[0], memory[1]
-    while gate < len(states):
-        choice = choices[gate]
-        basis = np.uint8((choice >> 1) >= key_basis_choices)
-        state = states[gate]
-        index = np.uint64(first_gate + gate)
-        chance = draw(lanes[0], index)
-        fired = 0
-        if chance < click_thresholds[basis, state, 2]:
-            fired = 2
-            if chance < click_thresholds[basis, state, 1]:
-                fired = 3 if chance < click_thresholds[basis, state, 0] else 1
-        if armed:
-            if armed & 1 and draw(lanes[1], index) < afterpulse_threshold:
-                fired |= 1
-            if armed & 2 and draw(lanes[2], index) < afterpulse_threshold:
-                fired |= 2
-            armed = 0
-        if fired:
-            gates[clicks] = first_gate + gate
-            bases[clicks] = basis
-            bits[clicks] = choice & 1 if fired == 3 else fired >> 1
-            clicks += 1
+    live, armed = memory[0], memory[1]
+    remembered = 3 if afterpulse_threshold else 0
+    record = (gates, bases, bits)
+    limits = _click_limits(click_thresholds)
+    words = np.empty(_STRETCH // 8 + 1, np.uint64)
+    flags = np.zeros(_STRETCH, np.uint8)
+    places = np.empty(_STRETCH + 1, np.int64)
+    for start in range(0, len(states), _STRETCH):
+        light = states[start : start + _STRETCH]
+        glances = _glance(lanes[0], first_gate + start, words)
+        _mark_possible_clicks(glances, light, limits, flags)
+        flags[len(light) :] = 0
+        found = _list_marked(flags, start, places)
+        end = start + len(light)
+        for k in range(found + 1):
+            gate = places[k] if k < found else end
+            while armed and live < gate:
+                armed = afterpulses(armed, lanes, np.uint64(first_gate + live), afterpulse_threshold)
+                if armed:
+                    _register(armed, first_gate + live, choices[live], key_basis_choices, clicks, record)
+                    clicks += 1
+                    doubles += armed == 3
+                    live += 1 + dead_gates
+            if gate < live or gate == end:
+                continue
+            index, choice = np.uint64(first_gate + gate), choices[gate]
+            drawn = _completed(np.uint64(glances[gate - start]), lanes[1], index)
+            fired = fired_by_light(
+                drawn, click_thresholds[int((choice >> 1) >= key_basis_choices), states[gate]]
+            )
+            if armed:
+                fired |= afterpulses(armed, lanes, index, afterpulse_threshold)
+            _register(fired, first_gate + gate, choice, key_basis_choices, clicks, record)
+            clicks += fired > 0  # else the next click overwrites it
             doubles += fired == 3
-            armed = fired
-            gate += dead_gates
-        gate += 1
-    memory[0], memory[1] = gate - len(states), armed
+            armed = fired & remembered
+            live = gate + 1 + dead_gates if fired else live
+    memory[0], memory[1] = max(live - len(states), 0), armed
     return clicks, doubles
 
 
 @kernel
-def count_prepared(prepared: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
-    """Add the number of pulses of each intensity class to `counts`."""
-    for i in range(len(prepared)):
-        counts[prepared[i] >> 2] += 1
+def _click_limits(click_thresholds: Thresholds) -> NDArray[np.uint8]:
+    """Greatest first byte of a chance with which 0, 1, 2 and 3 photons can click, whatever basis and polarisation."""
+    limits = np.zeros(4, np.uint8)
+    for photons in range(4):
+        for state in range(8 * photons, 8 * photons + 8):
+            for basis in range(2):
+                highest = np.uint8(click_thresholds[basis, state, 2] >> _TOP_BYTE)
+                limits[photons] = max(limits[photons], highest)
+    return limits
+
+
+@kernel
+def _mark_possible_clicks(
+    glances: NDArray[np.uint8],
+    states: NDArray[np.uint8],
+    limits: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+) -> None:
+    """Flag the gates in which a detector may click; with more than three photons it always may."""
+    none, one, two, three = limits[0], limits[1], limits[2], limits[3]
+    many = np.uint8(255)
+    for i in range(len(states)):
+        state = states[i]
+        limit = none
+        limit = one if state >= 8 else limit
+        limit = two if state >= 16 else limit
+        limit = three if state >= 24 else limit
+        limit = many if state >= 32 else limit
+        flags[i] = glances[i] <= limit

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.kernels import kernel
-from common.optics.loops import Thresholds, draw
+from common.optics.loops import Thresholds, afterpulses, chance, draw, fired_by_light
 
 SWITCHED_OFF = 8
 """Row of a table of side thresholds from which on the efficiency of the detectors is 0."""
@@ -66,24 +66,6 @@ def analyse(
 
 
 @kernel
-def _fired(chance: np.uint64, cumulated: Thresholds) -> int:
-    """Which detectors click, as a mask."""
-    if chance >= cumulated[2]:
-        return 0
-    if chance >= cumulated[1]:
-        return 2
-    return 1 if chance >= cumulated[0] else 3
-
-
-@kernel
-def _afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, threshold: np.uint64) -> int:
-    """Which of the armed detectors click again, as a mask."""
-    first = armed & 1 and draw(lanes[1], index) < threshold
-    second = armed & 2 and draw(lanes[2], index) < threshold
-    return int(first) | int(second) << 1
-
-
-@kernel
 def measure_watchfully(
     states: NDArray[np.uint8],
     manners: NDArray[np.uint8],
@@ -118,10 +100,10 @@ def measure_watchfully(
         off = len(off_choices) > 0 and off_choices[gate] < off_below
         row = manner + SWITCHED_OFF * off
         index = np.uint64(first_gate + gate)
-        fired = _fired(draw(lanes[0], index), tables[row, basis, states[gate]])
+        fired = fired_by_light(chance(lanes, index), tables[row, basis, states[gate]])
         if armed:
             if manner < 4:  # a blinded detector makes no avalanche, hence no afterpulse
-                fired |= _afterpulses(armed, lanes, index, afterpulse_threshold)
+                fired |= afterpulses(armed, lanes, index, afterpulse_threshold)
             armed = 0
         if fired:
             bit = choice & 1 if fired == 3 else fired >> 1

@@ -1,8 +1,9 @@
 """Alice's source: phase-randomised weak coherent pulses in several intensities, or exactly one photon each.
 
-Her choices are secret and exact: two bytes per pulse of a `ChoiceStream`, at a position that only depends on
-the pulse, decide bit (1 bit), basis (7 bits) and intensity class (8 bits). That is why probabilities lie on
-a grid. How many photons a pulse then holds is nature's business.
+Her choices are secret and exact: 16 bits of a `ChoiceStream` for each pulse decide bit (1 bit), basis and intensity
+class (15 bits: 2^7 times 2^8 equal parts). That is why probabilities lie on a grid. Eight of the sixteen nearly always
+suffice, and the others are read only where they do not: one byte per pulse at the pulse's own position, and for every
+pulse left open the next byte of those from 2^33 on. How many photons a pulse then holds is nature's business.
 
 Source: Bennett and Brassard 1984 (states); Hwang 2003, Lo, Ma and Chen 2005 (phase randomisation and decoys).
 """
@@ -14,10 +15,11 @@ from enum import StrEnum
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import Thresholds, lane_keys, prepare, thresholds
+from common.optics.loops import Thresholds, choose, lane_keys, settle, shine, thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, Prepared
 from common.optics.states import PHOTON_NUMBERS
@@ -26,7 +28,9 @@ from common.randomness import ChoiceStream
 BASIS_CHOICES = 128
 CLASS_CHOICES = 256
 _MOST_CLASSES = 64  # a prepared byte has six bits for the class
-_CHOICE_BYTES = 2
+_LOW_CHOICES = 2**33
+"""Position in the stream of choices of the bytes that settle what the first one leaves open."""
+_LANES = 2  # a chance: its first byte, and the rest of it
 
 
 class PhotonStatistics(StrEnum):
@@ -71,14 +75,12 @@ class PulseSource:
 
     def __init__(self, source: Source, choices: ChoiceStream, nature: np.random.Generator) -> None:
         self._choices = choices
-        self._key_basis_choices = round(source.key_basis_probability * BASIS_CHOICES)
-        self._class_of_choice = np.repeat(
-            np.arange(source.class_count, dtype=np.uint8),
-            [round(probability * CLASS_CHOICES) for probability in source.probabilities],
-        )
+        self._bounds = cell_bounds(source)
         self._photon_tails = np.stack([_photon_tails(source, mean) for mean in source.intensities])
-        self._lane = lane_keys(nature, 1)[0]
+        self._lanes = lane_keys(nature, _LANES)
         self._next_pulse = 0
+        self._settled = 0
+        self._places = np.empty(0, np.int64)
 
     def __repr__(self) -> str:
         return f"PulseSource(next pulse {self._next_pulse}, redacted)"
@@ -94,20 +96,36 @@ class PulseSource:
             raise LocalProtocolError(f"pulse {self._next_pulse} is next to be emitted, not {first_pulse}")
         if count < 1 or first_pulse + count > MOST_PULSES:
             raise LocalProtocolError(f"a frame of {count} pulses cannot be emitted from pulse {first_pulse}")
-        prepared = np.empty(count, np.uint8)
+        prepared = self._choose(first_pulse, count)
         states = np.empty(count, np.uint8)
-        prepare(
-            self._choices.read(_CHOICE_BYTES * first_pulse, _CHOICE_BYTES * count),
-            first_pulse,
-            self._key_basis_choices,
-            self._class_of_choice,
-            self._photon_tails,
-            self._lane,
-            prepared,
-            states,
-        )
+        shine(prepared, first_pulse, self._photon_tails, self._lanes, states)
         self._next_pulse += count
         return prepared, PulseTrain(states, fibre, first_pulse)
+
+    def _choose(self, first_pulse: int, count: int) -> Prepared:
+        choices = self._choices.read(first_pulse, count)
+        if len(self._places) <= count:
+            self._places = np.empty(count + 1, np.int64)
+        prepared = np.empty(count, np.uint8)
+        unsettled = self._places[: choose(choices, self._bounds, prepared, self._places)]
+        low_choices = self._choices.read(_LOW_CHOICES + self._settled, len(unsettled))
+        settle(unsettled, choices, low_choices, self._bounds, prepared)
+        self._settled += len(unsettled)
+        return prepared
+
+
+def cell_bounds(source: Source) -> NDArray[np.uint16]:
+    """Where the cells of the 2^15 equal parts end that choose class and basis: `uint16[2 * classes - 1]`.
+
+    Cell 2 * class + basis has the share that the probabilities of both give it.
+    """
+    key_basis = round(source.key_basis_probability * BASIS_CHOICES)
+    shares = [
+        round(probability * CLASS_CHOICES) * choices
+        for probability in source.probabilities
+        for choices in (key_basis, BASIS_CHOICES - key_basis)
+    ]
+    return np.cumsum(shares[:-1]).astype(np.uint16)
 
 
 def choosable_basis_probability(probability: float) -> float:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from common.distillation.finite_key import require_one_decoy, require_two_decoys
 from common.distillation.monitors import Monitor
+from common.distillation.reconciliation.schedule import Pace
 from common.distillation.verification import verification_tag_bits
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.detector import DetectorSettings
@@ -50,6 +51,8 @@ class LinkParameters(BaseModel):
     """Probability of the key basis at Alice and at Bob, in multiples of 1/128."""
     expected_qber: Fraction
     """Error rate that reconciliation starts from while nothing better is known."""
+    reconciliation_pace: Pace = Pace.EXCHANGES
+    """What reconciliation spares: exchanges, or parities, which takes two to three times the exchanges."""
     tolerated_qber: Fraction | None = None
     """Largest test-basis error rate that still makes a key; single-photon protocol only."""
     eps_sec: Epsilon = 1e-9

@@ -11,15 +11,17 @@ from contextlib import asynccontextmanager
 from common.errors import LinkError
 from common.protocol.aborts import LightLost
 from common.transport.inlet import Inlet
-from common.transport.mqtt import Bus
+from common.transport.light_line import LightLine
 from common.wire.pulse_frames import FrameHeader, Receipt
 
 
 class LightOutlet:
     """Sends sealed frames of one topic, at most `window` of them unreceipted."""
 
-    def __init__(self, bus: Bus, topic: str, receipts: Inlet, window: int, patience_s: float) -> None:
-        self._bus = bus
+    def __init__(
+        self, line: LightLine, topic: str, receipts: Inlet, window: int, patience_s: float
+    ) -> None:
+        self._line = line
         self._topic = topic
         self._receipts = receipts
         self._window = window
@@ -27,13 +29,17 @@ class LightOutlet:
         self._outstanding: dict[Receipt, FrameHeader] = {}
         self._room = asyncio.Condition()
 
-    async def send(self, header: FrameHeader, sealed: bytes) -> None:
-        """Send a frame when the window has room; LightLost if the receiver or the broker does not respond."""
+    async def ready(self) -> None:
+        """Wait until the broker is there."""
+        await self._line.ready()
+
+    async def send(self, header: FrameHeader, *sealed: bytes) -> None:
+        """Send a frame, sealed in parts, when the window has room; LightLost if receiver or broker do not respond."""
         await self._wait_until(lambda: len(self._outstanding) < self._window)
         self._outstanding[header.receipt] = header
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._bus.publish(self._topic, header.encode() + sealed)
+                await self._line.publish(self._topic, header.encode(), *sealed)
         except LinkError as error:
             raise LightLost(
                 f"frame {header.sequence} of {header.frames} could not be sent: {error}"

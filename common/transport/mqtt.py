@@ -55,7 +55,7 @@ class LastWill:
 class Delivery:
     """One message from the broker."""
 
-    payload: bytes
+    payload: bytes | memoryview
     retained: bool
 
 

@@ -97,15 +97,3 @@ def decode_classes(data: bytes, count: int, class_count: int) -> NDArray[np.uint
     if count and int(classes.max()) >= class_count:
         raise ValueError(f"there are only {class_count} intensity classes")
     return classes
-
-
-def encode_integers(values: NDArray[np.uint32]) -> bytes:
-    """Write unsigned integers as four bytes each, lowest first."""
-    return values.astype("<u4", copy=False).tobytes()
-
-
-def decode_integers(data: bytes) -> NDArray[np.uint32]:
-    """Read unsigned four-byte integers; ValueError if a part of one is left over."""
-    if len(data) % 4:
-        raise ValueError("the list of integers is cut short")
-    return np.frombuffer(data, "<u4")

@@ -168,13 +168,12 @@ class ParityQuestions(Message):
     """Bob: the ranges of the permuted key whose parities he asks for."""
 
     type: Literal["parity-questions"] = "parity-questions"
-    pass_index: Annotated[int, Field(ge=0, le=255)]
-    starts: Attachment
-    ends: Attachment
+    questions: Attachment
+    """As `common.wire.parities.encode_questions` writes them."""
 
 
 class ParityAnswers(Message):
-    """Alice: one parity per question, in the order of the questions."""
+    """Alice: the parities asked for, in the order of the questions and of their lanes."""
 
     type: Literal["parity-answers"] = "parity-answers"
     count: Count

@@ -95,7 +95,7 @@ class Receipt:
         return _RECEIPT.pack(bytes.fromhex(self.session), self.block, self.sequence)
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Receipt | None":
+    def decode(cls, payload: bytes | memoryview) -> "Receipt | None":
         """Read a receipt; None if it is not one."""
         if len(payload) != _RECEIPT.size:
             return None
@@ -103,21 +103,22 @@ class Receipt:
         return cls(session.hex(), block, sequence)
 
 
-def split(payload: bytes) -> tuple[FrameHeader, bytes, bytes]:
-    """Split a frame into header, the header's bytes (associated data) and the sealed pulses.
+def split(payload: bytes | memoryview) -> tuple[FrameHeader, bytes, memoryview]:
+    """Split a frame into header, the header's bytes (associated data) and the sealed pulses, which are not copied.
 
     Raises FrameRefused: foreign if it does not begin as a frame of ours does, truncated if it is cut short.
     """
-    if payload[: len(_MAGIC)] != _MAGIC[: len(payload)] or not payload:
+    frame = memoryview(payload)
+    if frame[: len(_MAGIC)] != _MAGIC[: len(frame)] or not frame:
         raise FrameRefused(FrameFault.FOREIGN, "it is not a frame of light")
-    if len(payload) < _PREFIX.size:
+    if len(frame) < _PREFIX.size:
         raise FrameRefused(FrameFault.TRUNCATED, "it ends within its header")
-    _, version, name_length = _PREFIX.unpack_from(payload)
+    _, version, name_length = _PREFIX.unpack_from(frame)
     if version != _VERSION:
         raise FrameRefused(FrameFault.FOREIGN, f"its format is version {version}, not {_VERSION}")
     end = _PREFIX.size + name_length + _PLACE.size
-    if len(payload) <= end:
+    if len(frame) <= end:
         raise FrameRefused(FrameFault.TRUNCATED, "it ends within its header")
-    name = payload[_PREFIX.size : _PREFIX.size + name_length].decode("ascii", "replace")
-    session, *place = _PLACE.unpack_from(payload, _PREFIX.size + name_length)
-    return FrameHeader(name, session.hex(), *place), payload[:end], payload[end:]
+    name = bytes(frame[_PREFIX.size : _PREFIX.size + name_length]).decode("ascii", "replace")
+    session, *place = _PLACE.unpack_from(frame, _PREFIX.size + name_length)
+    return FrameHeader(name, session.hex(), *place), bytes(frame[:end]), frame[end:]

@@ -5,7 +5,7 @@ Everything here is a function of the values written here; nothing is drawn.
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from common.authentication.certificate_signature import CertificateSignature
 from common.authentication.transcript import Transcript
 from common.bits import Bits, pack, unpack
 from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.schedule import schedule
-from common.distillation.reconciliation.shuffle import Permutation, permutation
+from common.distillation.reconciliation.schedule import PASSES, schedule
+from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
 from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 from common.distillation.verification import verification_seed_bytes, verification_tag, verification_tag_bits
 from common.keys.identifiers import session_id
@@ -101,14 +101,20 @@ def distillation() -> str:
     tag_bits = verification_tag_bits(len(_KEY), 1e-15)
     seed = _SEED[: verification_seed_bytes(len(_KEY), 1e-15)]
     plan = schedule(100_000, 0.01)
+    drawn, check_key = stream(_SEED[:32], 0, 0, 8), check_keys(_SEED[:32])[0]
+    weights = [int(weight(check_key, word)) for word in range(2)]
     toeplitz_seed = np.unpackbits(np.frombuffer(_SEED[::-1], np.uint8))[: toeplitz_seed_bits(len(_KEY), 5)]
     return values(
         {
-            "block sizes for 100000 bits at 0.01": ", ".join(map(str, (*plan.head, plan.tail_block_bits))),
+            "lanes and words for 100000 bits": f"{plan.lanes}, {plan.words}",
+            "block sizes for 100000 bits at 0.01": _listed(
+                [plan.block_words(index, plan.words) for index in range(PASSES)]
+            ),
             "parity budget for 100000 bits at 0.01": str(parity_budget(100_000, 0.01)),
             "shuffle seed": _SEED[:32].hex(),
-            "permutation of 8 bits, pass 0": _listed(permutation(_SEED[:32], 0, 8)),
-            "permutation of 8 bits, pass 1": _listed(permutation(_SEED[:32], 1, 8)),
+            "permutation of 8 words, pass 0": _listed(shuffled(drawn).tolist()),
+            "turns of 8 words of 4 lanes, pass 0": _listed((drawn % 4).tolist()),
+            "weights of 2 words, check 0": _listed(weights),
             "key": _digits(_KEY),
             "tag bits for eps_cor 1e-15": str(tag_bits),
             "verification seed": seed.hex(),
@@ -162,8 +168,8 @@ def _lines(named: dict[str, str]) -> Iterator[str]:
         yield f"{name:<{width}} = {value}"
 
 
-def _listed(values: Permutation) -> str:
-    return ", ".join(map(str, values.tolist()))
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _digits(bits: Bits) -> str:

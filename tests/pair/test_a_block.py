@@ -5,6 +5,7 @@ import pytest
 
 import alice.steps
 import bob.steps
+from common.distillation.reconciliation.schedule import Pace
 from common.journal.events import BlockOpened, StageReached
 from common.protocol.conversation import MOST_CHECKPOINTS
 from common.protocol.parameters import ProtocolName
@@ -46,6 +47,18 @@ def test_both_keep_the_same_account(ending: Ending):
     account = ending.alice.block.account
     assert account.detections > account.sifted_bits > account.leaked_bits > 0
     assert account.exchanges == ending.said_by(Role.BOB).count(ParityQuestions)
+
+
+async def test_the_pace_of_reconciliation_is_a_parameter_of_the_link():
+    asked = []
+    for pace in Pace:
+        parameters = small_block(ProtocolName.SINGLE_PHOTON).model_copy(update={"reconciliation_pace": pace})
+        ending = await Pair(parameters=parameters).play()
+        opening = [one.message for one in ending.said if one.kind is ParityQuestions]
+        asked.append([message.questions for message in opening])
+        assert ending.alice.block.account == ending.bob.block.account
+    assert asked[0][0] == asked[1][0]  # the blocks of the first pass are the same
+    assert asked[0] != asked[1]
 
 
 def test_both_have_the_same_transcript_of_everything_said(ending: Ending):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from common.authentication.scheme import CheckpointScheme
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.schedule import MAX_INDICES
 from common.errors import LinkError, RemoteProtocolError
 from common.protocol.conversation import BlockConversation, Line, Place
 from common.protocol.roles import Role
-from common.wire.attachments import encode_integers
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -26,6 +27,7 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
+from common.wire.parities import encode_questions
 from tests.support.pair import Ending, Pair
 
 ALICE, BOB = Role.ALICE, Role.BOB
@@ -70,9 +72,15 @@ def being(**values: object) -> Callable[[Message], dict[str, object]]:
     return lambda _: values
 
 
-def ranges(*bounds: tuple[int, int]) -> Callable[[Message], dict[str, object]]:
-    starts, ends = np.array(bounds, np.uint32).T
-    return being(starts=encode_integers(starts), ends=encode_integers(ends))
+def asking(start: int, end: int, *, index: int = 0, lanes: int = 1) -> Callable[[Message], dict[str, object]]:
+    """Ask one question that nobody in his right mind would write."""
+    question = Questions(
+        np.array([index], np.uint8),
+        np.array([start], np.uint32),
+        np.array([end], np.uint32),
+        np.array([lanes], np.uint64),
+    )
+    return being(questions=encode_questions(question))
 
 
 NONSENSE = "makes no sense"
@@ -94,14 +102,13 @@ LIES = {
     "too many test bits of Bob": Lie(BOB, TestBits, longer("bits"), NONSENSE),
     "too few test bits of Alice": Lie(ALICE, TestBits, shorter("bits"), NONSENSE),
     "a short shuffle seed": Lie(BOB, ReconciliationOpened, shorter("shuffle_seed"), NONSENSE),
-    "no questions": Lie(BOB, ParityQuestions, being(starts=b"", ends=b""), NONSENSE),
-    "half a question": Lie(BOB, ParityQuestions, shorter("starts"), NONSENSE),
-    "a question without an end": Lie(BOB, ParityQuestions, being(ends=b""), NONSENSE),
-    "an empty range": Lie(BOB, ParityQuestions, ranges((5, 5)), NONSENSE),
-    "overlapping ranges": Lie(BOB, ParityQuestions, ranges((0, 6), (5, 9)), NONSENSE),
-    "descending ranges": Lie(BOB, ParityQuestions, ranges((10, 20), (0, 9)), NONSENSE),
-    "a range beyond the key": Lie(BOB, ParityQuestions, ranges((0, 2**32 - 1)), NONSENSE),
-    "a pass beyond the last": Lie(BOB, ParityQuestions, being(pass_index=64), NONSENSE),
+    "no questions": Lie(BOB, ParityQuestions, being(questions=b""), NONSENSE),
+    "half a question": Lie(BOB, ParityQuestions, shorter("questions"), NONSENSE),
+    "questions and something else": Lie(BOB, ParityQuestions, longer("questions"), NONSENSE),
+    "an empty range": Lie(BOB, ParityQuestions, being(questions=b"\0\0\0\0"), NONSENSE),
+    "a range beyond the key": Lie(BOB, ParityQuestions, asking(0, 2**31), NONSENSE),
+    "a lane that no word has": Lie(BOB, ParityQuestions, asking(0, 5, lanes=2**63), NONSENSE),
+    "a check beyond the last": Lie(BOB, ParityQuestions, asking(0, 5, index=MAX_INDICES), NONSENSE),
     "one answer too many": Lie(ALICE, ParityAnswers, more("count"), "parity questions"),
     "answers cut short": Lie(ALICE, ParityAnswers, shorter("parities"), NONSENSE),
     "a parity not counted": Lie(BOB, ReconciliationEnded, being(disclosed_parities=1), "Alice answered"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from common.distillation.reconciliation.schedule import PASSES
 from common.distillation.stages import SecretKey
 from common.errors import RemoteProtocolError
 from common.keys.identifiers import BlockId
@@ -25,6 +26,7 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
+from common.wire.parities import decode_questions
 from tests.support.apparatus import MemoryDeposit
 from tests.support.interference import altered
 from tests.support.pair import Delivery, Ending, Pair, Said, faithfully, small_block
@@ -185,7 +187,7 @@ async def test_both_counts_of_parities_stand_on_the_wire_and_are_the_number_of_q
 ):
     ending = await Pair(parameters=small_block(protocol)).play()
     said = [one.message for one in ending.said]
-    asked = sum(len(message.starts) // 4 for message in said if isinstance(message, ParityQuestions))
+    asked = sum(_parities(message) for message in said if isinstance(message, ParityQuestions))
     answered = sum(message.count for message in said if isinstance(message, ParityAnswers))
     counts = [
         message.disclosed_parities
@@ -195,3 +197,12 @@ async def test_both_counts_of_parities_stand_on_the_wire_and_are_the_number_of_q
     assert counts == [asked, asked]
     assert answered == asked
     assert ending.alice.block.account.leaked_bits == asked
+
+
+def _parities(message: ParityQuestions) -> int:
+    """One per lane of a pass, one per check."""
+    asked = decode_questions(message.questions)
+    return sum(
+        mask.bit_count() if index < PASSES else 1
+        for index, mask in zip(asked.indices.tolist(), asked.masks.tolist(), strict=True)
+    )

@@ -9,8 +9,7 @@ from common.transport.addresses import Address
 from common.wire.pulse_frames import FrameHeader, split
 from lab.broker import LOOPBACK
 
-_PUBLISH, _PUBACK = 0x30, 0x40
-_AT_LEAST_ONCE = 0x02
+_PUBLISH = 0x30
 
 type Treatment = Callable[[FrameHeader, bytes], Awaitable[list[bytes]]]
 """What becomes of one frame: the messages that go on instead of it."""
@@ -50,7 +49,7 @@ class LightProxy:
         with suppress(OSError, asyncio.IncompleteReadError):
             there, back = await self._reached()
             ways = {
-                asyncio.create_task(self._treated(reader, back, writer)),
+                asyncio.create_task(self._treated(reader, back)),
                 asyncio.create_task(_copied(there, writer)),
             }
             try:
@@ -70,22 +69,16 @@ class LightProxy:
             except ConnectionRefusedError:
                 await asyncio.sleep(0.05)
 
-    async def _treated(
-        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, back: asyncio.StreamWriter
-    ) -> None:
+    async def _treated(self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter) -> None:
         while True:
             first, body = await _packet(reader)
-            topic, identifier, payload = _published(first, body)
+            topic, payload = _published(first, body)
             if b"/light/" not in topic:
                 onward.write(_encoded(first, body))
                 continue
             header, _, _ = split(payload)
-            instead = await self.treat(header, payload)
-            for message in instead:
-                named = struct.pack(">H", len(topic)) + topic + identifier
-                onward.write(_encoded(_PUBLISH | _AT_LEAST_ONCE, named + message))
-            if instead != [payload]:  # she shall not wait for an answer that is not hers
-                back.write(_encoded(_PUBACK, identifier))
+            for message in await self.treat(header, payload):
+                onward.write(_encoded(_PUBLISH, struct.pack(">H", len(topic)) + topic + message))
             await onward.drain()
 
 
@@ -114,9 +107,9 @@ def _encoded(first: int, body: bytes) -> bytes:
             return bytes([first, *length]) + body
 
 
-def _published(first: int, body: bytes) -> tuple[bytes, bytes, bytes]:
-    """Topic, packet identifier and payload of a publication at QoS 1; nothing of any other packet."""
-    if first & 0xF0 != _PUBLISH or not first & _AT_LEAST_ONCE:
-        return b"", b"", b""
+def _published(first: int, body: bytes) -> tuple[bytes, bytes]:
+    """Topic and payload of a publication at QoS 0, as frames of light are; nothing of any other packet."""
+    if first != _PUBLISH:
+        return b"", b""
     end = 2 + int.from_bytes(body[:2])
-    return body[2:end], body[end : end + 2], body[end + 2 :]
+    return body[2:end], body[end:]

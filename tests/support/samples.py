@@ -23,7 +23,7 @@ _SAMPLES: tuple[Message, ...] = (
     say.BasisAnnouncement(sifted=1, matched=b"\x80", classes=b"", emitted=(8,), detected=(1,)),
     say.TestBits(bits=b""),
     say.ReconciliationOpened(shuffle_seed=bytes(32), expected_qber=0.01),
-    say.ParityQuestions(pass_index=0, starts=bytes(4), ends=b"\1\0\0\0"),
+    say.ParityQuestions(questions=b"\0\0\1\0"),
     say.ParityAnswers(count=1, parities=b"\0"),
     say.ReconciliationEnded(disclosed_parities=1, key_errors=(0,)),
     say.VerificationHash(disclosed_parities=1, seed=bytes(16), tag=bytes(7)),

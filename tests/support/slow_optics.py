@@ -21,24 +21,37 @@ def draw(lane: int, index: int) -> int:
     return z ^ (z >> 31)
 
 
+def chance(lanes: list[int], index: int) -> int:
+    """64 bits about one pulse: a byte of the first lane's outputs (lowest first), then 56 bits of the second's."""
+    first_byte = draw(lanes[0], index // 8) // 256 ** (index % 8) % 256
+    return first_byte * 2**56 + draw(lanes[1], index) // 256
+
+
 def prepare_slowly(
     source: Source, choices: ChoiceStream, nature: np.random.Generator, count: int
 ) -> tuple[list[int], list[int]]:
     """Prepared bytes and states of the first `count` pulses of a block."""
-    lane = int(lane_keys(nature, 1)[0])
-    classes = [k for k, p in enumerate(source.probabilities) for _ in range(round(256 * p))]
+    lanes = [int(lane) for lane in lane_keys(nature, 2)]
+    part = 2**15 * np.cumsum(_cells(source))
     tails = [[int(t) for t in _photon_tails(source, mean)] for mean in source.intensities]
-    secret = choices.read(0, 2 * count).tolist()
+    secret, more = choices.read(0, count).tolist(), choices.read(2**33, count).tolist()
     prepared, states = [], []
     for pulse in range(count):
-        bit = secret[2 * pulse] % 2
-        basis = 0 if secret[2 * pulse] // 2 < 128 * source.key_basis_probability else 1
-        intensity_class = classes[secret[2 * pulse + 1]]
-        chance = draw(lane, pulse)
-        photons = sum(chance < tail for tail in tails[intensity_class])
+        bit, chosen = secret[pulse] % 2, secret[pulse] // 2 * 256
+        if any(chosen < bound < chosen + 256 for bound in part):
+            chosen += more.pop(0)
+        intensity_class, basis = divmod(int(np.searchsorted(part, chosen, side="right")), 2)
+        drawn = chance(lanes, pulse)
+        photons = sum(drawn < tail for tail in tails[intensity_class])
         prepared.append(bit + 2 * basis + 4 * intensity_class)
         states.append(2 * basis + 4 * bit + 8 * photons)
     return prepared, states
+
+
+def _cells(source: Source) -> list[float]:
+    """Probability of each class in each basis, the key basis first."""
+    key = source.key_basis_probability
+    return [p * q for p in source.probabilities for q in (key, 1 - key)]
 
 
 @dataclass
@@ -54,7 +67,7 @@ class SlowReceiver:
         self, states: list[int], fibre: Fibre, choices: ChoiceStream, nature: np.random.Generator
     ) -> None:
         """Measure a whole block; `clicks` becomes the list of (gate, basis, bit)."""
-        lanes = [int(lane) for lane in lane_keys(nature, 3)]
+        lanes = [int(lane) for lane in lane_keys(nature, 4)]
         table = click_thresholds(fibre, self.settings)
         secret = choices.read(0, len(states)).tolist()
         live_from = 0
@@ -64,16 +77,16 @@ class SlowReceiver:
                 continue
             basis = 0 if secret[gate] // 2 < 128 * self.key_basis_probability else 1
             both, only_0, only_1 = (int(t) for t in table[basis, state])
-            chance = draw(lanes[0], gate)
+            drawn = chance(lanes, gate)
             clicked: set[int] = set()
-            if chance < both:
+            if drawn < both:
                 clicked = {0, 1}
-            elif chance < only_0:
+            elif drawn < only_0:
                 clicked = {0}
-            elif chance < only_1:
+            elif drawn < only_1:
                 clicked = {1}
             for detector in last_clicked:
-                if draw(lanes[1 + detector], gate) < self.settings.afterpulse_probability * 2**64:
+                if draw(lanes[2 + detector], gate) < self.settings.afterpulse_probability * 2**64:
                     clicked.add(detector)
             last_clicked = clicked
             if clicked:

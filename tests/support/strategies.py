@@ -60,9 +60,7 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
     say.ReconciliationOpened: st.builds(
         say.ReconciliationOpened, shuffle_seed=_attachments, expected_qber=_fractions
     ),
-    say.ParityQuestions: st.builds(
-        say.ParityQuestions, pass_index=st.integers(0, 255), starts=_attachments, ends=_attachments
-    ),
+    say.ParityQuestions: st.builds(say.ParityQuestions, questions=_attachments),
     say.ParityAnswers: st.builds(say.ParityAnswers, count=_counts, parities=_attachments),
     say.ReconciliationEnded: st.builds(
         say.ReconciliationEnded, disclosed_parities=_counts, key_errors=_class_counts

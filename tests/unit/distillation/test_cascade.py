@@ -1,7 +1,7 @@
 """Cascade, two ends against each other: Bob gets Alice's key, and both count what it cost."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, product
 
 import numpy as np
@@ -14,13 +14,14 @@ from common.distillation.reconciliation.cascade import (
     Answerer,
     BudgetExhausted,
     Corrector,
+    Pace,
     Questions,
     parity_budget,
     schedule,
 )
 from common.distillation.reconciliation.efficiency import efficiency
-from common.distillation.reconciliation.reference import reconcile
-from common.distillation.reconciliation.schedule import MAX_PASSES
+from common.distillation.reconciliation.reference import Asked, reconcile
+from common.distillation.reconciliation.schedule import LARGEST_FRAME_WORDS, MAX_INDICES, PASSES
 from common.errors import RemoteProtocolError
 
 SEED = bytes(range(32))
@@ -31,7 +32,7 @@ PLENTY = 10**9
 class Played:
     alice: Answerer
     bob: Corrector
-    asked: list[tuple[int, list[tuple[int, int]]]]
+    asked: list[Questions]
 
 
 def keys(length: int, qber: float, seed: int) -> tuple[Bits, Bits]:
@@ -43,19 +44,31 @@ def keys(length: int, qber: float, seed: int) -> tuple[Bits, Bits]:
 def play(alice: Bits, bob: Bits, expected_qber: float, shuffle_seed: bytes = SEED) -> Played:
     plan = schedule(len(alice), expected_qber)
     played = Played(Answerer(alice, plan, shuffle_seed, PLENTY), Corrector(bob, plan, shuffle_seed), [])
-    while (questions := played.bob.questions()) is not None:
-        ranges = list(zip(questions.starts.tolist(), questions.ends.tolist(), strict=True))
-        played.asked.append((questions.pass_index, ranges))
-        played.bob.receive(played.alice.answer(questions))
+    while (asked := played.bob.questions()) is not None:
+        played.asked.append(asked)
+        played.bob.receive(played.alice.answer(asked))
     return played
 
 
-def questions(pass_index: int, *ranges: tuple[int, int]) -> Questions:
+def ranges(asked: Questions) -> list[tuple[int, int, int, int]]:
+    """Index, start, end and mask of each question."""
+    columns = (asked.indices, asked.starts, asked.ends, asked.masks)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def as_the_reference_writes(asked: Questions) -> Asked:
+    lanes = [frozenset(lane for lane in range(64) if mask >> lane & 1) for *_, mask in ranges(asked)]
+    bounds = zip(asked.starts.tolist(), asked.ends.tolist(), lanes, strict=True)
+    return Asked(int(asked.indices[0]), frozenset(bounds))
+
+
+def questions(index: int, *ranges: tuple[int, int], mask: int = 1) -> Questions:
     starts, ends = np.array(ranges, np.uint32).reshape(-1, 2).T
-    return Questions(pass_index, starts, ends)
+    count = len(ranges)
+    return Questions(np.full(count, index, np.uint8), starts, ends, np.full(count, mask, np.uint64))
 
 
-# Derandomised: the same examples in each run, so that a pair that escapes (6e-8) fails no run by chance.
+# Derandomised: the same examples in each run, so that errors that escape (6e-8) fail no run by chance.
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     length=st.integers(1, 3000),
@@ -70,11 +83,9 @@ def test_bob_ends_with_alices_key_and_both_count_the_same_parities(
     played = play(alice, bob, expected_qber, np.random.default_rng(seed).bytes(32))
     assert np.array_equal(played.bob.bits, alice)
     assert np.array_equal(played.bob.corrected, np.flatnonzero(alice != bob))
-    assert (
-        played.alice.disclosed_bits
-        == played.bob.disclosed_bits
-        == sum(len(ranges) for _, ranges in played.asked)
-    )
+    plan = schedule(length, expected_qber)
+    asked = sum(each.parities(plan) for each in played.asked)
+    assert played.alice.disclosed_bits == played.bob.disclosed_bits == asked
 
 
 @pytest.mark.parametrize("length", range(1, 6))
@@ -89,84 +100,192 @@ def test_every_error_pattern_of_a_tiny_key_is_corrected(length: int) -> None:
     length=st.integers(1, 600),
     expected_qber=st.sampled_from([0.0, 0.01, 0.05, 0.15]),
     wrong_by=st.sampled_from([1 / 3, 1.0, 3.0]),
+    lanes=st.sampled_from([1, 2, 8, 64]),
+    frame_words=st.sampled_from([4, 30, 2**14]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_the_reference_asks_the_same_questions_and_finds_the_same_key(
-    length: int, expected_qber: float, wrong_by: float, seed: int
+    length: int, expected_qber: float, wrong_by: float, lanes: int, frame_words: int, seed: int
 ) -> None:
     alice, bob = keys(length, min(expected_qber * wrong_by, 0.3), seed)
-    played, slow = (
-        play(alice, bob, expected_qber),
-        reconcile(alice, bob, schedule(length, expected_qber), SEED),
-    )
-    assert played.asked == [(asked.pass_index, asked.ranges) for asked in slow.exchanges]
-    assert played.bob.disclosed_bits == slow.disclosed_bits
-    assert played.bob.bits.tolist() == slow.bits
+    plan = replace(schedule(length, expected_qber), lanes=lanes, frame_words=frame_words)
+    answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
+    slow = reconcile(alice, bob, plan, SEED)
+    asked: list[list[Asked]] = [[] for _ in range(plan.frames)]
+    bounds = np.array(plan.frame_bounds())
+    while (each := corrector.questions()) is not None:
+        frames = np.searchsorted(bounds, each.starts, side="right") - 1
+        for frame in np.unique(frames):
+            own = Questions(
+                *(column[frames == frame] for column in (each.indices, each.starts, each.ends, each.masks))
+            )
+            local = replace(own, starts=own.starts - bounds[frame], ends=own.ends - bounds[frame])
+            asked[frame].append(as_the_reference_writes(local))
+        corrector.receive(answerer.answer(each))
+    assert asked == slow.frames
+    assert corrector.disclosed_bits == answerer.disclosed_bits == slow.disclosed_bits
+    assert corrector.bits.tolist() == slow.bits == alice.tolist()
 
 
-@pytest.mark.parametrize(("qber", "worst"), [(0.01, 1.06), (0.02, 1.06), (0.03, 1.06), (0.05, 1.07)])
-def test_little_is_disclosed_in_a_few_hundred_exchanges_at_1e5_bits(qber: float, worst: float) -> None:
-    costs, exchanges = [], []
-    for frame in range(4):
+# Over 1000 other keys at each rate no f was above its limit, and no run took more than 503 exchanges. So a frame is
+# beyond a limit with probability p < 0.007 (confidence 0.999), the median of 8 only if four are: false alarm below
+# 70 p^4 = 2e-7.
+@pytest.mark.parametrize(("qber", "limit"), [(0.01, 1.052), (0.02, 1.051), (0.03, 1.056), (0.05, 1.06)])
+def test_little_is_disclosed_in_a_few_hundred_exchanges_at_1e5_bits(qber: float, limit: float) -> None:
+    costs: list[float] = []
+    exchanges: list[int] = []
+    for frame in range(8):
         alice, bob = keys(100_000, qber, frame)
         played = play(alice, bob, qber)
         assert np.array_equal(played.bob.bits, alice)
-        costs.append(efficiency(played.bob.disclosed_bits, 100_000, float(np.mean(alice != bob))))
+        costs.append(efficiency(played.bob.disclosed_bits, 100_000, float(np.mean(alice != bob))) or 0.0)
         exchanges.append(len(played.asked))
-    assert 1.0 < np.mean(costs) < worst
-    assert max(exchanges) < 350
+    assert 1.0 < np.median(costs) < limit
+    assert np.median(exchanges) < 510
 
 
-@pytest.mark.parametrize(("wrong_by", "most_exchanges"), [(1 / 3, 100), (3.0, 800)])
-def test_a_badly_wrong_error_rate_costs_but_does_not_fail(wrong_by: float, most_exchanges: int) -> None:
+def test_frames_share_their_messages() -> None:
+    alice, bob = keys(100_000, 0.02, 20)
+    plan = replace(schedule(100_000, 0.02), frame_words=1_000)
+    bounds = np.array(plan.frame_bounds())
+    answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
+    asking = set(range(plan.frames))
+    assert len(asking) == 6
+    while (asked := corrector.questions()) is not None:
+        frames = set((np.searchsorted(bounds, asked.starts, side="right") - 1).tolist())
+        assert frames <= asking  # all at first, and each until it is done
+        asking = frames
+        corrector.receive(answerer.answer(asked))
+    assert np.array_equal(corrector.bits, alice)
+
+
+# Over 200 other keys the ratio of parities was 0.9945 with a deviation of 0.0016, nearly normal, that of exchanges
+# 2.48 with one of 0.68, steeper towards 1: for the sums over 8 keys, 1 is 9 and 6 deviations away.
+def test_at_the_pace_that_spares_parities_less_is_disclosed_in_more_exchanges() -> None:
+    disclosed, exchanges = dict.fromkeys(Pace, 0), dict.fromkeys(Pace, 0)
+    for pace, seed in product(Pace, range(8)):
+        alice, bob = keys(200_000, 0.03, seed)
+        plan = schedule(200_000, 0.03, pace)
+        answerer, corrector = Answerer(alice, plan, SEED, PLENTY), Corrector(bob, plan, SEED)
+        while (asked := corrector.questions()) is not None:
+            corrector.receive(answerer.answer(asked))
+            exchanges[pace] += 1
+        assert np.array_equal(corrector.bits, alice)
+        disclosed[pace] += answerer.disclosed_bits
+    assert disclosed[Pace.PARITIES] < disclosed[Pace.EXCHANGES]
+    assert exchanges[Pace.PARITIES] > exchanges[Pace.EXCHANGES]
+
+
+# Of 1000 other keys each, none took more than 82 exchanges with too few errors, and 17 more than 1400 with too many: a
+# tail so long that a mean says little. p < 0.035 (confidence 0.999); the median of 16 is above the limit only if eight
+# are: false alarm below 12870 p^8 = 3e-8. No share of the budget was above 0.804, at 0.780 with a deviation of 0.006.
+@pytest.mark.parametrize(("wrong_by", "limit"), [(1 / 3, 82), (3.0, 1400)])
+def test_a_badly_wrong_error_rate_costs_but_does_not_fail(wrong_by: float, limit: int) -> None:
     exchanges = []
-    for frame in range(4):
+    for frame in range(16):
         alice, bob = keys(100_000, 0.03 * wrong_by, frame)
         played = play(alice, bob, 0.03)
         assert np.array_equal(played.bob.bits, alice)
         assert played.bob.disclosed_bits < parity_budget(100_000, 0.03)
         exchanges.append(len(played.asked))
-    assert np.mean(exchanges) < most_exchanges
+    assert np.median(exchanges) <= limit
 
 
 def test_a_key_without_errors_costs_little_more_than_its_first_parities() -> None:
     alice, _ = keys(50_000, 0.0, 8)
     played = play(alice, alice, 0.0)
     assert len(played.bob.corrected) == 0
-    assert played.bob.disclosed_bits < 0.0025 * 50_000 + 40
+    assert played.bob.disclosed_bits < 0.0025 * 50_000 + 60
 
 
-def test_errors_in_one_burst_cost_no_more_than_scattered_ones() -> None:
-    alice, scattered = keys(50_000, 0.02, 9)
+BURSTS = {
+    "one long burst": np.arange(1000),
+    "bursts of a word": (np.arange(0, 50_000, 3200)[:, None] + np.arange(64)).reshape(-1),
+    "the same bit of many words": np.arange(5, 50_000, 64),
+    "pairs of neighbours": (np.arange(0, 50_000, 97)[:, None] + np.arange(2)).reshape(-1),
+    "the last bits": np.arange(49_000, 50_000),
+}
+
+
+# In 25 pairs of each kind one cost over the other lay between 0.999 and 1.003 and spread by at most 0.008, nearly
+# normally: of the 375 pairs none was further than 3 deviations from its mean. Of the sums over three pairs 5 % are 10.
+# Where the first pass does not shuffle, some bursts cost 10 % less, and four times the exchanges.
+@pytest.mark.parametrize("lanes", [1, 8, 64])
+@pytest.mark.parametrize("name", BURSTS)
+def test_errors_in_bursts_cost_what_scattered_ones_cost(name: str, lanes: int) -> None:
+    alice, _ = keys(50_000, 0.0, 9)
     burst = alice.copy()
-    burst[:1000] ^= 1
-    cost = [play(alice, bob, 0.02).bob.disclosed_bits for bob in (scattered, burst)]
-    assert cost[1] < 1.05 * cost[0] * 1000 / np.sum(alice != scattered)
+    burst[BURSTS[name]] ^= 1
+    plan = replace(schedule(50_000, len(BURSTS[name]) / 50_000), lanes=lanes)
+    plan = replace(plan, frame_words=plan.words // 3)
+    assert plan.frames == 3
+    cost = [0, 0]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        scattered = alice.copy()
+        scattered[rng.permutation(50_000)[: len(BURSTS[name])]] ^= 1
+        shuffle_seed = rng.bytes(32)
+        for kind, bob in enumerate((scattered, burst)):
+            answerer, corrector = (
+                Answerer(alice, plan, shuffle_seed, PLENTY),
+                Corrector(bob, plan, shuffle_seed),
+            )
+            while (asked := corrector.questions()) is not None:
+                corrector.receive(answerer.answer(asked))
+            assert np.array_equal(corrector.bits, alice)
+            cost[kind] += answerer.disclosed_bits
+    assert abs(cost[1] / cost[0] - 1) < 0.05
 
 
-def test_no_parity_is_asked_for_that_is_known_or_follows_from_known_ones() -> None:
+def test_no_parity_of_a_pass_is_asked_for_that_is_known_or_follows_from_known_ones() -> None:
     length = 20_000
     alice, bob = keys(length, 0.05, 10)
-    leaves: dict[int, dict[int, int]] = {}  # per pass: start and end of the smallest ranges of known parity
-    for pass_index, ranges in play(alice, bob, 0.05).asked:
-        if pass_index not in leaves:
-            leaves[pass_index] = dict(ranges)
-            covered = ranges[-1][1]
-            assert (covered == length) == (
-                pass_index == 0
-            )  # later, the last block follows from the whole key
-            leaves[pass_index].setdefault(covered, length)
-            continue
-        for start, end in ranges:
-            known_end = leaves[pass_index][start]
-            assert start < end < known_end
-            leaves[pass_index] |= {start: end, end: known_end}
+    plan = schedule(length, 0.05)
+    leaves: dict[
+        tuple[int, int], dict[int, int]
+    ] = {}  # per pass and lane: the smallest ranges of known parity
+    opened: set[int] = set()
+    for asked in play(alice, bob, 0.05).asked:
+        opening = set(asked.indices.tolist()) - opened
+        for index, start, end, mask in ranges(asked):
+            if index >= PASSES:
+                continue
+            for lane in (lane for lane in range(plan.lanes) if mask >> lane & 1):
+                known = leaves.setdefault((index, lane), {})
+                if index in opening:
+                    assert all(end <= begun or start >= known[begun] for begun in known)
+                    known[start] = end
+                else:
+                    known_end = known[start]
+                    assert start < end < known_end
+                    known |= {start: end, end: known_end}
+        opened |= opening
+    assert all(min(known) == 0 and max(known.values()) == plan.words for known in leaves.values())
+    assert opened >= set(range(PASSES))
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (7, 300), (398, 399)])
+def test_a_pair_of_errors_that_no_block_can_show_is_found_by_random_parities(pair: tuple[int, int]) -> None:
+    alice, bob = keys(400, 0.0, 30)
+    bob[list(pair)] ^= 1
+    assert schedule(400, 0.001).block_words(0, 400) > 400  # one block in each pass, and it is even
+    assert np.array_equal(play(alice, bob, 0.001).bob.bits, alice)
+
+
+def test_the_checks_must_be_clean_24_times_in_a_row() -> None:
+    alice, _ = keys(30_000, 0.0, 31)
+    checks = [
+        index for asked in play(alice, alice, 0.02).asked for index, *_ in ranges(asked) if index >= PASSES
+    ]
+    assert checks == list(range(PASSES, PASSES + 24))
 
 
 def test_the_run_is_a_function_of_its_inputs() -> None:
     alice, bob = keys(5_000, 0.03, 11)
-    assert play(alice, bob, 0.03).asked == play(alice, bob, 0.03).asked
-    assert play(alice, bob, 0.03).asked != play(alice, bob, 0.03, bytes(32)).asked
+    runs = [
+        [ranges(asked) for asked in play(alice, bob, 0.03, seed).asked] for seed in (SEED, SEED, bytes(32))
+    ]
+    assert runs[0] == runs[1] != runs[2]
 
 
 def test_the_received_key_is_left_as_it_was() -> None:
@@ -190,40 +309,63 @@ def test_the_budget_is_refused_before_anything_beyond_it_is_disclosed() -> None:
 def test_a_repeated_question_is_answered_alike_and_counted_again() -> None:
     alice, _ = keys(100, 0.0, 14)
     answerer = Answerer(alice, schedule(100, 0.05), SEED, PLENTY)
-    first = answerer.answer(questions(3, (0, 50)))
-    for other in (4, 5, 6, 3):
+    first = answerer.answer(questions(2, (0, 50)))
+    for other in (0, 1, 77, 2):
         answerer.answer(questions(other, (0, 50)))
-    assert np.array_equal(answerer.answer(questions(3, (0, 50))), first)
+    assert np.array_equal(answerer.answer(questions(2, (0, 50))), first)
     assert answerer.disclosed_bits == 6
 
 
+def test_a_pass_is_answered_lane_by_lane_and_a_check_in_one_bit() -> None:
+    alice, _ = keys(640, 0.0, 14)
+    plan = replace(schedule(640, 0.05), lanes=64)
+    answerer = Answerer(alice, plan, SEED, PLENTY)
+    passes = answerer.answer(questions(0, (0, 10), mask=0b1101))
+    assert answerer.disclosed_bits == 3
+    assert int(passes[0]) & ~0b1101 == 0
+    check = answerer.answer(questions(PASSES, (0, 10), mask=0b1101))
+    assert answerer.disclosed_bits == 4
+    assert int(check[0]) in (0, 1)
+
+
 @pytest.mark.parametrize(
-    "senseless",
+    ("senseless", "complaint"),
     [
-        questions(0, (0, 101)),
-        questions(0, (5, 5)),
-        questions(0, (6, 5)),
-        questions(0, (0, 10), (9, 20)),
-        questions(0, (10, 20), (0, 10)),
-        questions(0, (0, 10), (0, 10)),
-        questions(0),
-        questions(MAX_PASSES, (0, 10)),
-        questions(-1, (0, 10)),
-        Questions(0, np.array([0, 10], np.uint32), np.array([5], np.uint32)),
-        Questions(0, np.array([[0]], np.uint32), np.array([[5]], np.uint32)),
-        questions(0, (2**32 - 1, 5)),
+        (questions(0, (0, 101)), "beyond the key"),
+        (questions(0, (0, 10), (50, 101)), "beyond the key"),
+        (questions(0, (2**32 - 2, 2**32 - 1)), "beyond the key"),
+        (questions(0, (5, 5)), "empty"),
+        (questions(0, (6, 5)), "empty"),
+        (questions(PASSES, (6, 5)), "empty"),
+        (questions(0), "no parity"),
+        (questions(MAX_INDICES, (0, 10)), "beyond the last"),
+        (questions(255, (0, 10)), "beyond the last"),
+        (questions(0, (0, 10), mask=0), "no lane"),
+        (questions(PASSES, (0, 10), mask=0), "no lane"),
+        (questions(0, (0, 10), mask=2), "no lane"),
+        (replace(questions(0, (0, 10)), ends=np.array([5, 6], np.uint32)), "one index"),
+        (replace(questions(0, (0, 10)), masks=np.array([[1]], np.uint64)), "one index"),
     ],
 )
-def test_senseless_questions_are_refused_and_nothing_is_counted(senseless: Questions) -> None:
+def test_senseless_questions_are_refused_and_nothing_is_counted(senseless: Questions, complaint: str) -> None:
     alice, _ = keys(100, 0.0, 15)
     answerer = Answerer(alice, schedule(100, 0.05), SEED, PLENTY)
-    with pytest.raises(ValueError, match=r"pass|range"):
+    with pytest.raises(ValueError, match=complaint):
         answerer.answer(senseless)
     assert answerer.disclosed_bits == 0
 
 
+def test_a_check_spans_one_frame_at_most_so_that_nobody_is_kept_busy() -> None:
+    length = 64 * (LARGEST_FRAME_WORDS + 1)
+    answerer = Answerer(np.zeros(length, np.uint8), schedule(length, 0.05), SEED, PLENTY)
+    with pytest.raises(ValueError, match="more than one frame"):
+        answerer.answer(questions(PASSES, (0, LARGEST_FRAME_WORDS + 1)))
+    answerer.answer(questions(PASSES, (0, LARGEST_FRAME_WORDS)))
+    assert answerer.disclosed_bits == 1
+
+
 @pytest.mark.parametrize(
-    "answers", [np.zeros(3, np.uint8), np.zeros((1, 7), np.uint8), np.full(7, 2, np.uint8)]
+    "answers", [np.zeros(3, np.uint64), np.zeros((1, 7), np.uint64), np.zeros(7, np.uint8)]
 )
 def test_answers_of_the_wrong_form_are_refused_and_the_question_stands(answers: Bits) -> None:
     _, bob = keys(100, 0.05, 16)
@@ -239,8 +381,10 @@ def test_answers_of_the_wrong_form_are_refused_and_the_question_stands(answers: 
 
 def test_answers_that_nobody_asked_for_are_refused() -> None:
     corrector = Corrector(np.zeros(10, np.uint8), schedule(10, 0.05), SEED)
+    while (asked := corrector.questions()) is not None:
+        corrector.receive(np.zeros(len(asked), np.uint64))
     with pytest.raises(ValueError, match="nobody asked"):
-        corrector.receive(np.zeros(1, np.uint8))
+        corrector.receive(np.zeros(1, np.uint64))
 
 
 def test_a_key_of_another_length_than_the_schedule_is_refused() -> None:
@@ -259,7 +403,7 @@ def test_an_alice_who_answers_at_random_contradicts_herself_before_long(seed: in
     corrector = Corrector(bob, schedule(300, 0.05), SEED)
     with pytest.raises(RemoteProtocolError, match="Alice's parities contradict each other"):  # noqa: PT012
         while (asked := corrector.questions()) is not None:
-            corrector.receive(rng.integers(0, 2, len(asked), dtype=np.uint8))
+            corrector.receive(rng.integers(0, 2, len(asked), dtype=np.uint64))
     assert corrector.disclosed_bits < 300
 
 
@@ -273,7 +417,7 @@ def test_one_wrong_answer_does_not_keep_bob_asking_forever(lie_at: int) -> None:
             if (asked := corrector.questions()) is None:
                 break
             answers = answerer.answer(asked)
-            answers[0] ^= exchange == lie_at
+            answers[0] ^= np.uint64(exchange == lie_at)
             corrector.receive(answers)
     assert exchange > lie_at
     assert corrector.disclosed_bits < 2 * play(alice, bob, 0.03).bob.disclosed_bits

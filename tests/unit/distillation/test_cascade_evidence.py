@@ -1,11 +1,13 @@
 """The long run over Cascade: the same in chunks as in one piece, and honest about failures."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from common.bits import Bits
 from lab import evidence_cascade
-from lab.evidence_cascade import failure_rate_at_most, merged, run
+from lab.evidence_cascade import SERIES, conclude, failure_rate_at_most, merged, run, run_part
 
 RATES = [0.01, 0.05]
 
@@ -23,7 +25,7 @@ def test_a_frame_that_still_differs_is_counted_as_a_failure(monkeypatch: pytest.
     class Careless(evidence_cascade.Corrector):
         @property
         def bits(self) -> Bits:
-            return np.append(self._bits[:-1], self._bits[-1:] ^ 1)
+            return super().bits ^ (np.arange(self._plan.key_length) == 0).astype(np.uint8)
 
     assert run(5, [0.02], seed=2, key_length=1000).rates[0].failures == 0
     monkeypatch.setattr(evidence_cascade, "Corrector", Careless)
@@ -59,8 +61,31 @@ def test_no_failure_in_3000_frames_bounds_the_rate_at_a_tenth_of_a_percent() -> 
     assert failure_rate_at_most(5, 5) == 1.0
 
 
+def findings(frames: int, **changed: float) -> list[dict[str, Any]]:
+    """Two parts as `run_part` makes them, of keys of 2000 bits; what is changed is so in the last series' last rate."""
+    parts = []
+    for first in (0, frames):
+        part = {}
+        for series in SERIES:
+            rates = list(series.most_efficiency)
+            report = run(frames, rates, seed=1, key_length=2000, first_frame=first, pace=series.pace)
+            part[series.name] = report.model_dump(mode="json")
+            for rate in part[series.name]["rates"]:
+                rate["mean_efficiency"] = series.most_efficiency[rate["qber"]]
+        part[SERIES[-1].name]["rates"][-1] |= changed
+        parts.append(part)
+    return parts
+
+
+def test_the_evidence_passes_at_its_limits_and_not_beyond_nor_with_a_failure() -> None:
+    report = conclude(findings(2))
+    assert report["passed"]
+    assert [len(series["rates"]) for series in report["series"].values()] == [5, 5, 3]
+    assert {rate["frames"] for series in report["series"].values() for rate in series["rates"]} == {4}
+    assert not conclude(findings(2, mean_efficiency=1.0451))["passed"]
+    assert not conclude(findings(2, failures=1))["passed"]
+
+
 @pytest.mark.evidence
-def test_cascade_at_five_rates_without_a_failure() -> None:
-    report = run(60, [0.01, 0.02, 0.03, 0.04, 0.05], seed=4)
-    assert sum(rate.failures for rate in report.rates) == 0
-    assert max(rate.mean_efficiency for rate in report.rates) < 1.07
+def test_a_part_of_the_evidence_passes_by_itself() -> None:
+    assert conclude([run_part(4, 0)])["passed"]

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.bits import Bits
-from common.distillation import universal_hash
 from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 
 
@@ -29,17 +28,6 @@ def test_every_bit_is_that_of_the_definition(data: st.DataObject, n: int) -> Non
     length = data.draw(st.integers(0, n))
     bits, seed = drawn(n, length, data.draw(st.integers(0, 2**32)))
     assert toeplitz(bits, seed, length).tolist() == by_definition(bits, seed, length)
-
-
-@pytest.mark.parametrize("size", [1, 2, 8, 16])
-@pytest.mark.parametrize(
-    ("n", "length"), [(1, 1), (16, 16), (17, 16), (33, 32), (50, 1), (64, 33), (100, 99)]
-)
-def test_slices_make_no_difference(monkeypatch: pytest.MonkeyPatch, size: int, n: int, length: int) -> None:
-    bits, seed = drawn(n, length)
-    whole = toeplitz(bits, seed, length)
-    monkeypatch.setattr(universal_hash, "_LONGEST_SLICE", size)
-    assert np.array_equal(toeplitz(bits, seed, length), whole)
 
 
 def test_a_matrix_written_by_hand() -> None:
@@ -88,12 +76,3 @@ def test_two_keys_collide_with_probability_2_to_the_minus_length() -> None:
 def test_impossible_sizes_are_refused(n: int, length: int, seed_bits: int) -> None:
     with pytest.raises(ValueError, match=r"cannot be hashed|seed has"):
         toeplitz(np.zeros(n, np.uint8), np.zeros(seed_bits, np.uint8), length)
-
-
-def test_an_inexact_transform_raises_instead_of_returning_a_wrong_bit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    exact = np.fft.irfft
-    monkeypatch.setattr(np.fft, "irfft", lambda spectrum, points: exact(spectrum, points) + 0.2)
-    with pytest.raises(ArithmeticError, match="inexact"):
-        toeplitz(*drawn(100, 50), 50)

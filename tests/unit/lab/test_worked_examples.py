@@ -7,7 +7,7 @@ import json
 import re
 import struct
 from fractions import Fraction
-from math import ceil, log2, sqrt
+from math import ceil, floor, log2, sqrt
 from pathlib import Path
 
 import pytest
@@ -175,17 +175,30 @@ class TestTheCheckPoints:
         assert [len(part) for part in parts] == [21, 32, 32, 32, 1, 1, 32]
         assert b"".join(parts).hex() == CHECKPOINT["signed by Bob at position 0"]
 
-    @pytest.mark.parametrize("index", [0, 1])
-    def test_a_permutation_is_made_as_described(self, index: int):
-        counter = (index * 2**64).to_bytes(16)
-        seed = bytes.fromhex(DISTILLATION["shuffle seed"])
-        stream = Cipher(algorithms.AES(seed), modes.CTR(counter)).encryptor().update(bytes(32))
-        words = struct.unpack("<8I", stream)
+    def test_a_permutation_is_made_as_described(self):
+        words = self.key_stream(0, 8)
         order = list(range(8))
         for last in range(7, 0, -1):
-            chosen = words[last] * (last + 1) // 2**32
+            chosen = (words[last] // 2**32) * (last + 1) // 2**32
             order[last], order[chosen] = order[chosen], order[last]
-        assert DISTILLATION[f"permutation of 8 bits, pass {index}"] == ", ".join(map(str, order))
+        assert DISTILLATION["permutation of 8 words, pass 0"] == ", ".join(map(str, order))
+        turns = [word % 4 for word in words]
+        assert DISTILLATION["turns of 8 words of 4 lanes, pass 0"] == ", ".join(map(str, turns))
+
+    def test_weights_of_a_check_are_made_as_described(self):
+        [key] = self.key_stream(3, 1)
+        weights = []
+        for word in range(2):
+            x = (key + (word + 1) * 0x9E3779B97F4A7C15) % 2**64
+            x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+            x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+            weights.append(x ^ (x >> 31))
+        assert DISTILLATION["weights of 2 words, check 0"] == ", ".join(map(str, weights))
+
+    def key_stream(self, index: int, count: int) -> tuple[int, ...]:
+        seed, counter = bytes.fromhex(DISTILLATION["shuffle seed"]), (index * 2**64).to_bytes(16)
+        stream = Cipher(algorithms.AES(seed), modes.CTR(counter)).encryptor().update(bytes(8 * count))
+        return struct.unpack(f"<{count}Q", stream)
 
     def test_a_verification_tag_is_made_as_described(self):
         key, seed = bits_of(DISTILLATION["key"]), bytes.fromhex(DISTILLATION["verification seed"])
@@ -215,8 +228,11 @@ class TestTheCheckPoints:
 
     def test_block_sizes_and_budget_are_those_of_the_text(self):
         n, q = 100_000, 0.01
-        sizes = [size for size in (round(0.8 / q), 5 * round(0.8 / q), 4096) if size < ceil(n / 4)]
-        sizes.append(ceil(n / 4))
+        lanes = max(2**power for power in range(7) if 4096 * 2**power <= n)
+        words = ceil(n / lanes)
+        assert DISTILLATION["lanes and words for 100000 bits"] == f"{lanes}, {words}"
+        first = 2 ** floor(log2(1.24 / q))
+        sizes = [first, 2 ** floor(log2(4.8 / (first * q**2))), 2 ** ceil(log2(words))]
         assert DISTILLATION["block sizes for 100000 bits at 0.01"] == ", ".join(map(str, sizes))
         x = 3 * n * max(q, 1e-4)
         rate = min((x + 7 * sqrt(x) + 20) / n, 0.5)

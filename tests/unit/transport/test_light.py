@@ -22,7 +22,8 @@ from common.protocol.conversation import BlockConversation
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, Nature, Randomness
 from common.transport.light import LightOutlet
-from common.transport.mqtt import Bus, Delivery, Subscription
+from common.transport.light_line import LightLine
+from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameHeader, Receipt
 from tests.support.processes import small_parameters
 
@@ -39,13 +40,12 @@ class ListBus:
     broken: bool = False
     hangs: bool = False
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        assert not retain, "light and receipts are never retained"
+    async def publish(self, topic: str, *payload: bytes) -> None:
         if self.broken:
             raise LinkError("The broker is gone.")
         if self.hangs:
             await asyncio.Event().wait()
-        self.published.append((topic, payload))
+        self.published.append((topic, b"".join(payload)))
 
 
 def a_block(number: int = 1, parameters: LinkParameters = PARAMETERS) -> Block:
@@ -109,7 +109,7 @@ async def reception(patience_s: float = 0.2) -> AsyncIterator[Reception]:
     told: list[Event] = []
     signs: list[int] = []
     receiver = MqttReceiver(
-        bus=cast("Bus", bus),
+        line=cast("LightLine", bus),
         light=light,
         receipts_topic="receipts",
         seal=LightSeal(SEAL_KEY, "bob"),
@@ -298,7 +298,7 @@ class Sending:
 @asynccontextmanager
 async def sending(window: int = 2, patience_s: float = 0.2) -> AsyncIterator[Sending]:
     bus, receipts = ListBus(), Subscription("receipts")
-    outlet = LightOutlet(cast("Bus", bus), "light", receipts, window, patience_s)
+    outlet = LightOutlet(cast("LightLine", bus), "light", receipts, window, patience_s)
     async with outlet.listening():
         yield Sending(outlet, bus, receipts)
 

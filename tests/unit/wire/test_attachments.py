@@ -8,10 +8,8 @@ from common.wire.attachments import (
     class_planes,
     decode_classes,
     decode_gates,
-    decode_integers,
     encode_classes,
     encode_gates,
-    encode_integers,
 )
 
 PULSES = 2**32
@@ -103,20 +101,3 @@ def test_a_single_class_needs_no_bytes():
     assert encode_classes(np.zeros(9, np.uint8), 1) == b""
     with pytest.raises(ValueError, match="9 classes need 0 bytes"):
         decode_classes(b"\0", 9, 1)
-
-
-@given(values=st.lists(st.integers(0, 2**32 - 1), max_size=30))
-def test_integers_read_back_as_they_were_written(values: list[int]):
-    data = encode_integers(np.array(values, np.uint32))
-    assert len(data) == 4 * len(values)
-    assert decode_integers(data).tolist() == values
-
-
-def test_integers_are_four_bytes_lowest_first():
-    assert encode_integers(np.array([1, 2**31], np.uint32)) == b"\1\0\0\0\0\0\0\x80"
-
-
-@given(data=st.binary(max_size=30).filter(lambda data: len(data) % 4))
-def test_a_part_of_an_integer_is_refused(data: bytes):
-    with pytest.raises(ValueError, match="cut short"):
-        decode_integers(data)

@@ -1,0 +1,218 @@
+"""The line for light against a broker that says what a test tells it to."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from common.errors import LinkError
+from common.transport import light_line
+from common.transport.addresses import Address
+from common.transport.light_line import LightLine, connect_light
+from common.transport.mqtt import BrokerAccess, Subscription
+from common.wire.mqtt_packets import publication_head
+from lab.broker import LOOPBACK
+
+CONNACK, SUBACK, PINGREQ, PINGRESP = b"\x20\2\0\0", b"\x90\3\0\1\0", b"\xc0\0", b"\xd0\0"
+
+
+@dataclass
+class ScriptedBroker:
+    """Answers questions, keeps what is sent to it, and sends what it is told to."""
+
+    greeting: bytes = CONNACK
+    suback: bytes = SUBACK
+    pings: int = 0
+    answers_pings: bool = True
+    received: list[bytes] = field(default_factory=list)
+    visits: int = 0
+    visitor: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.visits, self.visitor = self.visits + 1, writer
+        try:
+            while True:
+                first, body = await packet(reader)
+                match first & 0xF0:
+                    case 0x10:
+                        writer.write(self.greeting)
+                    case 0x80:
+                        writer.write(self.suback)
+                    case 0xC0:
+                        self.pings += 1
+                        writer.write(PINGRESP if self.answers_pings else b"")
+                    case 0x30:
+                        self.received.append(body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    def say(self, *pieces: bytes) -> None:
+        assert self.visitor is not None
+        for piece in pieces:
+            self.visitor.write(piece)
+
+
+async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, length, shift = (await reader.readexactly(1))[0], 0, 0
+    while (byte := (await reader.readexactly(1))[0]) > 127:
+        length, shift = length | (byte & 127) << shift, shift + 7
+    return first, await reader.readexactly(length | byte << shift)
+
+
+@asynccontextmanager
+async def a_line(broker: ScriptedBroker) -> AsyncIterator[LightLine]:
+    server = await asyncio.start_server(broker.serve, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with connect_light(BrokerAccess(Address(LOOPBACK, port), "me", "me", "secret")) as line:
+            await line.ready()
+            yield line
+    finally:
+        server.close()
+
+
+def message(payload: bytes, topic: str = "light") -> bytes:
+    return publication_head(topic, len(payload)) + payload
+
+
+async def heard(subscription: Subscription) -> bytes:
+    async with asyncio.timeout(5):
+        return bytes((await subscription.get()).payload)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the broker has nobody to tell
+            await asyncio.sleep(0.01)
+
+
+async def test_a_message_of_any_length_leaves_whole() -> None:
+    broker = ScriptedBroker()
+    async with a_line(broker) as line:
+        payloads = [secrets.token_bytes(size) for size in (0, 1, 130, 2**14, 2**22)]
+        for payload in payloads:
+            await line.publish("light", payload[:100], payload[100:])
+        await until(lambda: len(broker.received) == len(payloads))
+    assert broker.received == [b"\0\5light" + payload for payload in payloads]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 500, 5000, 2**20])
+async def test_messages_are_taken_whole_however_they_were_cut(piece: int) -> None:
+    broker = ScriptedBroker()
+    async with a_line(broker) as line:
+        light = await line.subscribe("light")
+        lengths = (0, 1, 490, 505, 506, 507, 600, 3000) if piece < 500 else (0, 500, 600, 2**19, 3, 2**18)
+        payloads = [secrets.token_bytes(size) for size in lengths]
+        stream = b"".join(message(payload) for payload in payloads)
+        for start in range(0, len(stream), piece):
+            broker.say(stream[start : start + piece])
+            if piece < 2**20:
+                await asyncio.sleep(0)
+        assert [await heard(light) for _ in payloads] == payloads
+        assert light.dropped == 0
+
+
+async def test_a_message_that_the_broker_kept_says_so_and_other_topics_are_left_out() -> None:
+    broker = ScriptedBroker()
+    async with a_line(broker) as line:
+        light = await line.subscribe("light")
+        broker.say(message(b"other", "other"), b"\x31" + message(b"kept")[1:])
+        async with asyncio.timeout(5):
+            delivery = await light.get()
+        assert (bytes(delivery.payload), delivery.retained) == (b"kept", True)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x30\xff\xff\xff\xff",
+        b"\x30\xff\xff\xff\x7f",
+        b"\x30\1x",
+        b"\x32\7\0\1a\0\1xx",
+        b"\xff\0",
+        b"\x30\4\0\2\xff\xff",
+    ],
+)
+async def test_a_broker_that_talks_nonsense_is_left_and_dialled_again(
+    nonsense: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    broker = ScriptedBroker()
+    async with a_line(broker) as line:
+        light = await line.subscribe("light")
+        broker.say(nonsense)
+        await until(lambda: broker.visits == 2)
+        await line.ready()
+        broker.say(message(b"again"))
+        assert await heard(light) == b"again", "the subscription was renewed"
+
+
+async def test_without_its_broker_nothing_leaves() -> None:
+    broker = ScriptedBroker()
+    async with a_line(broker) as line:
+        broker.greeting = b""
+        assert broker.visitor is not None
+        broker.visitor.transport.abort()
+        await asyncio.sleep(0.05)
+        with pytest.raises(LinkError, match=r"The broker at .* is gone; waiting for it to come back\."):
+            await line.publish("light", bytes(1000))
+
+
+async def test_a_broker_that_does_not_read_holds_the_sender_up() -> None:
+    async def deaf(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CONNACK)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(5)
+
+    broker = ScriptedBroker()
+    broker.serve = deaf  # type: ignore[method-assign, assignment]
+    async with a_line(broker) as line:
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            for sent in range(100):  # noqa: B007 - counted for the assertion
+                await line.publish("light", bytes(2**20), b"")
+
+        flooding = asyncio.create_task(flood())
+        await asyncio.sleep(0.3)
+        assert 0 < sent < 30, "what waits in this process is bounded"
+        flooding.cancel()
+
+
+async def test_silence_is_broken_by_a_ping_and_a_silent_broker_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(light_line, "KEEPALIVE_S", 0.1)
+    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    broker = ScriptedBroker()
+    async with a_line(broker):
+        await until(lambda: broker.pings >= 3)
+        assert broker.visits == 1
+        broker.answers_pings = False
+        await until(lambda: broker.visits == 2)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "sentence"),
+    [(b"\x20\2\0\5", "does not let us in"), (b"\x20\2\0\4", "password"), (b"\x20\2\0\3", "code 3")],
+)
+async def test_a_broker_that_refuses_is_named_with_its_reason(greeting: bytes, sentence: str) -> None:
+    with pytest.raises(LinkError, match=sentence):
+        async with a_line(ScriptedBroker(greeting=greeting)):
+            pass
+
+
+async def test_a_subscription_that_is_refused_is_an_error() -> None:
+    async with a_line(ScriptedBroker(suback=b"\x90\3\0\1\x80")) as line:
+        with pytest.raises(LinkError, match="refuses"):
+            await line.subscribe("light")
+
+
+async def test_a_broker_that_is_not_there_is_named() -> None:
+    with pytest.raises(LinkError, match=r"There is no MQTT broker at 127\.0\.0\.1:1"):
+        async with connect_light(BrokerAccess(Address(LOOPBACK, 1), "me")):
+            pass
