@@ -229,6 +229,8 @@ async def open_station[S: NodeSettings](
             closing(KeyStore.open(folder, owner)) as store,
         ):
             journal = Journal(settings.node, file, pipe.event)
+            if settings.parameters.monitors_off:
+                store.leave_unwatched()
             vault = Vault(
                 store, settings.link, role, _settling(pipe, journal), settings.authentication.scheme
             )

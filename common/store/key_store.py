@@ -145,6 +145,7 @@ class KeyStore:
         self._owner = owner
         self._lock = threading.Lock()
         self._unauthenticated = False
+        self._unwatched = False
         """Never unset in a process: what it still has under way when an operator opens the latch rests on nothing."""
         self.units = TagUnits(
             owner.link, seal, self._place, self._transaction, self._reading, self._enter_spent
@@ -235,7 +236,7 @@ class KeyStore:
                     leaked_bits,
                     proof,
                     self._seal.seal(peer_key, _PINNED) if peer_key else None,
-                    int(self._unauthenticated),
+                    int(self._unauthenticated or self._unwatched),
                 ),
             ).lastrowid
             database.executemany(
@@ -346,8 +347,9 @@ class KeyStore:
             row = self._row(block)
             if row is not None and row["unauthenticated"]:
                 raise ConfigurationError(
-                    f"Block {block} goes back to a bootstrap without authentication, and no application gets its key:"
-                    " choose another trust.anchor, and run `qkdlink bootstrap --again` at both ends."
+                    f"Block {block} goes back to a bootstrap without authentication, or was made with monitors turned"
+                    " off, and no application gets its key: turn them on, choose another trust.anchor, and run `qkdlink"
+                    " bootstrap --again` at both ends."
                 )
             part = database.execute(
                 "SELECT parts.block, bits, sealed FROM parts JOIN blocks ON blocks.id = parts.block"
@@ -458,6 +460,10 @@ class KeyStore:
             database.execute("UPDATE blocks SET peer_key = NULL WHERE peer_key IS NOT NULL")
             for pinned in ("own-key", "peer-key"):
                 self._set_meta(pinned, "")
+
+    def leave_unwatched(self) -> None:
+        """Give no key of this process to applications: monitors that would notice Eve are turned off."""
+        self._unwatched = True
 
     def mark_unauthenticated(self) -> None:
         """Note that a bootstrap without authentication has begun: no application gets a key that goes back to it.

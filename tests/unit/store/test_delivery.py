@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import LocalProtocolError
+from common.errors import ConfigurationError, LocalProtocolError
 from common.keys.allotment import APPLICATIONS, Purpose, cut
 from common.keys.identifiers import BlockId
 from common.store.key_store import KeyStore
@@ -95,3 +95,10 @@ def test_what_has_expired_is_counted_as_burnt(store: KeyStore) -> None:
     assert {purpose for purpose in store.balance().spent if "burnt" in purpose} == {
         f"{purpose} (burnt)" for purpose in APPLICATIONS
     }
+
+
+def test_a_block_made_with_monitors_turned_off_is_for_no_application(store: KeyStore) -> None:
+    store.leave_unwatched()
+    made = deposit(store, 1, BITS)
+    with pytest.raises(ConfigurationError, match="monitors turned off"):
+        store.deliver(made, Purpose.APPLICATIONS_AT_ALICE)
