@@ -111,7 +111,7 @@ def decode(delivery: Delivery) -> Command:
     if len(delivery.payload) > LONGEST_COMMAND_BYTES:
         raise ConfigurationError(f"it is longer than {LONGEST_COMMAND_BYTES} bytes")
     try:
-        return _COMMANDS.validate_json(delivery.payload)
+        return _COMMANDS.validate_json(bytes(delivery.payload))
     except ValidationError as error:
         raise ConfigurationError(f"it says {first_fault(error)}") from None
 

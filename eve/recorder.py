@@ -98,7 +98,7 @@ class Recorder:
         """Note that a connection is gone."""
         self._keep(Wire.WORDS, Way.TO_BOB, connection, b"")
 
-    def light(self, payload: bytes) -> None:
+    def light(self, payload: bytes | memoryview) -> None:
         """Keep a sealed frame of Alice's."""
         if self._light_bytes + len(payload) > self._most_light_bytes:
             self.lost_bytes += len(payload)
@@ -118,7 +118,7 @@ class Recorder:
         """Close the file."""
         os.close(self._file)
 
-    def _keep(self, wire: Wire, way: Way, connection: int, data: bytes) -> None:
+    def _keep(self, wire: Wire, way: Way, connection: int, data: bytes | memoryview) -> None:
         entry = _HEADER.pack(self._now(), wire, _NUMBERS[way], connection, len(data)) + data
         if self.size_bytes + len(entry) > self._most_bytes:
             self.lost_bytes += len(data)

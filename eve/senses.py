@@ -72,4 +72,4 @@ class Senses:
 
 async def _recorded(journal: Subscription, recorder: Recorder) -> None:
     while True:
-        recorder.journal((await journal.get()).payload)
+        recorder.journal(bytes((await journal.get()).payload))

@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 from common.journal.events import NodeStarted, NodeStopped
-from common.node.broker import broker_access
+from common.node.broker import broker_access, light_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.settings import read_seal_key
 from common.optics.seal import LightSeal
+from common.transport.light_line import connect_light
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
 from common.wire.topics import EVE, Topics
@@ -44,8 +45,9 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
         pipe = LauncherPipe(report_file)
         journal = Journal(EVE, file, pipe.event)
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
-        light = LightTap(bus, topics, seal, await bus.subscribe(topics.light(settings.alice)))
-        receipts = ReceiptTap(bus, topics, await bus.subscribe(topics.receipts(settings.bob)))
+        line = await open_things.enter_async_context(connect_light(light_access(settings, EVE, folder)))
+        light = LightTap(line, topics, seal, await line.subscribe(topics.light(settings.alice)))
+        receipts = ReceiptTap(line, topics, await line.subscribe(topics.receipts(settings.bob)))
         relay = ClassicalRelay()
         senses = Senses(settings, folder, mind, pipe, journal.tell)
         await senses.attend(open_things, bus, light, receipts, relay)

@@ -230,13 +230,14 @@ def rank_check(
 
     `lengthened_by` bits are added to its key, which is what the check is there to catch. LinkError if it has no key.
     """
-    overheard, amplified = account.overheard, account.overheard.amplified
-    if amplified is None:
+    overheard, plan, amplified = account.overheard, account.overheard.plan, account.overheard.amplified
+    if plan is None or amplified is None:
         raise LinkError(f"block {account.block} has no key to be checked")
     length, secret_bits = overheard.sifted_bits, amplified.secret_bits + lengthened_by
     drawn = np.unpackbits(np.frombuffer(amplified.seed, np.uint8))
     wanted = toeplitz_seed_bits(length, secret_bits)
     disclosed = Disclosed(
+        plan,
         overheard.shuffle_seed,
         tuple(questions for questions, _ in overheard.answered),
         verification_tag_bits(length, parameters.eps_cor),

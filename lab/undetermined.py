@@ -21,23 +21,15 @@ Math. Softw. 37, 9 (2010).
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.bits import Bits
 from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import PASSES, Schedule
-from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
-from common.distillation.reconciliation.words import Words
+from common.distillation.reconciliation.rows import Columns, Rows, packed, parity_rows
+from common.distillation.reconciliation.schedule import Schedule
 from common.kernels import kernel
-
-type Columns = NDArray[np.int64]
-"""Positions in the reconciled key, `int64[m]`, ascending."""
-
-type Rows = NDArray[np.uint64]
-"""Rows over GF(2), 64 columns per word: `uint64[rows, words]`."""
 
 _SPARE_COLUMNS = 64
 _BATCH = 8
@@ -107,29 +99,6 @@ def rank(rows: Rows) -> int:
     return _eliminate(rows.copy(), 0, len(rows))
 
 
-def packed(bits: NDArray[np.bool_]) -> Rows:
-    """Pack rows of bits, `bool[rows, columns]`, into words."""
-    width = -(-bits.shape[1] // 64)
-    filled = np.zeros((len(bits), width * 8), np.uint8)
-    small = np.packbits(bits, axis=1)
-    filled[:, : small.shape[1]] = small
-    return filled.view(np.uint64)
-
-
-def parity_rows(columns: Columns, disclosed: Disclosed) -> Rows:
-    """Rows of the disclosed parities, over these columns: in the order of the questions and of their lanes."""
-    parities = _parities(disclosed.questions)
-    rows = np.empty((len(parities.indices), -(-len(columns) // 64)), np.uint64)
-    for index in np.unique(parities.indices):
-        positions, bits = _seen(columns, int(index), disclosed)
-        named = np.flatnonzero(parities.indices == index)
-        for first in range(0, len(named), 256):
-            some = named[first : first + 256, None]
-            inside = (parities.starts[some] <= positions) & (positions < parities.ends[some])
-            rows[some[:, 0]] = packed(inside & ((parities.masks[some] & bits) > 0))
-    return rows
-
-
 def amplification_rows(columns: Columns, length: int, seed: Bits, secret_bits: int) -> Rows:
     """Rows of the Toeplitz matrix T[i, j] = seed[i - j + n - 1], over these columns."""
     parts = [np.empty((0, -(-len(columns) // 64)), np.uint64)]
@@ -146,60 +115,9 @@ def _some(columns: Columns, count: int) -> Columns:
     return columns[np.linspace(0, len(columns) - 1, count).astype(np.int64)]
 
 
-def _parities(questions: tuple[Questions, ...]) -> Questions:
-    """Take the questions apart, one parity each: in a pass each lane of a mask has a parity of its own."""
-    indices, starts, ends, masks = (
-        np.concatenate([np.empty(0, kind), *(getattr(asked, name) for asked in questions)])
-        for name, kind in (
-            ("indices", np.uint8),
-            ("starts", np.uint32),
-            ("ends", np.uint32),
-            ("masks", np.uint64),
-        )
-    )
-    lanes = np.arange(64, dtype=np.uint64)
-    asked_lanes = (masks[:, None] >> lanes & np.uint64(1)) > 0
-    checks = indices >= PASSES
-    asked_lanes[checks] = lanes == 0
-    each, lane = np.nonzero(asked_lanes)
-    own_masks = np.where(checks[each], masks[each], np.uint64(1) << lane.astype(np.uint64))
-    return Questions(indices[each], starts[each], ends[each], own_masks)
-
-
-def _seen(columns: Columns, index: int, disclosed: Disclosed) -> tuple[NDArray[np.int64], Words]:
-    """Where a pass or check sees bits of the key: the position of the word, and the bit in it, as a mask.
-
-    The mask is zero where a check leaves the bit out.
-    """
-    plan = disclosed.plan
-    lanes, words = np.divmod(columns, plan.words)
-    bounds = plan.frame_bounds()
-    positions = np.array(bounds)[words % plan.frames] + words // plan.frames
-    if index >= PASSES:
-        weights = _weights(check_keys(disclosed.shuffle_seed)[index - PASSES], plan.words)
-        return positions, weights[positions] & (np.uint64(1) << lanes.astype(np.uint64))
-    places, turns = np.empty((2, plan.words), np.int64)
-    for start, end in pairwise(bounds):
-        drawn = stream(disclosed.shuffle_seed, index, start, end - start)
-        order = shuffled(drawn)
-        places[start + order] = np.arange(start, end)
-        turns[start:end] = drawn & np.uint64(plan.lanes - 1)
-    positions = places[positions]
-    return positions, np.uint64(1) << ((lanes + turns[positions]) % plan.lanes).astype(np.uint64)
-
-
-@kernel
-def _weights(key: np.uint64, words: int) -> Words:
-    """Of every word of the laid-out key in a check."""
-    weights = np.empty(words, np.uint64)
-    for word in range(words):
-        weights[word] = weight(key, word)
-    return weights
-
-
 def _ranks(columns: Columns, seed: Bits, secret_bits: int, disclosed: Disclosed) -> tuple[int, int]:
     """Rank of the disclosed parities, and rank of the amplification modulo them."""
-    parities = parity_rows(columns, disclosed)
+    parities = parity_rows(columns, disclosed.plan, disclosed.shuffle_seed, disclosed.questions)
     amplification = amplification_rows(columns, disclosed.plan.key_length, seed, secret_bits)
     rows = np.concatenate([parities, amplification])
     return _eliminate(rows, 0, len(parities)), _eliminate(rows, len(parities), len(rows))

@@ -83,4 +83,4 @@ def _configuration(home: Path | None, config: Path | None) -> Path:
 
 async def _forward(source: Subscription, arrived: asyncio.Queue[bytes]) -> None:
     while True:
-        arrived.put_nowait((await source.get()).payload)
+        arrived.put_nowait(bytes((await source.get()).payload))

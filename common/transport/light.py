@@ -18,9 +18,7 @@ from common.wire.pulse_frames import FrameHeader, Receipt
 class LightOutlet:
     """Sends sealed frames of one topic, at most `window` of them unreceipted."""
 
-    def __init__(
-        self, line: LightLine, topic: str, receipts: Inlet, window: int, patience_s: float
-    ) -> None:
+    def __init__(self, line: LightLine, topic: str, receipts: Inlet, window: int, patience_s: float) -> None:
         self._line = line
         self._topic = topic
         self._receipts = receipts

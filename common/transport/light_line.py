@@ -55,7 +55,7 @@ class LightLine:
         """Wait until the broker is there and has all our subscriptions."""
         await self._served.wait()
 
-    async def publish(self, topic: str, *payload: bytes) -> None:
+    async def publish(self, topic: str, *payload: bytes | memoryview) -> None:
         """Send a message in these parts, without joining them; LinkError if the broker is not there.
 
         Returns when the socket has room again. That the message has arrived, only a receipt says.
@@ -154,12 +154,12 @@ class _Wire(asyncio.BufferedProtocol):
 
     # --- what the line does with it ----------------------------------------------------------------------------
 
-    async def send(self, *parts: bytes) -> None:
+    async def send(self, *parts: bytes | memoryview) -> None:
         """Write parts of one packet, then wait until the socket has taken nearly all; LinkError if it is lost."""
         if self._transport is None or self._lost.done():
             raise LinkError("The connection to the broker is lost.")
         # Before Python 3.13.2 `writelines` never asks a sender to pause (CVE-2024-12254); `write` always has.
-        *first, last = filter(None, parts)
+        *first, last = [part for part in parts if len(part)]
         self._transport.writelines(first)
         self._transport.write(last)
         await self._has_room.wait()

@@ -33,14 +33,14 @@ class Patch(BaseModel):
         return self.model_dump_json().encode()
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Patch | None":
+    def decode(cls, payload: bytes | memoryview) -> "Patch | None":
         """Read a message; an empty one, by which a broker forgets what it retained, is direct. None if it is none."""
         if not payload:
             return DIRECT
         if len(payload) > LONGEST_PATCH_BYTES:
             return None
         try:
-            return cls.model_validate_json(payload)
+            return cls.model_validate_json(bytes(payload))
         except ValidationError:
             return None
 

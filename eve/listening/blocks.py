@@ -6,9 +6,10 @@ import numpy as np
 
 from common.bits import Bits, unpack
 from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.schedule import Schedule, schedule
 from common.optics.records import Gates
 from common.optics.states import Basis
-from common.wire.attachments import decode_gates, decode_integers
+from common.wire.attachments import decode_gates
 from common.wire.messages import (
     Abort,
     AmplificationSeed,
@@ -22,6 +23,7 @@ from common.wire.messages import (
     ReconciliationOpened,
     VerificationHash,
 )
+from common.wire.parities import decode_questions
 from eve.listening.hellos import NotUnderstood
 from eve.relay import Way
 
@@ -40,16 +42,19 @@ class OverheardBlock:
     """Bob's basis of each, `uint8[d]`."""
     key_gates: Gates | None = field(default=None, repr=False)
     """Gates of the sifted key, `uint32[n]`, ascending; None before it is sifted."""
+    plan: Schedule | None = None
+    """The layout of the sifted key for Cascade; None before that begins."""
     shuffle_seed: bytes = b""
     questions: list[Questions] = field(default_factory=list, repr=False)
     answers: list[Bits] = field(default_factory=list, repr=False)
-    """Alice's parities, `uint8[m]` for each of the questions that were answered."""
+    """Alice's parities, `uint8[m]` for each list of questions that was answered: in its order and that of its lanes."""
     shown: VerificationHash | None = None
     amplified: AmplificationSeed | None = None
     aborted: bool = False
     stored_at_bob: bool = False
     ended: bool = False
     """Whether both have said their last about it."""
+    _asked_parities: int = 0
 
     @property
     def sifted_bits(self) -> int:
@@ -89,6 +94,7 @@ class OverheardBlock:
             case BasisAnnouncement():
                 self._sift(message)
             case ReconciliationOpened():
+                self.plan = schedule(self.sifted_bits, message.expected_qber)
                 self.shuffle_seed = message.shuffle_seed
             case ParityQuestions():
                 self._ask(message)
@@ -113,14 +119,16 @@ class OverheardBlock:
         self.key_gates = self.detected[matched & (self.bases == Basis.KEY)]
 
     def _ask(self, asked: ParityQuestions) -> None:
-        questions = Questions(asked.pass_index, decode_integers(asked.starts), decode_integers(asked.ends))
-        questions.check(self.sifted_bits)
+        if self.plan is None:
+            raise ValueError("parities are asked for before the reconciliation is opened")
         if len(self.questions) != len(self.answers):
             raise ValueError("parities are asked for before the last ones were answered")
+        questions = decode_questions(asked.questions)
+        self._asked_parities = questions.parities(self.plan)
         self.questions.append(questions)
 
     def _answer(self, answered: ParityAnswers) -> None:
-        if len(self.answers) >= len(self.questions) or answered.count != len(self.questions[-1]):
+        if len(self.answers) >= len(self.questions) or answered.count != self._asked_parities:
             raise ValueError("parities are answered that nobody asked for")
         if self.disclosed_parities + answered.count > _MOST_PARITIES:
             raise ValueError("more parities are answered than any block needs")

@@ -13,21 +13,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
+from common.bits import Bits, unpack
 from common.distillation.amplification import amplify
-from common.distillation.reconciliation.parity import Questions, running_parities
-from common.distillation.reconciliation.shuffle import inverse, permutation
+from common.distillation.reconciliation.cascade import Answerer
+from common.distillation.reconciliation.parity import Questions
+from common.distillation.reconciliation.rows import parity_rows
+from common.distillation.reconciliation.schedule import Schedule
 from common.distillation.stages import SecretKey, VerifiedKey
 from common.distillation.verification import verification_tag
 from common.wire.messages import AmplificationSeed, VerificationHash
+from common.wire.parities import encode_parities
 from eve.listening.blocks import OverheardBlock
 from eve.listening.hellos import NotUnderstood
 from eve.notebook import Knowledge
 
 MOST_UNKNOWN = 1024
-
-type Places = NDArray[np.int64] | NDArray[np.uint32]
-"""Positions in the sifted key, or in one permuted for a pass."""
 
 
 def recover(block: OverheardBlock, knowledge: Knowledge, eps_cor: float) -> SecretKey | None:
@@ -53,36 +53,34 @@ def _corrected(block: OverheardBlock, knowledge: Knowledge) -> Bits:
     """Return her best guess of Alice's bits that agrees with the parities, if what she takes for certain does."""
     unknown = np.flatnonzero(~knowledge.certain)
     bits = knowledge.guesses.copy()
-    if not 0 < len(unknown) <= MOST_UNKNOWN:
+    if block.plan is None or not block.answers or not 0 < len(unknown) <= MOST_UNKNOWN:
         return bits
     guesses = bits[unknown].copy()
     bits[unknown] = 0
-    bits[unknown] = _solve(_equations(block, bits, unknown), guesses)
+    bits[unknown] = _solve(_equations(block, block.plan, bits, unknown), guesses)
     return bits
 
 
-def _equations(block: OverheardBlock, known: Bits, unknown: Places) -> Iterator[int]:
-    """Yield what each parity says of the unknown bits: bit j + 1 for the j-th of them, bit 0 for their sum."""
-    passes: dict[int, tuple[Bits, Places]] = {}
-    for asked, answers in block.answered:
-        if asked.pass_index not in passes:
-            order = permutation(block.shuffle_seed, asked.pass_index, len(known))
-            passes[asked.pass_index] = running_parities(known[order]), inverse(order)[unknown]
-        running, places = passes[asked.pass_index]
-        yield from _of_pass(asked, places, answers ^ running[asked.starts] ^ running[asked.ends])
+def _equations(
+    block: OverheardBlock, plan: Schedule, known: Bits, unknown: NDArray[np.int64]
+) -> Iterator[int]:
+    """Yield what each parity says of the unknown bits: bit j + 1 for the j-th of them, bit 0 for their sum.
+
+    `known` has zeros where she knows nothing, so what her own parities lack are those of the unknown bits.
+    """
+    asked = [questions for questions, _ in block.answered]
+    rows = parity_rows(unknown, plan, block.shuffle_seed, asked)
+    hers = Answerer(known, plan, block.shuffle_seed, block.disclosed_parities)
+    sums = np.concatenate([told ^ _parities(hers, each) for each, told in block.answered])
+    for row in np.flatnonzero(rows.any(axis=1)):
+        yield int.from_bytes(rows[row].tobytes(), "little") << 1 | int(sums[row])
 
 
-def _of_pass(asked: Questions, places: Places, sums: Bits) -> Iterator[int]:
-    """Yield the equations of one list of questions; its ranges ascend, so each bit lies in one of them at most."""
-    ranges = np.searchsorted(asked.ends, places, side="right")
-    inside = ranges < len(asked)
-    inside[inside] = asked.starts[ranges[inside]] <= places[inside]
-    rows: dict[int, int] = {}
-    for index in np.flatnonzero(inside).tolist():
-        row = int(ranges[index])
-        rows[row] = rows.get(row, 0) | 1 << index + 1
-    for row, unknowns in rows.items():
-        yield unknowns | int(sums[row])
+def _parities(answerer: Answerer, asked: Questions) -> Bits:
+    """Return her own parities as Alice's are heard: in the order of the questions and of their lanes."""
+    before, answers = answerer.disclosed_bits, answerer.answer(asked)
+    count = answerer.disclosed_bits - before
+    return unpack(encode_parities(asked, answers, count), count)
 
 
 def _solve(equations: Iterable[int], guesses: Bits) -> Bits:
