@@ -7,10 +7,10 @@ import pytest
 
 from common.bits import pack
 from common.distillation.amplification import amplification_seed_bits, amplify
-from common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
+from common.distillation.reconciliation.cascade import Answerer, Corrector, Questions, schedule
 from common.distillation.stages import VerifiedKey
 from common.distillation.verification import verification_seed_bytes, verification_tag
-from common.wire.attachments import encode_gates, encode_integers
+from common.wire.attachments import encode_gates
 from common.wire.messages import (
     Abort,
     AmplificationSeed,
@@ -24,6 +24,7 @@ from common.wire.messages import (
     ReconciliationOpened,
     VerificationHash,
 )
+from common.wire.parities import encode_parities, encode_questions
 from eve.listening.blocks import OverheardBlock
 from eve.listening.hellos import NotUnderstood
 from eve.listening.recovery import MOST_UNKNOWN, recover
@@ -61,14 +62,10 @@ def conversation() -> list[tuple[Way, Message]]:
     plan = schedule(LENGTH, 0.02)
     answerer, corrector = Answerer(ALICE, plan, SEED, 10**6), Corrector(ALICE ^ WRONG_AT_BOB, plan, SEED)
     while (asked := corrector.questions()) is not None:
-        answers = answerer.answer(asked)
+        answers, count = answerer.answer(asked), asked.parities(plan)
         corrector.receive(answers)
-        question = ParityQuestions(
-            pass_index=asked.pass_index,
-            starts=encode_integers(asked.starts),
-            ends=encode_integers(asked.ends),
-        )
-        said += [(TO_ALICE, question), (TO_BOB, ParityAnswers(count=len(answers), parities=pack(answers)))]
+        told = ParityAnswers(count=count, parities=encode_parities(asked, answers, count))
+        said += [(TO_ALICE, ParityQuestions(questions=encode_questions(asked))), (TO_BOB, told)]
     tag = verification_tag(ALICE, HASH_SEED, EPS_COR)
     return [
         *said,
@@ -80,6 +77,9 @@ def conversation() -> list[tuple[Way, Message]]:
 
 
 CONVERSATION = conversation()
+BEYOND_THE_KEY = Questions(
+    np.zeros(1, np.uint8), np.zeros(1, np.uint32), np.full(1, LENGTH + 1, np.uint32), np.ones(1, np.uint64)
+)
 
 
 def overheard(said: list[tuple[Way, Message]] = CONVERSATION) -> OverheardBlock:
@@ -165,8 +165,13 @@ def test_a_seed_of_the_wrong_length_is_not_understood():
         (1, CONVERSATION[2][1]),
         (1, DetectionAnnouncement(detections=10, gaps=b"", bases=b"")),
         (4, ParityAnswers(count=1, parities=b"\0")),
-        (4, ParityQuestions(pass_index=0, starts=b"\0" * 4, ends=b"\xff" * 4)),
+        (2, CONVERSATION[3][1]),
+        (3, CONVERSATION[4][1]),
+        (4, ParityQuestions(questions=b"")),
+        (4, ParityQuestions(questions=b"\0")),
+        (4, ParityQuestions(questions=encode_questions(BEYOND_THE_KEY))),
         (5, CONVERSATION[4][1]),
+        (5, ParityAnswers(count=1, parities=b"\0")),
     ],
 )
 def test_words_that_make_no_sense_after_the_others_are_not_understood(heard: int, then: Message):

@@ -5,20 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.bits import Bits, unpack
+from common.bits import Bits
 from common.distillation.amplification import amplify
-from common.distillation.reconciliation.cascade import Answerer, Corrector, Schedule, schedule
+from common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
 from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import MAX_INDICES, PASSES
+from common.distillation.reconciliation.rows import Rows, packed, parity_rows
 from common.distillation.stages import VerifiedKey
-from common.wire.parities import encode_parities
 from lab.undetermined import (
     Disclosed,
-    Rows,
     amplification_rows,
     min_entropy_suffices,
-    packed,
-    parity_rows,
     rank,
     undetermined,
 )
@@ -66,16 +62,6 @@ def products(rows: Rows, key: Bits) -> Bits:
     return (np.bitwise_count(rows & packed(key[None] > 0)).sum(axis=1) % 2).astype(np.uint8)
 
 
-def at_random(drawn: np.random.Generator, plan: Schedule) -> Questions:
-    """Ranges of every pass and of the first and last checks, mixed, about any lanes."""
-    indices = drawn.permutation(np.repeat([*range(PASSES), PASSES, PASSES + 1, MAX_INDICES - 1], 20))
-    ends = drawn.integers(1, plan.words + 1, len(indices))
-    masks = drawn.integers(1, 2**plan.lanes, len(indices), np.uint64)
-    return Questions(
-        indices.astype(np.uint8), drawn.integers(0, ends).astype(np.uint32), ends.astype(np.uint32), masks
-    )
-
-
 def test_the_rank_is_that_of_slow_elimination():
     drawn = np.random.default_rng(4)
     for _ in range(150):
@@ -92,38 +78,6 @@ def test_the_rows_are_those_of_the_amplification():
     assert np.packbits(products(rows, key)).tobytes() == secret.material
 
 
-@pytest.mark.parametrize("length", [1, 63, 4096, 4099])
-@pytest.mark.parametrize("lanes", [1, 2, 8, 64])
-@pytest.mark.parametrize("frame_words", [7, 100, 2**14])
-def test_the_rows_are_those_of_the_parities_that_alice_answers(length: int, lanes: int, frame_words: int):
-    drawn = np.random.default_rng([length, lanes, frame_words])
-    key = drawn.integers(0, 2, length, np.uint8)
-    plan = replace(schedule(length, 0.03), lanes=lanes, frame_words=frame_words)
-    asked = [at_random(drawn, plan) for _ in range(3)]
-    rows = parity_rows(np.arange(length), Disclosed(plan, SEED, tuple(asked), TAG_BITS))
-    answerer = Answerer(key, plan, SEED, 10**6)
-    answers = [encode_parities(each, answerer.answer(each), each.parities(plan)) for each in asked]
-    told = [unpack(answer, each.parities(plan)) for answer, each in zip(answers, asked, strict=True)]
-    np.testing.assert_array_equal(products(rows, key), np.concatenate(told))
-    some = np.flatnonzero(drawn.random(length) < 0.3)  # with the other bits zero, these decide alone
-    part = np.where(np.isin(np.arange(length), some), key, 0)
-    rows_of_some = parity_rows(some, Disclosed(plan, SEED, tuple(asked), TAG_BITS))
-    np.testing.assert_array_equal(products(rows_of_some, key[some]), products(rows, part))
-
-
-def test_the_rows_are_those_of_a_whole_reconciliation(disclosed: Disclosed):
-    key = np.random.default_rng(5).integers(0, 2, LENGTH, np.uint8)
-    answerer = Answerer(key, disclosed.plan, SEED, 10**6)
-    told = [
-        unpack(encode_parities(asked, answerer.answer(asked), count), count)
-        for asked in disclosed.questions
-        for count in [asked.parities(disclosed.plan)]
-    ]
-    rows = parity_rows(np.arange(LENGTH), disclosed)
-    np.testing.assert_array_equal(products(rows, key), np.concatenate(told))
-    assert len(rows) == answerer.disclosed_bits
-
-
 def test_a_key_short_enough_is_undetermined(disclosed: Disclosed):
     found = undetermined(unknown(0.6), seed_bits(800), 800, disclosed)
     assert found.holds
@@ -133,7 +87,9 @@ def test_a_key_short_enough_is_undetermined(disclosed: Disclosed):
 
 def test_with_amplification_that_removes_too_little_the_check_fails(disclosed: Disclosed):
     mask = unknown(0.6)
-    free = int(mask.sum()) - rank(parity_rows(np.flatnonzero(mask), disclosed))
+    free = int(mask.sum()) - rank(
+        parity_rows(np.flatnonzero(mask), disclosed.plan, SEED, disclosed.questions)
+    )
     longest = undetermined(mask, seed_bits(free - TAG_BITS), free - TAG_BITS, disclosed)
     assert longest.holds
     beyond_the_tag = undetermined(mask, seed_bits(free - 20), free - 20, disclosed)
