@@ -31,7 +31,7 @@ check: $(READY)
 	@scripts/check
 
 bench: $(READY)
-	@$(RUN)/python -m benchmarks
+	@$(RUN)/qkdlink bench
 
 containers: $(READY)
 	@$(RUN)/python -m pytest tests/containers

@@ -23,9 +23,7 @@ def cost_of(pid: int) -> ProcessCost | None:
     """Read what a process has cost; None where there is no /proc, or no such process any more."""
     try:
         after_name = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        status = dict(
-            line.split(":", 1) for line in (_PROC / str(pid) / "status").read_text().splitlines()
-        )
+        status = dict(line.split(":", 1) for line in (_PROC / str(pid) / "status").read_text().splitlines())
         ticks = int(after_name[_USER_TICKS]) + int(after_name[_SYSTEM_TICKS])
         return ProcessCost(ticks / os.sysconf("SC_CLK_TCK"), int(status["VmHWM"].split()[0]) / 1024)
     except (OSError, KeyError):  # ended but not yet waited for, it holds no memory

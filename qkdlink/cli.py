@@ -256,6 +256,25 @@ def compare_authentication(*, as_json: AsJson = False, verbose: Verbose = False)
 
 
 @app.command()
+def bench(
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Some seconds: whether it works, not how fast.")
+    ] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="Blocks of 10^8 pulses, a minute or more for each link.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure each stage beside a baseline, and a whole link: one table, in about five minutes."""
+    del verbose
+    from qkdlink import bench as command
+
+    command.bench(quick=quick, long=long, as_json=as_json)
+
+
+@app.command()
 def keys(
     *,
     home: Annotated[Path, typer.Option(help="A node's home, or a link's for all of its nodes.")],

@@ -1,16 +1,34 @@
 import json
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from benchmarks import table
-from benchmarks.__main__ import as_object, as_table
 from benchmarks.alternation import Contender, Stage, alternate, alternate_async
+from benchmarks.limits import Limit
+from benchmarks.recorded import RECORDED
+from benchmarks.report import as_object, as_table, secret_capacity
+from benchmarks.run import LinkPair, Row
 from benchmarks.table import Sizes, Skipped, measured
 from lab.broker import find_mosquitto
+from lab.link_benchmark import Course, LinkRates, LinkSpeed
 
+FAST = LinkSpeed(
+    Course(0.5, 10**8, 6, 10.0),
+    LinkRates(2e8, 5e6, 1.5e6),
+    blocks=20,
+    seconds=10.0,
+    efficiency=1.03,
+    rounds_per_block=600.0,
+    cpu_seconds={"alice": 8.0, "bob": 9.0, "broker": None},
+    peak_mib={"alice": 300.0, "bob": 200.0, "broker": 9.0},
+)
+MARK = "* not measured here, but by others or on another machine; in no ratio"
+SLOW = replace(FAST, course=Course(0.5, 10**8, 6, 10.0, 30.0), rates=LinkRates(1e8, 2e6, 5e5))
+LINK = LinkPair(FAST, SLOW)
 TOY = Sizes(
     pairs=1,
     pulses=4096,
@@ -71,32 +89,86 @@ async def test_runs_that_wait_alternate_alike() -> None:
     assert stage.baseline == "theirs"
 
 
-def test_the_json_object_has_the_agreed_fields_and_no_others() -> None:
+def test_the_json_object_has_the_agreed_fields_of_a_stage_and_no_others() -> None:
     stage = Stage("amplify", "bit/s", 4e6, "scipy", 2.0, 0.25)
-    assert json.loads(as_object([stage])) == {
-        "stages": [
-            {
-                "name": "amplify",
-                "unit": "bit/s",
-                "value": 4e6,
-                "baseline": "scipy",
-                "ratio": 2.0,
-                "spread": 0.25,
-            }
-        ]
+    fields_of_stage = {
+        "name": "amplify",
+        "unit": "bit/s",
+        "value": 4e6,
+        "baseline": "scipy",
+        "ratio": 2.0,
+        "spread": 0.25,
     }
-    assert [field.name for field in fields(Stage)] == ["name", "unit", "value", "baseline", "ratio", "spread"]
+    assert as_object([Limit("amplify", 9e9, "copying"), stage]) == {"stages": [fields_of_stage], "link": []}
+    assert [field.name for field in fields(Stage)] == list(fields_of_stage)
+
+
+def test_the_json_object_has_one_link_per_efficiency_and_tells_the_dead_time_beside_it() -> None:
+    (link,) = json.loads(json.dumps(as_object([LINK])))["link"]
+    assert set(link) >= {"eta", "block_pulses", "efficiency", "rounds_per_block", "cpu_seconds", "peak_mib"}
+    assert (link["pulses_per_second"], link["sifted_bits_per_second"], link["secret_bits_per_second"]) == (
+        2e8,
+        5e6,
+        1.5e6,
+    )
+    assert link["cpu_seconds"] == {"alice": 8.0, "bob": 9.0, "broker": None}
+    assert link["with_dead_time"] == {
+        "dead_time_ns": 30.0,
+        "pulses_per_second": 1e8,
+        "sifted_bits_per_second": 2e6,
+        "secret_bits_per_second": 5e5,
+    }
+    assert as_object([LinkPair(LINK.speed, None)])["link"][0]["with_dead_time"] is None
 
 
 def test_the_table_shows_both_rates_in_readable_units_on_eighty_columns() -> None:
-    shown = StringIO()
     rows = [
+        Limit("sift", 7e9, "copying"),
         Stage("source-channel-detector", "pulse/s", 123e6, "reference, 16384 bits", 0.123, 0.25),
         Stage("amplify", "bit/s", 4e6, "scipy", 2.0, 0.25),
         Stage("sift", "click/s", 900.0, "numpy", 0.5, 0.1),
     ]
-    Console(file=shown, width=80).print(as_table(rows))
-    lines = [line.split() for line in shown.getvalue().splitlines()]
+    lines = shown(rows)
     assert lines[1][:4] == ["source-channel-detector", "123", "Mpulse", "25%"]
-    assert any({"4", "Mbit", "25%", "scipy", "2"} <= set(line) for line in lines)
-    assert any({"900", "click", "10%", "1.8", "k", "0.5"} <= set(line) for line in lines)
+    assert any({"4", "Mbit", "25%", "scipy:", "2", "71"} <= set(line) for line in lines)
+    assert any(
+        {"900", "click", "10%", "numpy:", "1.8", "k", "0.5", "7", "G", "60"} <= set(line) for line in lines
+    )
+    assert ["sift:", "copying"] in lines
+
+
+def test_the_table_shows_a_links_key_beside_its_dead_time_and_the_channels_capacity() -> None:
+    lines = shown([LINK])
+    (row,) = (line for line in lines if line[:3] == ["link,", "eta", "0.5"])
+    assert row[3:] == ["1.5", "Mbit", "-", "dead", "time", "30", "ns:", "500", "3", "200", "M", "13.7", "M"]
+    assert secret_capacity(0.5) == 1.0
+    cost = [
+        "eta",
+        "0.5",
+        "200",
+        "M",
+        "5",
+        "M",
+        "1.030",
+        "600",
+        "0.80/0.90/-",
+        "300/200/9",
+        "20",
+        "in",
+        "10",
+        "s",
+    ]
+    assert cost in lines
+    assert any(line[:4] == ["eta", "0.5,", "30", "ns"] for line in lines)
+
+
+def test_figures_from_elsewhere_are_marked_and_say_whose_they_are() -> None:
+    lines = [" ".join(line) for line in shown([LINK])]
+    for stage in RECORDED:
+        assert any(line.startswith(f"{stage}: ") for line in lines[lines.index(MARK) :])
+
+
+def shown(rows: Sequence[Row]) -> list[list[str]]:
+    written = StringIO()
+    Console(file=written, width=80).print(as_table(rows))
+    return [line.split() for line in written.getvalue().splitlines()]

@@ -1,0 +1,45 @@
+"""`qkdlink bench`: the speed of every stage and of a whole link, beside what else does the same job."""
+
+import json
+import sys
+
+from rich.console import Console
+
+from benchmarks.alternation import Stage
+from benchmarks.limits import Limit
+from benchmarks.report import as_object, as_table
+from benchmarks.run import PLANS, Length, LinkPair, Row, rows
+from benchmarks.table import Skipped
+from common.errors import ConfigurationError
+
+
+def bench(*, quick: bool, long: bool, as_json: bool) -> None:
+    """Measure and print; what is skipped is said on stderr, as is progress."""
+    length = _length(quick=quick, long=long)
+    aside = Console(stderr=True, highlight=False)
+    found: list[Row] = []
+    for row in rows(PLANS[length]):
+        found.append(row)
+        _say(row, aside)
+    if as_json:
+        sys.stdout.write(json.dumps(as_object(found)) + "\n")
+    else:
+        Console(highlight=False).print(as_table(found))
+
+
+def _length(*, quick: bool, long: bool) -> Length:
+    if quick and long:
+        raise ConfigurationError("A run is either --quick or --long: leave one of them out.")
+    return Length.QUICK if quick else Length.LONG if long else Length.USUAL
+
+
+def _say(row: Row, aside: Console) -> None:
+    match row:
+        case Skipped(name, reason):
+            aside.print(f"{name}: skipped. {reason}")
+        case Stage(name=name):
+            aside.print(f"{name}: measured", style="dim")
+        case LinkPair(speed=speed):
+            aside.print(f"link at eta {speed.course.eta:g}: measured", style="dim")
+        case Limit():
+            pass
