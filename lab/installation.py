@@ -188,7 +188,6 @@ def mosquitto_configuration(port: int) -> str:
         "tls_version tlsv1.3\n"
         "require_certificate true\n"
         "use_identity_as_username true\n"
-        "use_username_as_clientid true\n"  # else anybody with a certificate could log a node out
         "allow_anonymous false\n"
         "acl_file access-list\n"
     ) + house_rules()

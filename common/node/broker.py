@@ -1,11 +1,15 @@
 """How a process reaches its broker, from its settings."""
 
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
 from common.node.settings import ProgramSettings, read_secret_line
 from common.transport.apparatus import apparatus_context
 from common.transport.mqtt import BrokerAccess
+
+_SECRET_BYTES = 16
+"""In a client id: a broker logs out whoever was there under the id of somebody who comes, so nobody may guess it."""
 
 
 def broker_access(settings: ProgramSettings, process: str, folder: Path) -> BrokerAccess:
@@ -14,7 +18,7 @@ def broker_access(settings: ProgramSettings, process: str, folder: Path) -> Brok
     password = broker.password_file and read_secret_line(folder / broker.password_file, "broker password")
     return BrokerAccess(
         broker.address,
-        broker.client_id or f"{settings.link}-{process}",
+        broker.client_id or f"{settings.link}-{process}-{secrets.token_hex(_SECRET_BYTES)}",
         broker.username,
         password or None,
         None

@@ -57,7 +57,7 @@ class BrokerSettings(_Section):
     username: str | None = None
     """As whom to log in, where the broker has an access list."""
     client_id: str | None = None
-    """By what name to connect; else the link's and the node's."""
+    """By what name to connect; else the link's, the node's, and digits that nobody can guess."""
     password_file: Path | None = None
     authority: Path | None = None
     """Who vouches for the broker; with it the line is TLS. Never the authority that vouches for nodes."""

@@ -1,17 +1,22 @@
 """A node's apparatus at a broker that asks for certificates: the one of an installation, run by Mosquitto."""
 
 import asyncio
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from alice.settings import AliceSettings
 from common.errors import CredentialsError, LinkError
-from common.node.settings import BrokerSettings
+from common.node.broker import broker_access, light_access
+from common.node.settings import BrokerSettings, load_settings
 from common.transport import mqtt
 from common.transport.addresses import Address
 from common.transport.apparatus import apparatus_context
+from common.transport.light_line import connect_light
 from common.transport.mqtt import BrokerAccess, Bus, connect
 from common.trust.pki import create_authority, issue
 from lab.broker import find_mosquitto, free_port
@@ -55,7 +60,7 @@ def access(port: int, folder: Path, authority: Path | None = None, host: str = "
     context = apparatus_context(
         authority or folder / "authority.pem", folder / "certificate.pem", folder / "private-key.pem"
     )
-    return BrokerAccess(Address(host, port), "test", tls=context)
+    return BrokerAccess(Address(host, port), secrets.token_hex(8), tls=context)
 
 
 async def connected(access: BrokerAccess) -> AsyncIterator[Bus]:
@@ -87,6 +92,31 @@ async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
                 for unheard in (stolen, prying):
                     with pytest.raises(TimeoutError):
                         await asyncio.wait_for(unheard.get(), 0.3)
+
+
+async def test_a_node_has_two_lines_at_once_and_nobody_who_knows_its_name_logs_it_out(home: Path, port: int):
+    settings = load_settings(AliceSettings, home / "alice" / "node.toml")
+    his = access(port, home / "bob/apparatus")
+    async for bus in connected(broker_access(settings, "alice", home / "alice")):
+        async with (
+            connect_light(light_access(settings, "alice", home / "alice")) as line,
+            connect(his) as bobs,
+        ):
+            receipts = await line.subscribe("qkd/link-1/receipts/bob")
+            for guess in ("alice", "link-1-alice", "link-1-alice-light"):
+                async with connect(replace(his, client_id=guess)):
+                    pass
+            for number in range(12):  # for longer than either line would need to come back
+                await bus.publish("qkd/link-1/journal/alice", b"here I am")
+                await bobs.publish("qkd/link-1/receipts/bob", bytes([number]))
+                assert (await asyncio.wait_for(receipts.get(), 5)).payload == bytes([number])
+                await asyncio.sleep(0.05)
+
+
+def test_a_node_is_never_at_the_broker_under_an_id_that_it_had_before(home: Path):
+    settings = load_settings(AliceSettings, home / "alice" / "node.toml")
+    names = {each(settings, "alice", home / "alice").client_id for each in 2 * (broker_access, light_access)}
+    assert len(names) == 4
 
 
 async def test_the_broker_refuses_a_certificate_of_another_authority(home: Path, port: int):
