@@ -140,7 +140,22 @@ def test_the_table_shows_both_rates_in_readable_units_on_eighty_columns() -> Non
 def test_the_table_shows_a_links_key_beside_its_dead_time_and_the_channels_capacity() -> None:
     lines = shown([LINK])
     (row,) = (line for line in lines if line[:3] == ["link,", "eta", "0.5"])
-    assert row[3:] == ["1.5", "Mbit", "-", "dead", "time", "30", "ns:", "500", "3", "200", "M", "13.7", "M"]
+    assert row[3:] == [
+        "1.5",
+        "Mbit",
+        "-",
+        "dead",
+        "time",
+        "30",
+        "ns:",
+        "500",
+        "k",
+        "3",
+        "200",
+        "M",
+        "13.7",
+        "M",
+    ]
     assert secret_capacity(0.5) == 1.0
     cost = [
         "eta",

@@ -143,7 +143,7 @@ class TestTablesAndPictures:
     def test_every_package_is_on_a_floor(self):
         here = {
             ".".join(path.parent.relative_to(ROOT).parts)
-            for top in ("alice", "bob", "eve", "common", "lab", "qkdlink")
+            for top in ("alice", "bob", "eve", "common", "lab", "benchmarks", "qkdlink")
             for path in (ROOT / top / "__init__.py", *(ROOT / top).glob("*/__init__.py"))
             if top == "common" or path.parent.parent == ROOT
         }
