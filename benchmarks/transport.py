@@ -21,6 +21,7 @@ from common.optics.pulses import PulseTrain
 from common.optics.seal import SEAL_KEY_BYTES, LightSeal
 from common.optics.states import States
 from common.transport.addresses import Address
+from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
 from common.transport.light_line import LightLine, connect_light
 from common.transport.mqtt import BrokerAccess, Subscription
@@ -42,7 +43,8 @@ class SealedLight:
         key = secrets.token_bytes(SEAL_KEY_BYTES)
         self._alice_seal, self._bob_seal = LightSeal(key, _ALICE), LightSeal(key, _BOB)
         self._bob, self._light = bob, light
-        self.outlet = LightOutlet(alice, _SEALED.light(_ALICE), receipts, FRAMES_IN_FLIGHT, _PATIENCE_S)
+        plugged = Inlet({"direct": receipts, "eve": receipts})
+        self.outlet = LightOutlet(alice, _SEALED.light(_ALICE), plugged, FRAMES_IN_FLIGHT, _PATIENCE_S)
 
     async def carry(self, states: States, frames: int) -> None:
         """Send a block of `frames` times the same pulses, and wait until all of it has been receipted."""
