@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-
-import numpy as np
+from functools import partial
 
 from alice.pace import Pace
 from common.journal.events import LightProgress, SourceBehind
 from common.optics.fibre import Fibre
 from common.optics.outlet import Outlet
+from common.optics.pulses import PulseTrain
 from common.optics.records import PreparationRecord
 from common.optics.seal import LightSeal
 from common.optics.source import PulseSource
@@ -71,13 +71,13 @@ class MqttTransmitter:
         )
         record = PreparationRecord(parameters.block_pulses, parameters.class_count)
         frames = self.frames(parameters.block_pulses)
-        reflections = block.randomness.nature(Nature.REFLECTIONS, number)
+        let_out = partial(_OUTLET.emit, nature=block.randomness.nature(Nature.REFLECTIONS, number))
         pace, told = Pace(self._clock_hz, _now()), _now()
         for sequence in range(frames):
             first = sequence * self._frame_pulses
             count = min(self._frame_pulses, parameters.block_pulses - first)
             header = FrameHeader(block.id.link, block.id.session, number, sequence, frames, first, count)
-            sealed = await block.compute(self._prepare, source, record, header, parameters.fibre, reflections)
+            sealed = await block.compute(self._prepare, source, record, header, parameters.fibre, let_out)
             await asyncio.sleep(pace.wait_s(first + count, _now()))
             await self._outlet.send(header, *sealed)
             if _now() - told >= _TOLD_EVERY_S or sequence + 1 == frames:
@@ -107,14 +107,14 @@ class MqttTransmitter:
         record: PreparationRecord,
         header: FrameHeader,
         fibre: Fibre,
-        reflections: np.random.Generator,
+        let_out: Callable[[PulseTrain, float], PulseTrain],
     ) -> tuple[bytes, ...]:
         """Emit, remember and seal one frame, at one go: every change of threads costs as much as many pulses."""
         prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
         record.append(prepared)
         if probe := self._probe_photons():
             record.probe_photons = max(record.probe_photons, probe)
-            train = _OUTLET.emit(train, probe, reflections)
+            train = let_out(train, probe)
         return self._seal.seal_in_parts(train, header.encode())
 
 
