@@ -1,0 +1,134 @@
+"""Eve's taps: what passes, what she makes of it, and what does not go on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import numpy as np
+
+from common.errors import LinkError
+from common.optics.fibre import Fibre
+from common.optics.pulses import PulseTrain
+from common.optics.seal import LightSeal
+from common.transport.light_line import LightLine
+from common.transport.mqtt import Delivery, Subscription
+from common.wire.pulse_frames import FrameHeader, Receipt, split
+from common.wire.topics import EVE, Topics
+from eve.tap import LightTap, ReceiptTap
+
+TOPICS = Topics("link-1")
+KEY = bytes(range(32))
+PULSES = 1000
+STATES = np.random.default_rng(1).integers(0, 16, PULSES, np.uint8)
+
+
+class Line:
+    """Keeps what is sent, or is lost."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, tuple[bytes | memoryview, ...]]] = []
+        self.is_lost = False
+
+    async def publish(self, topic: str, *payload: bytes | memoryview) -> None:
+        if self.is_lost:
+            raise LinkError("The broker is gone.")
+        self.sent.append((topic, payload))
+
+
+@asynccontextmanager
+async def living(tap: LightTap | ReceiptTap) -> AsyncIterator[None]:
+    life = asyncio.create_task(tap.run())
+    yield
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the line has nobody to tell
+            await asyncio.sleep(0.001)
+
+
+def taps() -> tuple[LightTap, Line, Subscription]:
+    line, frames = Line(), Subscription(TOPICS.light("alice"))
+    return LightTap(cast("LightLine", line), TOPICS, LightSeal(KEY, EVE), frames), line, frames
+
+
+def a_frame(alice: LightSeal, sequence: int = 0) -> memoryview:
+    header = FrameHeader("link-1", "5e" * 16, 1, sequence, 4, sequence * PULSES, PULSES).encode()
+    light = PulseTrain(STATES.copy(), Fibre(10.0, 0.2, 0.01), sequence * PULSES)
+    return memoryview(header + alice.seal(light, header))
+
+
+async def test_transparent_she_passes_a_frame_on_from_where_it_lies():
+    tap, line, frames = taps()
+    seen: list[bytes | memoryview] = []
+    tap.watch.append(seen.append)
+    frame = a_frame(LightSeal(KEY, "alice"))
+    async with living(tap):
+        frames.put(Delivery(frame, retained=False))
+        await until(lambda: tap.passed)
+    [(topic, parts)] = line.sent
+    assert topic == TOPICS.light(EVE)
+    assert [id(part) for part in parts] == [id(frame)] == [id(each) for each in seen]
+
+
+async def test_what_an_attack_has_made_of_a_frame_goes_on_under_its_header_and_her_seal():
+    tap, line, frames = taps()
+    tap.treat = lambda header, train: PulseTrain(
+        train.absorb() ^ np.uint8(4), train.medium, header.first_pulse
+    )
+    frame = a_frame(LightSeal(KEY, "alice"), sequence=3)
+    async with living(tap):
+        frames.put(Delivery(frame, retained=False))
+        await until(lambda: tap.passed)
+    [(_, parts)] = line.sent
+    header, associated, sealed = split(b"".join(parts))
+    assert header == split(frame)[0]
+    train = LightSeal(KEY, "bob").unseal(sealed, associated)
+    np.testing.assert_array_equal(train.absorb(), STATES ^ np.uint8(4))
+
+
+async def test_light_that_cannot_go_on_is_lost_and_the_next_goes_on():
+    tap, line, frames = taps()
+    alice = LightSeal(KEY, "alice")
+    async with living(tap):
+        line.is_lost = True
+        frames.put(Delivery(a_frame(alice, 0), retained=False))
+        await until(lambda: tap.lost == 1)
+        line.is_lost = False
+        tap.treat = lambda _, train: train
+        frames.put(Delivery(memoryview(b"no light"), retained=False))
+        frames.put(Delivery(a_frame(LightSeal(bytes(32), "alice"), 1), retained=False))
+        await until(lambda: tap.lost == 3)
+        frames.put(Delivery(a_frame(alice, 2), retained=False))
+        await until(lambda: tap.passed == 1)
+    assert len(line.sent) == 1
+
+
+async def test_a_receipt_passes_on_and_is_seen_unless_a_half_link_takes_it():
+    line, receipts = Line(), Subscription(TOPICS.receipts("bob"))
+    tap = ReceiptTap(cast("LightLine", line), TOPICS, receipts)
+    seen: list[bytes] = []
+    tap.watch.append(seen.append)
+    said = [Receipt("5e" * 16, 1, sequence).encode() for sequence in range(3)]
+    async with living(tap):
+        for sequence, receipt in enumerate(said):
+            tap.is_open = sequence != 1
+            receipts.put(Delivery(memoryview(receipt), retained=False))
+            await until(lambda expected=sequence + 1: len(seen) == expected)
+    assert seen == said
+    assert line.sent == [(TOPICS.receipts(EVE), (said[0],)), (TOPICS.receipts(EVE), (said[2],))]
+
+
+async def test_light_ends_with_her_while_a_half_link_takes_it():
+    tap, line, frames = taps()
+    seen: list[bytes | memoryview] = []
+    tap.watch.append(seen.append)
+    tap.is_open = False
+    async with living(tap):
+        frames.put(Delivery(a_frame(LightSeal(KEY, "alice")), retained=False))
+        await until(lambda: seen)
+        await asyncio.sleep(0.01)
+    assert line.sent == []
