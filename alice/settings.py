@@ -18,7 +18,7 @@ class AliceSettings(NodeSettings):
     """A new epoch, with a PSK from generated key, after so many blocks."""
     rekey_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Or after so much time, whichever comes first."""
-    frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**18
+    frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**20
     """Pulses per frame of light, one byte each."""
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames sent and not yet receipted."""

@@ -13,6 +13,7 @@ from common.distillation.estimation import estimate, starting_qber
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
+from common.distillation.sifting import select
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
     Counts,
@@ -211,7 +212,7 @@ def _sift(
 ) -> _Sifting:
     bits, bases, classes = prepared.at(gates)
     matched = bases == bob_bases
-    kept = classes[matched]
+    kept = select(classes, matched)
     return _Sifting(
         sift_bits(bits, bases, kept, class_count, matched),
         len(kept),

@@ -15,6 +15,8 @@ from common.wire.pulse_frames import FrameHeader
 
 _TOLD_EVERY_S = 0.1
 """Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+_LONGEST_FRAME_S = 0.5
+"""Of a paced source: Bob takes light for a sign of life, so a slow clock makes frames short rather than rare."""
 _LATE_S = 0.02
 """A timer's inaccuracy is not worth telling."""
 
@@ -27,7 +29,8 @@ class MqttTransmitter:
     ) -> None:
         self._outlet = outlet
         self._seal = seal
-        self._frame_pulses = frame_pulses
+        longest = frame_pulses if clock_hz is None else max(1, int(clock_hz * _LONGEST_FRAME_S))
+        self._frame_pulses = min(frame_pulses, longest)
         self._clock_hz = clock_hz
         self._shutter = asyncio.Lock()
 
@@ -91,7 +94,8 @@ class MqttTransmitter:
         self, source: PulseSource, record: PreparationRecord, header: FrameHeader, fibre: Fibre
     ) -> tuple[bytes, ...]:
         """Emit, remember and seal one frame, at one go: every change of threads costs as much as many pulses."""
-        prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
+        room = record.room(header.pulses)
+        prepared, train = source.emit(header.first_pulse, header.pulses, fibre, room)
         record.append(prepared)
         return self._seal.seal_in_parts(train, header.encode())
 
