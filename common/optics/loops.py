@@ -30,6 +30,8 @@ _BYTE, _TOP_BYTE = np.uint64(8), np.uint64(56)
 _ONE = np.uint64(1)
 _BYTE_NUMBERS = np.uint64(0x0001020304050607)
 """A one in byte k, times this, has k in its highest byte."""
+PIECE = 2**18
+"""Pulses that pass one loop before the next begins: what one leaves, the other finds in the second cache."""
 _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import Thresholds, choose, lane_keys, settle, shine, thresholds
+from common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, Prepared
 from common.optics.states import PHOTON_NUMBERS
@@ -99,9 +99,12 @@ class PulseSource:
         if count < 1 or first_pulse + count > MOST_PULSES:
             raise LocalProtocolError(f"a frame of {count} pulses cannot be emitted from pulse {first_pulse}")
         prepared = np.empty(count, np.uint8) if room is None else room
-        self._choose(first_pulse, prepared)
         states = np.empty(count, np.uint8)
-        shine(prepared, first_pulse, self._photon_tails, self._lanes, states)
+        for begin in range(0, count, PIECE):
+            piece = prepared[begin : begin + PIECE]
+            self._choose(first_pulse + begin, piece)
+            lit = states[begin : begin + PIECE]
+            shine(piece, first_pulse + begin, self._photon_tails, self._lanes, lit)
         self._next_pulse += count
         return prepared, PulseTrain(states, fibre, first_pulse)
 
