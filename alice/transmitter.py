@@ -14,7 +14,7 @@ from common.transport.light import LightOutlet
 from common.wire.pulse_frames import FrameHeader
 
 _TOLD_EVERY_S = 0.1
-"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+"""Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
 _LONGEST_FRAME_S = 0.5
 """Of a paced source: Bob takes light for a sign of life, so a slow clock makes frames short rather than rare."""
 _LATE_S = 0.02
