@@ -210,8 +210,8 @@ def _measured_in(bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _prepared_as(bits: Bits, bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two bytes per pulse, as `common.optics.loops.prepare` reads them; the class is always 0."""
-    return np.column_stack([bits | bases * _BASIS_BITS, np.zeros_like(bits)]).ravel()
+    """One byte per pulse, as `common.optics.loops.choose` reads them: with one class and even bases none is cut."""
+    return bits | bases * _BASIS_BITS
 
 
 async def _pass_on(source: Line, target: Line) -> Message:
