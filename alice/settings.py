@@ -22,7 +22,7 @@ class AliceSettings(NodeSettings):
     """The pause after a block that yielded no key, doubled from one such block to the next."""
     backoff_longest_s: Annotated[float, Field(ge=0)] = 600.0
     """The longest such pause."""
-    frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**18
+    frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**20
     """Pulses per frame of light, one byte each."""
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames sent and not yet receipted."""

@@ -15,6 +15,7 @@ from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
+from common.distillation.sifting import select
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
     Counts,
@@ -226,7 +227,7 @@ def _sift(
 ) -> _Sifting:
     bits, bases, classes = prepared.at(gates)
     matched = bases == bob_bases
-    kept = classes[matched]
+    kept = select(classes, matched)
     return _Sifting(
         sift_bits(bits, bases, kept, class_count, matched),
         len(kept),

@@ -19,7 +19,9 @@ from common.wire.pulse_frames import FrameHeader
 
 _OUTLET = Outlet()
 _TOLD_EVERY_S = 0.1
-"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+"""Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
+_LONGEST_FRAME_S = 0.5
+"""Of a paced source: Bob takes light for a sign of life, so a slow clock makes frames short rather than rare."""
 _LATE_S = 0.02
 """A timer's inaccuracy is not worth telling."""
 
@@ -40,7 +42,8 @@ class MqttTransmitter:
         self._outlet = outlet
         self._probe_photons = probe_photons
         self._seal = seal
-        self._frame_pulses = frame_pulses
+        longest = frame_pulses if clock_hz is None else max(1, int(clock_hz * _LONGEST_FRAME_S))
+        self._frame_pulses = min(frame_pulses, longest)
         self._clock_hz = clock_hz
         self._shutter = asyncio.Lock()
 
@@ -110,7 +113,8 @@ class MqttTransmitter:
         let_out: Callable[[PulseTrain, float], PulseTrain],
     ) -> tuple[bytes, ...]:
         """Emit, remember and seal one frame, at one go: every change of threads costs as much as many pulses."""
-        prepared, train = source.emit(header.first_pulse, header.pulses, fibre)
+        room = record.room(header.pulses)
+        prepared, train = source.emit(header.first_pulse, header.pulses, fibre, room)
         record.append(prepared)
         if probe := self._probe_photons():
             record.probe_photons = max(record.probe_photons, probe)

@@ -12,7 +12,7 @@ from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.source import PulseSource, Source
 from common.randomness import Choice, Nature, Randomness
 
-FRAME_PULSES = 2**18
+FRAME_PULSES = 2**20
 """What Alice's settings have by default."""
 SOURCE = Source((0.5, 0.15), (0.75, 0.25), 0.875)
 FIBRE = Fibre(length_km=0.0, attenuation_db_per_km=0.2, misalignment=0.01)
@@ -33,32 +33,33 @@ class Light:
     detected: DetectionRecord
 
 
-def shine(pulses: int) -> Light:
+def shine(pulses: int, detector: DetectorSettings = DETECTOR) -> Light:
     """Emit and detect a block frame by frame, as `alice.transmitter` and `bob.receiver` do."""
     alice, bob = Randomness("alice"), Randomness("bob")
     source = PulseSource(SOURCE, alice.choices(Choice.PULSES, 1), alice.nature(Nature.SOURCE, 1))
     receiver = Receiver(
-        DETECTOR,
+        detector,
         SOURCE.key_basis_probability,
         bob.choices(Choice.MEASUREMENTS, 1),
         bob.nature(Nature.DETECTORS, 1),
     )
     prepared, detected = PreparationRecord(pulses, SOURCE.class_count), []
     for first in range(0, pulses, FRAME_PULSES):
-        frame, train = source.emit(first, min(FRAME_PULSES, pulses - first), FIBRE)
+        room = prepared.room(min(FRAME_PULSES, pulses - first))
+        frame, train = source.emit(first, len(room), FIBRE, room)
         prepared.append(frame)
         detected.append(receiver.detect(train))
     return Light(prepared, DetectionRecord.joined(detected))
 
 
-def shine_naively(pulses: int) -> list[naive_light.Detections]:
+def shine_naively(pulses: int, detector: DetectorSettings = DETECTOR) -> list[naive_light.Detections]:
     """Emit and detect the same frames in plain numpy; memory of a click is not carried from frame to frame."""
     rng = np.random.default_rng()
     return [
         naive_light.detect(
             naive_light.prepare(SOURCE, min(FRAME_PULSES, pulses - first), rng),
             FIBRE,
-            DETECTOR,
+            detector,
             SOURCE.key_basis_probability,
             rng,
         )
@@ -66,12 +67,12 @@ def shine_naively(pulses: int) -> list[naive_light.Detections]:
     ]
 
 
-def measure(pulses: int, naive_pulses: int, pairs: int) -> Stage:
+def measure(pulses: int, naive_pulses: int, pairs: int, detector: DetectorSettings = DETECTOR) -> Stage:
     """Time blocks of `pulses` against frames of the naive model, `naive_pulses` in all."""
     return alternate(
         "source-channel-detector",
         "pulse/s",
-        Contender("common.optics", pulses, lambda: shine(pulses)),
-        Contender("naive numpy", naive_pulses, lambda: shine_naively(naive_pulses)),
+        Contender("common.optics", pulses, lambda: shine(pulses, detector)),
+        Contender("naive numpy", naive_pulses, lambda: shine_naively(naive_pulses, detector)),
         pairs,
     )

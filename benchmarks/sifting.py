@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.alternation import Contender, Stage, alternate
 from benchmarks.light import SOURCE, Light, shine
 from common.bits import Bits, pack, unpack
-from common.distillation.sifting import sift
+from common.distillation.sifting import select, sift
 from common.distillation.stages import Classes, Counts, SiftedKey
 from common.wire.attachments import decode_classes, decode_gates, encode_classes, encode_gates
 
@@ -32,7 +32,7 @@ def sift_both(light: Light, pulses: int) -> Sifted:
     gates = decode_gates(gaps, len(detected), pulses)
     bits, alice_bases, classes = light.prepared.at(gates)
     matched = alice_bases == unpack(bases, len(detected))
-    kept = classes[matched]
+    kept = select(classes, matched)
     alice = sift(bits, alice_bases, kept, _CLASSES, matched)
     said_matched, said_classes = pack(matched), encode_classes(kept, _CLASSES)
 

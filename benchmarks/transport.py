@@ -1,11 +1,13 @@
 """`transport`: sealed frames of light through Mosquitto and back come the receipts; the detectors stay dark.
 
-Alice and Bob share one process and one event loop here, as do the two clients of the baseline, which sends payloads
-of the same size through the same broker with the same quality of service, and neither seals nor receipts.
+Alice and Bob share one process and one event loop here. The baseline is what the broker can do: two sockets, one thread
+writing packets of the same size as fast as they are taken, one reading them into nothing; no seal, no receipts.
+`python -m benchmarks.transport_ways` has other sizes, and aiomqtt beside them.
 """
 
 import asyncio
 import secrets
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +27,7 @@ from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
 from common.transport.light_line import LightLine, connect_light
 from common.transport.mqtt import BrokerAccess, Subscription
+from common.wire.mqtt_packets import connect, publication_head, subscribe
 from common.wire.pulse_frames import FrameHeader, split
 from common.wire.topics import Topics
 from lab.broker import BrokerUser, run_broker
@@ -33,7 +36,9 @@ FRAMES_IN_FLIGHT = 8
 """What Alice's settings have by default."""
 _PATIENCE_S = 30.0
 _ALICE, _BOB = "alice", "bob"
-_SEALED, _PLAIN = Topics("sealed"), Topics("plain")
+_SEALED, _PLAIN, _BARE = Topics("sealed"), Topics("plain"), Topics("bare")
+_ROOM = 2**20
+_CONNACK_BYTES, _SUBACK_BYTES = 4, 5
 
 
 class SealedLight:
@@ -82,7 +87,7 @@ class PlainClients:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(frames), name="receiver")
             for _ in range(frames):
-                await self.sender.publish(_PLAIN.light(_ALICE), payload, qos=1)
+                await self.sender.publish(_PLAIN.light(_ALICE), payload, qos=0)
 
     async def _receive(self, frames: int) -> None:
         messages = aiter(self.receiver.messages)
@@ -90,29 +95,55 @@ class PlainClients:
             await anext(messages)
 
 
+@dataclass(frozen=True, slots=True)
+class BareSockets:
+    """Two sockets that speak no more MQTT than it takes: as much as the broker can carry."""
+
+    sender: socket.socket
+    receiver: socket.socket
+
+    async def carry(self, payload: bytes, frames: int) -> None:
+        """Write a payload `frames` times in one thread, and read as many bytes in another."""
+        packet = publication_head(_BARE.light(_ALICE), len(payload)) + payload
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(self._read, frames * len(packet)))
+            await asyncio.to_thread(self._write, packet, frames)
+
+    def _write(self, packet: bytes, frames: int) -> None:
+        for _ in range(frames):
+            self.sender.sendall(packet)
+
+    def _read(self, left: int) -> None:
+        room = bytearray(_ROOM)
+        while left:
+            left -= self.receiver.recv_into(room, min(left, _ROOM))
+
+
 async def measure(frame_pulses: int, frames: int, pairs: int) -> Stage:
     """Time blocks of `frames` frames through a broker of our own; LinkError if it does not start."""
     states = np.random.default_rng().integers(0, 256, frame_pulses, np.uint8)
-    async with _broker() as address, _sealed(address) as sealed, _plain(address) as plain:
-        payload = secrets.token_bytes(_frame_bytes(states))
+    async with broker() as address, sealed_light(address) as sealed, bare_sockets(address) as bare:
+        payload = secrets.token_bytes(frame_bytes(states))
         return await alternate_async(
             "transport",
             "pulse/s",
             Contender("common.transport", frames * frame_pulses, lambda: sealed.carry(states, frames)),
-            Contender("aiomqtt, unsealed", frames * frame_pulses, lambda: plain.carry(payload, frames)),
+            Contender("bare sockets, unsealed", frames * frame_pulses, lambda: bare.carry(payload, frames)),
             pairs,
         )
 
 
-def _frame_bytes(states: States) -> int:
+def frame_bytes(states: States) -> int:
+    """Length of a message that carries these pulses."""
     header = FrameHeader(_SEALED.link, secrets.token_hex(16), 1, 0, 1, 0, len(states)).encode()
     seal = LightSeal(secrets.token_bytes(SEAL_KEY_BYTES), _ALICE)
     return len(header) + len(seal.seal(PulseTrain(states, FIBRE, 0), header))
 
 
 @asynccontextmanager
-async def _broker() -> AsyncIterator[Address]:
-    links = (_SEALED, _PLAIN)
+async def broker() -> AsyncIterator[Address]:
+    """Run Mosquitto with accounts for all contenders."""
+    links = (_SEALED, _PLAIN, _BARE)
     light = tuple(link.light(_ALICE) for link in links)
     receipts = tuple(link.receipts(_BOB) for link in links)
     users = (
@@ -120,12 +151,13 @@ async def _broker() -> AsyncIterator[Address]:
         BrokerUser(_BOB, _BOB, writes=receipts, reads=light),
     )
     with tempfile.TemporaryDirectory() as folder:
-        async with run_broker(Path(folder), users) as broker:
-            yield broker.address
+        async with run_broker(Path(folder), users) as running:
+            yield running.address
 
 
 @asynccontextmanager
-async def _sealed(address: Address) -> AsyncIterator[SealedLight]:
+async def sealed_light(address: Address) -> AsyncIterator[SealedLight]:
+    """Connect a link's two ends."""
     async with AsyncExitStack() as stack:
         alice, bob = [
             await stack.enter_async_context(
@@ -141,7 +173,8 @@ async def _sealed(address: Address) -> AsyncIterator[SealedLight]:
 
 
 @asynccontextmanager
-async def _plain(address: Address) -> AsyncIterator[PlainClients]:
+async def plain_clients(address: Address) -> AsyncIterator[PlainClients]:
+    """Connect two aiomqtt clients."""
     async with AsyncExitStack() as stack:
         sender, receiver = [
             await stack.enter_async_context(
@@ -151,5 +184,21 @@ async def _plain(address: Address) -> AsyncIterator[PlainClients]:
             )
             for name in (_ALICE, _BOB)
         ]
-        await receiver.subscribe(_PLAIN.light(_ALICE), qos=1)
+        await receiver.subscribe(_PLAIN.light(_ALICE), qos=0)
         yield PlainClients(sender, receiver)
+
+
+@asynccontextmanager
+async def bare_sockets(address: Address) -> AsyncIterator[BareSockets]:
+    """Connect two sockets and subscribe with one of them."""
+    with _greeted(address, _ALICE) as sender, _greeted(address, _BOB) as receiver:
+        receiver.sendall(subscribe(_BARE.light(_ALICE)))
+        receiver.recv(_SUBACK_BYTES, socket.MSG_WAITALL)
+        yield BareSockets(sender, receiver)
+
+
+def _greeted(address: Address, name: str) -> socket.socket:
+    plug = socket.create_connection((address.host, address.port))
+    plug.sendall(connect(f"bare-{name}", name, name))
+    plug.recv(_CONNACK_BYTES, socket.MSG_WAITALL)
+    return plug

@@ -24,7 +24,7 @@ from common.transport.mqtt import Delivery
 from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
 
 _TOLD_EVERY_S = 0.1
-"""Telling costs as much as some ten thousand pulses: a block's progress is told often enough to be watched."""
+"""Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
 _TOLD_FAULTS = 3
 """Faults of one kind told one by one in a block; the rest is told as a number when the block ends."""
 

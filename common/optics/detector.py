@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import Thresholds, lane_keys, measure, thresholds
+from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, DetectionRecord, Gates
 from common.optics.source import BASIS_CHOICES, check_basis_probability
-from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
+from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, States, bb84_polarisation
 from common.randomness import ChoiceStream
 
 _LANES = 4  # light and dark counts (a chance has two), afterpulse of detector 0, of detector 1
@@ -93,14 +93,21 @@ class Receiver:
         light, never attenuation.
         """
         self._check_place(train)
-        count = len(train)
+        table, states = click_thresholds(train.medium, self._settings), train.absorb()
+        pieces = [
+            self._measure(states[begin : begin + PIECE], table) for begin in range(0, len(states), PIECE)
+        ]
+        return pieces[0] if len(pieces) == 1 else DetectionRecord.joined(pieces)
+
+    def _measure(self, states: States, table: Thresholds) -> DetectionRecord:
+        count = len(states)
         gates, bases, bits = self._room_for(count)
         clicks, double_clicks = measure(
-            train.absorb(),
+            states,
             self._choices.read(self._next_gate, count),
             self._next_gate,
             self._key_basis_choices,
-            click_thresholds(train.medium, self._settings),
+            table,
             self._afterpulse_threshold,
             self._settings.dead_gates,
             self._lanes,

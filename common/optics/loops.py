@@ -30,6 +30,8 @@ _BYTE, _TOP_BYTE = np.uint64(8), np.uint64(56)
 _ONE = np.uint64(1)
 _BYTE_NUMBERS = np.uint64(0x0001020304050607)
 """A one in byte k, times this, has k in its highest byte."""
+PIECE = 2**18
+"""Pulses that pass one loop before the next begins: what one leaves, the other finds in the second cache."""
 _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
@@ -344,3 +346,19 @@ def _mark_possible_clicks(
         limit = three if state >= 24 else limit
         limit = many if state >= 32 else limit
         flags[i] = glances[i] <= limit
+
+
+@kernel
+def look_up(
+    prepared: NDArray[np.uint8],
+    gates: NDArray[np.uint32],
+    bits: NDArray[np.uint8],
+    bases: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+) -> None:
+    """Read bit, basis and class of the pulses at `gates`, which lie within `prepared`."""
+    for i in range(len(gates)):
+        chosen = prepared[gates[i]]
+        bits[i] = chosen & 1
+        bases[i] = (chosen >> 1) & 1
+        classes[i] = chosen >> 2

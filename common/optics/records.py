@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from common.bits import Bits
 from common.errors import LocalProtocolError
+from common.optics.loops import look_up
 
 type Prepared = NDArray[np.uint8]
 """One byte per pulse: bit 0 is the key bit, bit 1 the basis (`Basis`), the bits above the class."""
@@ -43,9 +44,15 @@ class PreparationRecord:
         end = self._recorded + len(prepared)
         if end > len(self._prepared):
             raise LocalProtocolError(f"{end} pulses do not fit into a block of {len(self._prepared)}")
-        self._prepared[self._recorded : end] = prepared
+        place = self._prepared[self._recorded : end]
+        if not np.shares_memory(place, prepared):
+            place[:] = prepared
         self._counts += _by_class(prepared, len(self._counts))
         self._recorded = end
+
+    def room(self, count: int) -> Prepared:
+        """Return where the next `count` pulses belong, to be prepared right there and then appended."""
+        return self._prepared[self._recorded : self._recorded + count]
 
     @property
     def complete(self) -> bool:
@@ -64,8 +71,9 @@ class PreparationRecord:
         """
         if len(gates) and not 0 <= int(gates.min()) <= int(gates.max()) < self._recorded:
             raise ValueError(f"a gate lies outside the {self._recorded} pulses that were emitted")
-        prepared = self._prepared[gates]
-        return prepared & np.uint8(1), prepared >> np.uint8(1) & np.uint8(1), prepared >> np.uint8(2)
+        bits, bases, classes = (np.empty(len(gates), np.uint8) for _ in range(3))
+        look_up(self._prepared, gates, bits, bases, classes)
+        return bits, bases, classes
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import Thresholds, choose, lane_keys, settle, shine, thresholds
+from common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, Prepared
 from common.optics.states import PHOTON_NUMBERS
@@ -85,33 +85,39 @@ class PulseSource:
     def __repr__(self) -> str:
         return f"PulseSource(next pulse {self._next_pulse}, redacted)"
 
-    def emit(self, first_pulse: int, count: int, fibre: Fibre) -> tuple[Prepared, PulseTrain]:
+    def emit(
+        self, first_pulse: int, count: int, fibre: Fibre, room: Prepared | None = None
+    ) -> tuple[Prepared, PulseTrain]:
         """Prepare the next `count` pulses and launch them into `fibre`.
 
-        Returns what Alice knows (`uint8[count]`, see `Prepared`) and the light itself. Raises
-        LocalProtocolError unless `first_pulse` is the next one of the block: a pulse is emitted once, and
+        Returns what Alice knows (`uint8[count]`, see `Prepared`; in `room` if that is given) and the light itself.
+        Raises LocalProtocolError unless `first_pulse` is the next one of the block: a pulse is emitted once, and
         none is left out.
         """
         if first_pulse != self._next_pulse:
             raise LocalProtocolError(f"pulse {self._next_pulse} is next to be emitted, not {first_pulse}")
         if count < 1 or first_pulse + count > MOST_PULSES:
             raise LocalProtocolError(f"a frame of {count} pulses cannot be emitted from pulse {first_pulse}")
-        prepared = self._choose(first_pulse, count)
+        prepared = np.empty(count, np.uint8) if room is None else room
         states = np.empty(count, np.uint8)
-        shine(prepared, first_pulse, self._photon_tails, self._lanes, states)
+        for begin in range(0, count, PIECE):
+            piece = prepared[begin : begin + PIECE]
+            self._choose(first_pulse + begin, piece)
+            lit = states[begin : begin + PIECE]
+            shine(piece, first_pulse + begin, self._photon_tails, self._lanes, lit)
         self._next_pulse += count
         return prepared, PulseTrain(states, fibre, first_pulse)
 
-    def _choose(self, first_pulse: int, count: int) -> Prepared:
-        choices = self._choices.read(first_pulse, count)
+    def _choose(self, first_pulse: int, prepared: Prepared) -> None:
+        """Choose bit, basis and class of as many pulses as `prepared` has room for."""
+        count = len(prepared)
         if len(self._places) <= count:
             self._places = np.empty(count + 1, np.int64)
-        prepared = np.empty(count, np.uint8)
+        choices = self._choices.read(first_pulse, count)
         unsettled = self._places[: choose(choices, self._bounds, prepared, self._places)]
         low_choices = self._choices.read(_LOW_CHOICES + self._settled, len(unsettled))
         settle(unsettled, choices, low_choices, self._bounds, prepared)
         self._settled += len(unsettled)
-        return prepared
 
 
 def cell_bounds(source: Source) -> NDArray[np.uint16]:

@@ -89,6 +89,14 @@ async def test_no_pulse_leaves_before_its_time() -> None:
     assert not [event for event in told if isinstance(event, SourceBehind)]
 
 
+def test_a_slow_clock_makes_frames_short_rather_than_rare() -> None:
+    outlet, seal = cast("LightOutlet", Watch()), LightSeal(bytes(32), "alice")
+    assert MqttTransmitter(outlet, seal, 2**20, 1000.0).frames(10_000) == 20
+    assert MqttTransmitter(outlet, seal, 2**20, 0.1).frames(3) == 3
+    assert MqttTransmitter(outlet, seal, 2**20, 1e9).frames(2**21) == 2
+    assert MqttTransmitter(outlet, seal, 2**20).frames(2**21 + 1) == 3
+
+
 async def test_an_emulation_that_cannot_keep_up_says_by_how_much() -> None:
     _, told = await transmitted(Watch(takes_s=0.05), 1e9)
     (behind,) = [event for event in told if isinstance(event, SourceBehind)]
