@@ -72,7 +72,7 @@ async def transmitted(watch: Watch, clock_hz: float | None) -> tuple[float, list
         account=Account(),
     )
     seal = LightSeal(bytes(32), "alice")
-    transmitter = MqttTransmitter(cast("LightOutlet", watch), seal, PULSES // FRAMES, clock_hz)
+    transmitter = MqttTransmitter(cast("LightOutlet", watch), seal, PULSES // FRAMES, clock_hz=clock_hz)
     started = asyncio.get_running_loop().time()
     record = await transmitter.transmit(block)
     assert record.complete
@@ -91,9 +91,9 @@ async def test_no_pulse_leaves_before_its_time() -> None:
 
 def test_a_slow_clock_makes_frames_short_rather_than_rare() -> None:
     outlet, seal = cast("LightOutlet", Watch()), LightSeal(bytes(32), "alice")
-    assert MqttTransmitter(outlet, seal, 2**20, 1000.0).frames(10_000) == 20
-    assert MqttTransmitter(outlet, seal, 2**20, 0.1).frames(3) == 3
-    assert MqttTransmitter(outlet, seal, 2**20, 1e9).frames(2**21) == 2
+    assert MqttTransmitter(outlet, seal, 2**20, clock_hz=1000.0).frames(10_000) == 20
+    assert MqttTransmitter(outlet, seal, 2**20, clock_hz=0.1).frames(3) == 3
+    assert MqttTransmitter(outlet, seal, 2**20, clock_hz=1e9).frames(2**21) == 2
     assert MqttTransmitter(outlet, seal, 2**20).frames(2**21 + 1) == 3
 
 
