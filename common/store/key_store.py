@@ -42,6 +42,8 @@ _BUSY_TIMEOUT_S = 10.0
 _LARGEST_NUMBER = 2**63 - 1
 """What SQLite can hold."""
 _UNAUTHENTICATED = "unauthenticated"
+_GENERATION = "generation"
+"""Counts how often an operator has opened the bootstrap again."""
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -147,6 +149,7 @@ class KeyStore:
         self._unauthenticated = False
         self._unwatched = False
         """Never unset in a process: what it still has under way when an operator opens the latch rests on nothing."""
+        self._generation = 0
         self.units = TagUnits(
             owner.link, seal, self._place, self._transaction, self._reading, self._enter_spent
         )
@@ -214,11 +217,14 @@ class KeyStore:
     ) -> None:
         """Make a block durable as pending; LocalProtocolError if it is here already.
 
+        ConfigurationError if the bootstrap was opened again since this store was: its line rests on the old trust.
+
         `tags` says whether the key is cut for tags; `peer_key` is the public key that the peer showed in this block,
         to be pinned when it is released, or nothing. The block's proof key, by which it is recognised at the next
         contact while it is pending, is expanded from its link PSK, and outlives it: it tells nothing of the PSK.
         """
         with self._transaction() as database:
+            self._refuse_old_trust()
             if self._row(block) is not None:
                 raise LocalProtocolError(f"Block {block} has a key already.")
             parts = cut(key.secret_bits, tags=tags, reserve_bits=key.reserve_bits)
@@ -414,9 +420,11 @@ class KeyStore:
 
         To be called once both directions have been heard on the new line; repeating it changes nothing.
         False, and no change, if its PSK has been destroyed in the meantime, by a newer epoch or by an operator;
-        LocalProtocolError if the block is not available.
+        LocalProtocolError if the block is not available; ConfigurationError if the bootstrap was opened again since
+        this store was.
         """
         with self._transaction() as database:
+            self._refuse_old_trust()
             epoch, row = self._epoch(), self._row(block)
             if epoch.key_id == _key_id(block):
                 return True
@@ -445,9 +453,12 @@ class KeyStore:
         """Open the latch: an operator's act, to be done at both ends; the link forgets what it knew the peer by.
 
         Destroyed are every link PSK, every unit for tags and the pinned keys, those of pending blocks included: whoever
-        has got hold of one store knows them, and a peer that has lost its own does not.
+        has got hold of one store knows them, and a peer that has lost its own does not. Whoever has the store open
+        besides can neither keep a block any more nor close the latch.
         """
         with self._transaction() as database:
+            self._generation = self._generation_on_disk() + 1
+            self._set_meta(_GENERATION, str(self._generation))
             for row in database.execute(
                 "SELECT block FROM parts WHERE purpose = ? AND sealed IS NOT NULL", (Purpose.LINK_PSK,)
             ).fetchall():
@@ -471,6 +482,7 @@ class KeyStore:
         The store stays marked until an operator opens the latch again; blocks that were made meanwhile, for good.
         """
         with self._transaction():
+            self._refuse_old_trust()
             self._set_meta(_UNAUTHENTICATED, "1")
         self._unauthenticated = True
 
@@ -594,6 +606,17 @@ class KeyStore:
                 self._set_meta("seal", self._seal.seal(b"", self._seal_place).hex())
         with self._reading():
             self._unauthenticated = self._meta(_UNAUTHENTICATED, "0") == "1"
+            self._generation = self._generation_on_disk()
+
+    def _generation_on_disk(self) -> int:
+        return int(self._meta(_GENERATION, "0"))
+
+    def _refuse_old_trust(self) -> None:
+        if self._generation != self._generation_on_disk():
+            raise ConfigurationError(
+                f"The bootstrap of {self._owner.node} was opened again while it ran: start it anew, once the same was"
+                " done at the other end."
+            )
 
     def _identity(self) -> dict[str, str]:
         return {

@@ -1,8 +1,6 @@
 """A node's own house: its files, its clock, its store, and whether it is running at this moment."""
 
-import fcntl
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from common.node.diagnosis.causes import Obstacle
 from common.node.diagnosis.findings import Finding
 from common.node.settings import NodeSettings, read_seal_key, read_secret_line
 from common.protocol.roles import Role
+from common.store.in_use import is_open_for_writing
 from common.store.key_store import STORE_FILE, STORE_KEY_FILE, KeyStore, StoreOwner
 from common.trust.anchor import AnchorName
 from common.trust.credentials import CredentialFiles
@@ -124,28 +123,8 @@ def check_clock(patient: Patient, last_line: datetime | None) -> Finding:
 
 
 def is_running(patient: Patient) -> bool:
-    """Whether the node itself runs now: then it has its journal open for writing.
-
-    Asked by a read lease, which Linux grants only on a file that nobody writes, in whatever container (fcntl(2),
-    F_SETLEASE). Where the file system knows no leases, or the file is somebody else's, the answer is False.
-    """
-    try:
-        descriptor = os.open(patient.journal, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        # a node that starts in this very instant is announced by a signal, whose default would end us
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        return False
-    finally:
-        os.close(descriptor)
+    """Whether the node itself runs now: then it has its journal open for writing."""
+    return is_open_for_writing(patient.journal)
 
 
 def _holdings(store: KeyStore) -> Holdings:

@@ -122,7 +122,25 @@ def test_after_a_second_bootstrap_no_tag_can_be_paid_for(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bootstrap(home / "alice", again=True)
-    assert "do the same at the other end" in capsys.readouterr().out
+    assert "stop the other node too, do the same at its end" in capsys.readouterr().out
     (alice,) = told(home / "alice", capsys)
     assert (alice["blocks_payable"], alice["seconds_to_starvation"]) == (0, 0.0)
     assert alice["authentication_bits"] == 2 * (2 * 512 + RESERVE_BITS)
+
+
+def test_the_bootstrap_of_a_running_node_is_not_opened(home: Path) -> None:
+    with closing(open_store(home / "alice")) as running:
+        with pytest.raises(ConfigurationError, match=r"alice is running.*: stop alice first"):
+            bootstrap(home / "alice", again=True)
+        assert running.epoch().latched
+    bootstrap(home / "alice", again=True)
+    with closing(open_store(home / "alice")) as store:
+        assert not store.epoch().latched
+
+
+def test_how_the_latch_stands_is_said_of_a_running_node_too(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_store(home / "alice")):
+        bootstrap(home / "alice", again=False)
+    assert capsys.readouterr().out == "The bootstrap is closed; the node is in epoch 1.\n"

@@ -258,6 +258,27 @@ def test_after_a_second_bootstrap_epochs_are_counted_on(store: KeyStore) -> None
     assert store.epoch() == Epoch(2, key_id(block(2)), latched=True)
 
 
+def test_a_node_that_ran_while_its_bootstrap_was_opened_again_keeps_no_block_and_closes_no_latch(
+    store: KeyStore, home: Path
+) -> None:
+    deposit(store, 1)
+    with closing(open_store(home)) as operators:
+        operators.reopen_bootstrap()
+        deposit(operators, 2)
+    for act in (
+        lambda: store.hold(block(3), secret(3), 100, tags=True),
+        lambda: store.begin_epoch(1, block(2)),
+        store.mark_unauthenticated,
+    ):
+        with pytest.raises(ConfigurationError, match="opened again while it ran: start it anew"):
+            act()
+    assert store.state(block(3)) is None
+    with closing(open_store(home)) as started_anew:
+        assert started_anew.epoch() == Epoch(0, None, latched=False)
+        assert not started_anew.unauthenticated
+        assert started_anew.begin_epoch(1, block(2))
+
+
 # --- whose store it is --------------------------------------------------------------------------------------
 
 
