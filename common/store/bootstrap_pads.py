@@ -2,7 +2,8 @@
 
 They are no key that this link has produced: no ledger counts them, no epoch, reserve or application is served from
 them. The store remembers by a derived name which files it has had, because no pad of a file may be used in a second
-bootstrap; the name is kept here and goes nowhere, and nothing of a pad goes into it.
+bootstrap; nothing of a pad goes into the name, which leaves the node no more than its mark beside the file does
+(`common.trust.used_marks`): that one says so when this store is lost.
 """
 
 import sqlite3
@@ -52,6 +53,16 @@ class BootstrapPads:
                 ],
             )
         return True
+
+    def has_had(self, file: str) -> bool:
+        """Whether the pads of a file were ever deposited here."""
+        with self.reading() as database:
+            return database.execute("SELECT 1 FROM pad_files WHERE id = ?", (file,)).fetchone() is not None
+
+    def is_under_way(self) -> bool:
+        """Whether a bootstrap that uses pads of a file has begun, and is not over."""
+        with self.reading() as database:
+            return database.execute("SELECT 1 FROM pad_files WHERE NOT over").fetchone() is not None
 
     def is_over(self, file: str) -> bool:
         """Whether the pads of a file have had their bootstrap."""

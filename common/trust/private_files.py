@@ -57,7 +57,7 @@ def write_new(*files: NewFile) -> None:
         for file, temporary in zip(files, temporaries, strict=True):
             _place(file.path, temporary, placed)
         for folder in {file.path.parent for file in files}:
-            _flush_folder(folder)
+            flush_folder(folder)
         placed.pop_all()
 
 
@@ -70,7 +70,7 @@ def replace(file: NewFile) -> None:
         temporary = _stage(file, staged)
         try:
             temporary.replace(file.path)
-            _flush_folder(file.path.parent)
+            flush_folder(file.path.parent)
         except OSError as error:
             raise CredentialsError(
                 f"cannot write {file.path}: {error.strerror}; nothing was written"
@@ -103,7 +103,8 @@ def _place(path: Path, temporary: Path, placed: ExitStack) -> None:
     placed.callback(path.unlink, missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk; OSError if the disk refuses."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

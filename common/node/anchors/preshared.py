@@ -33,6 +33,7 @@ from common.transport.addresses import Address
 from common.transport.connections import Door, OnConnection, OnRefused
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, dial_psk, listen_psk
 from common.trust.preshared import PresharedSecret
+from common.trust.used_marks import is_marked, mark, mark_of
 
 HMAC_NAME, WEGMAN_CARTER_NAME = "pre-shared-hmac-sha256", "pre-shared-wegman-carter"
 _PURPOSES = {Role.ALICE: Purpose.TAGS_ALICE_TO_BOB, Role.BOB: Purpose.TAGS_BOB_TO_ALICE}
@@ -75,19 +76,34 @@ class PresharedAnchor:
         return listen_psk(address.host, address.port, keys, welcome, on_refused, key_log=self.key_log)
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
-        """Tag with the file's pads, or under a key of this session; CredentialsError if its pads have been used up."""
+        """Tag with the file's pads, or under a key of this session; CredentialsError if its pads have been used."""
         del connection
         pads = self.pads
         if pads is None:
             return HmacSha256(session_key(Label.BOOTSTRAP_TAGS, self.secret.key, session), HMAC_NAME)
+        self._check_mark(vault.store)
         if not vault.store.pads.deposit(self._name, pads):
             raise self._is_over()
+        mark(self.file, self._use)  # from now on pads may be taken
         return WegmanCarter(FilePads(vault, self.role), WEGMAN_CARTER_NAME)
 
-    def check(self, store: KeyStore) -> None:
-        """Raise the CredentialsError that a bootstrap would come to, because the file's pads have had theirs."""
-        if self.pads is not None and store.pads.is_over(self._name):
+    def check(self, store: KeyStore | None) -> None:
+        """Raise the CredentialsError that a bootstrap with this store, or a new one, would come to: spent pads."""
+        if self.pads is None:
+            return
+        self._check_mark(store)
+        if store is not None and store.pads.is_over(self._name):
             raise self._is_over()
+
+    def _check_mark(self, store: KeyStore | None) -> None:
+        """Refuse pads that were taken by a store that is lost: which of them, nobody knows."""
+        is_known = store is not None and store.pads.has_had(self._name)
+        if not is_known and is_marked(self.file, self._use):
+            raise CredentialsError(
+                f"The pads in {self.file} were used already, as {mark_of(self.file).name} beside it says, and this"
+                " node's key store does not know which: make a new pre-shared key with `qkdlink psk new`, and carry"
+                " it to both ends."
+            )
 
     @property
     def pads(self) -> dict[Purpose, bytes] | None:
@@ -102,6 +118,11 @@ class PresharedAnchor:
     @property
     def _name(self) -> str:
         return pre_shared_file_name(self.secret.key, self.link)
+
+    @property
+    def _use(self) -> str:
+        """What the mark says: both nodes may have one file on one machine, and each takes its own half."""
+        return f"{self._name}/{_PURPOSES[self.role]}"
 
     def _is_over(self) -> CredentialsError:
         return CredentialsError(

@@ -1,6 +1,6 @@
 """Could this node prove who it is, and know its peer: one answer per trust anchor, and none needed after the latch."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import assert_never
@@ -62,9 +62,8 @@ def _check_preshared(patient: Patient) -> Finding:
         anchor = open_anchor(patient.settings, patient.folder, patient.role)
         assert isinstance(anchor, PresharedAnchor)  # noqa: S101 - it is the anchor of this case
         store = open_store(patient)
-        if store is not None:
-            with closing(store):
-                anchor.check(store)
+        with nullcontext() if store is None else closing(store):
+            anchor.check(store)
     except CredentialsError as error:
         return Finding.failed(Obstacle.KEY, str(error).rstrip("."))
     how = "with pads from it" if anchor.pads else "under a key from it"

@@ -57,6 +57,7 @@ from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess
 from common.trust.pki import Validity, issue
 from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
+from common.trust.used_marks import mark
 from lab.broker import LOOPBACK
 from lab.home import ALICE, LinkAddresses, replace_file, toml
 from lab.installation import NODES_AUTHORITY, Site, install
@@ -383,6 +384,15 @@ async def test_a_pre_shared_key_whose_pads_have_had_their_bootstrap_is_in_the_wa
     assert (await _credentials(_patient(by_hand))).outcome is Outcome.OK, (
         "a key may serve again, a pad may not"
     )
+
+
+async def test_a_pre_shared_key_whose_pads_a_lost_store_has_taken_is_in_the_way(by_hand: Path) -> None:
+    file, link = by_hand / PRESHARED_FILE, _patient(by_hand).settings.link
+    mark(file, f"{pre_shared_file_name(PresharedSecret.load(file).key, link)}/tags-alice-to-bob")
+    before = _files(by_hand)
+    found = await _credentials(_patient(by_hand))
+    assert (found.obstacle, "key store does not know which" in found.sentence) == (Obstacle.KEY, True)
+    assert _files(by_hand) == before
 
 
 async def test_a_web_of_trust_without_gnupg_is_in_the_way(

@@ -1,7 +1,8 @@
 """How a bootstrap with a pre-shared key tags its blocks: by file and scheme, and never twice with one pad."""
 
+import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from common.node.anchors.preshared import FilePads, PresharedAnchor
 from common.node.vault import Vault
 from common.protocol.roles import Role
 from common.trust.preshared import PADS_FROM_BITS, PresharedSecret
+from common.trust.used_marks import is_marked, mark, mark_of
 from tests.support.stores import ALICE_OWNER, LINK, SESSION, block, open_store, secret
 
 LONG, SHORT = PADS_FROM_BITS // 8, PADS_FROM_BITS // 8 - 1
@@ -25,13 +27,21 @@ type Vaults = dict[Role, Vault]
 
 
 @pytest.fixture
-def vaults(tmp_path: Path) -> Iterator[Vaults]:
+def vaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vaults]:
+    monkeypatch.chdir(tmp_path)  # there both nodes have their file, and its mark
+    with opened(tmp_path / "stores") as made:
+        yield made
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Vaults]:
+    folder.mkdir(exist_ok=True)
     with ExitStack() as open_ones:
         made = {}
         for role in Role:
             name = role.label.lower()
             store = open_ones.enter_context(
-                closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name)))
+                closing(open_store(folder / name, replace(ALICE_OWNER, node=name)))
             )
             made[role] = Vault(store, LINK, role, lambda *_, **__: None)
         yield made
@@ -179,3 +189,59 @@ async def test_a_file_serves_one_bootstrap_and_the_sentence_asks_for_another(vau
         authentications(vaults)
     assert authentications(vaults, scheme=SchemeName.GMAC), "as an HMAC's key it may serve again"
     assert authentications(vaults, first=7)
+
+
+# --- a store that is lost ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", list(Role))
+async def test_pads_that_a_lost_store_has_taken_are_refused_by_the_next_one(
+    vaults: Vaults, tmp_path: Path, who: Role
+) -> None:
+    alice, bob = both(vaults)
+    await ok(alice, bob, Role.ALICE)
+    with opened(tmp_path / "made anew") as next_ones:
+        store = next_ones[who].store
+        for attempt in (
+            lambda: anchor(who).authentication(None, SESSION, next_ones[who]),  # type: ignore[arg-type]
+            lambda: anchor(who).check(store),
+            lambda: anchor(who).check(None),
+        ):
+            with pytest.raises(
+                CredentialsError, match=r"key\.used beside it says.*`qkdlink psk new`.* both ends"
+            ):
+                attempt()
+        assert store.pads.left(OF_ALICE[0]) == store.pads.left(OF_BOB[0]) == 0
+        assert authentications(next_ones, scheme=SchemeName.GMAC), "as an HMAC's key it may serve again"
+        assert authentications(next_ones, first=7), "the mark of one file does not stand in another's way"
+
+
+async def test_the_mark_is_on_disk_before_a_pad_can_be_taken_and_says_nothing_of_the_file(
+    vaults: Vaults, tmp_path: Path
+) -> None:
+    file = tmp_path / "pre-shared.key"
+    authentications(vaults, length=SHORT)
+    assert not mark_of(file).exists(), "a file without pads is not marked"
+    for _ in range(2):  # a second line of the same bootstrap adds nothing
+        authentications(vaults)
+    text = mark_of(file).read_text()
+    assert len(text.split()) == len(set(text.split())) == 2, "each node takes its own half"
+    assert stat.S_IMODE(mark_of(file).stat().st_mode) == 0o600
+    digits = anchor(Role.ALICE).secret.material.hex()
+    assert not any(digits[start : start + 16] in text for start in range(0, len(digits), 16))
+
+
+async def test_no_pad_is_given_out_that_cannot_be_marked(vaults: Vaults, tmp_path: Path) -> None:
+    mark_of(tmp_path / "pre-shared.key").mkdir()
+    with pytest.raises(CredentialsError, match=r"pre-shared\.key\.used"):
+        authentications(vaults)
+
+
+async def test_what_a_power_failure_has_cut_short_in_a_mark_does_not_hide_the_next_line(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pre-shared.key"
+    mark_of(file).write_text("half a li")
+    mark(file, "a-name/tags-alice-to-bob")
+    assert is_marked(file, "a-name/tags-alice-to-bob")
+    assert not is_marked(file, "a-name/tags-bob-to-alice")
