@@ -43,10 +43,7 @@ class Security:
         names = TrustSettings()
         match self.anchor:
             case AnchorName.PSK:
-                if not (alice_home / names.pre_shared_key).exists():
-                    create_preshared(alice_home / names.pre_shared_key, _PRE_SHARED_BITS)
-                    delivered = (alice_home / names.pre_shared_key).read_bytes()
-                    write_new(NewFile(bob_home / names.pre_shared_key, delivered))
+                _furnish_preshared(alice_home / names.pre_shared_key, bob_home / names.pre_shared_key)
             case AnchorName.WEB_OF_TRUST:
                 if not (alice_home / names.node_card).exists():
                     furnish_web_of_trust(alice_home, bob_home, link)
@@ -60,6 +57,17 @@ class Security:
             "trust": {"anchor": str(self.anchor), **nobody},
             "authentication": {"scheme": str(self.scheme)},
         }
+
+
+def _furnish_preshared(*places: Path) -> None:
+    """Make a pre-shared key, and carry it wherever it is not: from any place that has it, if another has lost it."""
+    held = next((place for place in places if place.exists()), None)
+    if held is None:
+        held = places[0]
+        create_preshared(held, _PRE_SHARED_BITS)
+    for place in places:
+        if not place.exists():
+            write_new(NewFile(place, held.read_bytes()))
 
 
 DEFAULT_SECURITY = Security()
