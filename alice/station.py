@@ -229,7 +229,8 @@ class Alice:
     def _shut_out(self) -> LinkError:
         return LinkError(
             f"{self._settings.peer} lets nobody in by the bootstrap any more, and {self._settings.node} has no key: if"
-            " its store is lost, an operator has to run `qkdlink bootstrap --again` at the other end."
+            " its store is lost, an operator has to run `qkdlink bootstrap --again` at the other end, and, with a"
+            " pre-shared key, to make a new one for both."
         )
 
     async def _dial(self) -> OpenLine:

@@ -159,6 +159,11 @@ class Vault:
 
     def starvation(self) -> StarvationError:
         """Say that the link stops rather than go on with less."""
+        if self.store.pads.is_under_way():
+            return StarvationError(
+                f"Link {self.link} stops, because the pads in its pre-shared key are used up: an operator has to make a"
+                " new one with `qkdlink psk new`, carry it to both ends, and run `qkdlink bootstrap --again` at both."
+            )
         return StarvationError(
             f"Link {self.link} stops, because no generated key is left to authenticate with: an operator has to run"
             " `qkdlink bootstrap --again` at both ends."

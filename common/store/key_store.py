@@ -634,7 +634,8 @@ class KeyStore:
             raise ConfigurationError(
                 f"The key store {path} was made by another version of qkdlink (schema '{found['schema']}', not"
                 f" '{_SCHEMA_VERSION}'): use that version, or give its keys up by removing {STORE_FILE} and"
-                f" {STORE_KEY_FILE} at both ends, and start both nodes to bootstrap the link anew."
+                f" {STORE_KEY_FILE} at both ends, and, with a pre-shared key, making a new one for both, and start both"
+                " nodes to bootstrap the link anew."
             )
         for name, value in self._identity().items():
             if found[name] != value:
@@ -763,7 +764,8 @@ def _open_seal(store: Path, key: Path) -> StoreSeal:
     if key.exists() and not store.exists():
         raise ConfigurationError(
             f"The key store {store} is gone, but its key {key} is there: put the store back, or, if it is lost, remove"
-            " the key too and run `qkdlink bootstrap --again` at the other end."
+            " the key too and run `qkdlink bootstrap --again` at the other end, and, with a pre-shared key, make a new"
+            " one for both."
         )
     try:
         os.close(os.open(store, os.O_RDWR | os.O_CREAT, 0o600))

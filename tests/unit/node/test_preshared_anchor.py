@@ -118,8 +118,13 @@ async def test_no_pad_is_used_twice_over_lines_blocks_and_processes(vaults: Vaul
             seen |= {(await ok(alice, bob, Role.ALICE, position)).pad}
     assert len(seen) == 6
     alice, _ = both(vaults, 4)
-    with pytest.raises(StarvationError, match="stops"):
+    used_up = r"the pads in its pre-shared key are used up: .*`qkdlink psk new`.*`qkdlink bootstrap --again` at both"
+    with pytest.raises(StarvationError, match=used_up):
         await alice.tag(Role.ALICE, 0, TRANSCRIPT)
+    for vault in vaults.values():
+        vault.store.reopen_bootstrap()
+    with pytest.raises(StarvationError, match="no generated key is left"):
+        raise vaults[Role.BOB].starvation()
 
 
 async def test_a_unit_that_the_peer_has_used_is_not_looked_up_again(vaults: Vaults) -> None:

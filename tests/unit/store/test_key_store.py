@@ -340,7 +340,10 @@ def _with(name: str, text: bytes) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (_without(STORE_FILE), r"is gone, but its key .*qkdlink bootstrap --again"),
+        (
+            _without(STORE_FILE),
+            r"is gone, but its key .*qkdlink bootstrap --again.*, with a pre-shared key, make a new one",
+        ),
         (_without(STORE_KEY_FILE), "The key .* of the key store is gone"),
         (_with(STORE_KEY_FILE, b"ab" * 32), "does not open: the store or its key was replaced or damaged"),
         (_with(STORE_FILE, b"no database"), "cannot be"),
@@ -349,7 +352,7 @@ def _with(name: str, text: bytes) -> Callable[[Path], None]:
         (lambda home: change(home, "DELETE FROM meta WHERE name = 'seal'"), "does not open"),
         (
             lambda home: change(home, "UPDATE meta SET value = '1' WHERE name = 'schema'"),
-            r"made by another version of qkdlink \(schema '1', not '2'\): use that version, or .* at both ends",
+            r"another version of qkdlink \(schema '1', not '2'\): use that version, or .* both ends, and, with a pre-",
         ),
         (lambda home: change(home, "UPDATE meta SET value = '3' WHERE name = 'schema'"), "schema '3', not"),
     ],
