@@ -17,7 +17,7 @@ from common.protocol.pinning import Pinning
 def keyed_authentication(scheme: SchemeName, vault: Vault, material: bytes, session: str) -> Authentication:
     """Build the scheme of a session that rests on a link PSK, whose block's `material` (32 bytes) is given.
 
-    ConfigurationError if the scheme signs and no bootstrap has pinned the peer's key.
+    ConfigurationError if the scheme signs and no bootstrap has pinned the peer's key, or pinned it for another scheme.
     """
     match scheme:
         case SchemeName.WEGMAN_CARTER:
@@ -27,9 +27,11 @@ def keyed_authentication(scheme: SchemeName, vault: Vault, material: bytes, sess
         case SchemeName.GMAC:
             return Gmac(session_key(Label.CHECKPOINT_GMAC, material, session))
         case SchemeName.ED25519:
-            return ed25519.ed25519(vault.store.own_key(ed25519.new_private_key), _pinned(vault))
+            pinned = _pinned(vault)
+            return ed25519.ed25519(vault.store.own_key(scheme, ed25519.new_private_key), pinned)
         case SchemeName.ML_DSA_65:
-            return ml_dsa_65.ml_dsa_65(vault.store.own_key(ml_dsa_65.new_private_key), _pinned(vault))
+            pinned = _pinned(vault)
+            return ml_dsa_65.ml_dsa_65(vault.store.own_key(scheme, ml_dsa_65.new_private_key), pinned)
         case SchemeName.NONE:
             return NoAuthentication()
         case _ as never:
@@ -40,10 +42,10 @@ def pinning(scheme: SchemeName, vault: Vault) -> Pinning:
     """Say what a bootstrap's block shows, and what it has to be shown: public keys if the scheme signs."""
     match scheme:
         case SchemeName.ED25519:
-            private_key = vault.store.own_key(ed25519.new_private_key)
+            private_key = vault.store.own_key(scheme, ed25519.new_private_key)
             return Pinning(ed25519.public_key(private_key), ed25519.PUBLIC_KEY_BYTES, vault.store.peer_key())
         case SchemeName.ML_DSA_65:
-            private_key = vault.store.own_key(ml_dsa_65.new_private_key)
+            private_key = vault.store.own_key(scheme, ml_dsa_65.new_private_key)
             return Pinning(
                 ml_dsa_65.public_key(private_key), ml_dsa_65.PUBLIC_KEY_BYTES, vault.store.peer_key()
             )

@@ -161,16 +161,10 @@ class Station[S: NodeSettings]:
             raise LinkError(
                 "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
             )
-        if key is not None and (material is None or not await self.vault.begin_epoch(met.epoch, key)):
-            raise LinkError(f"the link PSK {key_id(key)} is no longer valid here")
-        if material is None:
+        if key is None:
             line, authentication = self._bootstrap(connection, met.session)
         else:
-            scheme = self.settings.authentication.scheme
-            line, authentication = (
-                "tls-psk",
-                keyed_authentication(scheme, self.vault, material, met.session),
-            )
+            line, authentication = "tls-psk", await self._begin_epoch(key, material, met)
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key, line))
         if key is not None and self.window is not None:
@@ -178,6 +172,18 @@ class Station[S: NodeSettings]:
             self.tell(self.window.closed(now, blocks))
             self.window = None
         return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
+
+    async def _begin_epoch(self, key: BlockId, material: bytes | None, met: Acquaintance) -> Authentication:
+        """Enter the epoch of a key, once it is certain how blocks are authenticated there: no latch closes on less."""
+        gone = LinkError(f"the link PSK {key_id(key)} is no longer valid here")
+        if material is None:
+            raise gone
+        await self.vault.release(key)  # which pins what the peer has shown in its block
+        scheme = self.settings.authentication.scheme
+        authentication = keyed_authentication(scheme, self.vault, material, met.session)
+        if not await self.vault.begin_epoch(met.epoch, key):
+            raise gone
+        return authentication
 
     def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication]:
         if self.anchor is None:

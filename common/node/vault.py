@@ -159,6 +159,11 @@ class Vault:
 
     def starvation(self) -> StarvationError:
         """Say that the link stops rather than go on with less."""
+        if self.store.epoch().latched and not self.store.units.are_cut():
+            return StarvationError(
+                f"Link {self.link} stops, because the keys here were cut for another authentication.scheme: choose it"
+                " again, or have an operator run `qkdlink bootstrap --again` at both ends."
+            )
         if self.store.pads.is_under_way():
             return StarvationError(
                 f"Link {self.link} stops, because the pads in its pre-shared key are used up: an operator has to make a"

@@ -44,6 +44,7 @@ _LARGEST_NUMBER = 2**63 - 1
 _UNAUTHENTICATED = "unauthenticated"
 _GENERATION = "generation"
 """Counts how often an operator has opened the bootstrap again."""
+_SIGNS_WITH = "scheme of the signing keys"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -500,14 +501,23 @@ class KeyStore:
 
     # --- pinned keys -------------------------------------------------------------------------------------------
 
-    def own_key(self, draw: Callable[[], bytes]) -> bytes:
-        """Return this node's private signing key, drawing it at the first use after a bootstrap was opened."""
+    def own_key(self, scheme: str, draw: Callable[[], bytes]) -> bytes:
+        """Return this node's private signing key, drawing it at the first use after a bootstrap was opened.
+
+        ConfigurationError if another signature scheme than `scheme` has drawn it: no key serves two.
+        """
         with self._transaction():
-            found = self._meta("own-key", "")
+            found, drawn_for = self._meta("own-key", ""), self._meta(_SIGNS_WITH, scheme)
+            if found and drawn_for != scheme:
+                raise ConfigurationError(
+                    f"The signing keys of this link are of {drawn_for}, not of {scheme}: choose the scheme that the"
+                    " link began with, or have an operator run `qkdlink bootstrap --again` at both ends."
+                )
             if found:
                 return self._seal.unseal(bytes.fromhex(found), _OWN)
             key = draw()
             self._set_meta("own-key", self._seal.seal(key, _OWN).hex())
+            self._set_meta(_SIGNS_WITH, scheme)
         return key
 
     def peer_key(self) -> bytes:

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.authentication import ed25519
 from common.authentication.scheme import SchemeName
 from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Event, ReserveLow
 from common.keys.allotment import OF_ALICE, OF_BOB
@@ -54,14 +56,18 @@ STOPS = "stops, because no generated key is left to authenticate with"
 UNITS = {ALICE: OF_ALICE, BOB: OF_BOB}
 
 
+def opened(link: Bench, name: str) -> KeyStore:
+    return KeyStore.open(link.home.node(name), StoreOwner(LINK, name, reproducible=False))
+
+
 @asynccontextmanager
-async def latched_link(folder: Path, **left: int) -> AsyncIterator[Bench]:
-    """A link with one key, cut for tags; of a node's units so many are left as is said, or all."""
+async def latched_link(folder: Path, *, tags: bool = True, **left: int) -> AsyncIterator[Bench]:
+    """A link with one key, cut for tags or not; of a node's units so many are left as is said, or all."""
     async with bench(folder, SMALL, blocks=1) as link:
         for name in (ALICE, BOB):
-            owner = StoreOwner(LINK, name, reproducible=False)
-            with closing(KeyStore.open(link.home.node(name), owner)) as store:
-                store.hold(block(1), replace(secret(1, 8_000), reserve_bits=6_000), 100, tags=True)
+            with closing(opened(link, name)) as store:
+                key = replace(secret(1, 8_000), reserve_bits=6_000 if tags else 0)
+                store.hold(block(1), key, 100, tags=tags)
                 store.release(block(1))
                 store.opened(1)
                 while store.units.left(UNITS[name]) > left.get(name, 99):
@@ -103,6 +109,39 @@ async def test_a_bob_who_starves_in_the_middle_of_a_block_says_goodbye_as_well(
         (ended,) = link.journal(BOB).blocks.values()
         assert ended.aborted == AbortReason.STARVED
         assert STOPS in str(ended.detail)
+
+
+async def test_keys_that_were_cut_for_another_scheme_are_said_to_be_so_and_not_used_up(
+    tmp_path: Path,
+) -> None:
+    async with latched_link(tmp_path / "home", tags=False) as link:
+        link.start_here(BOB)
+        words = await link.start_here(ALICE).last_words()
+        assert "were cut for another authentication.scheme: choose it again" in words
+        assert "qkdlink bootstrap --again" in words
+
+
+async def test_a_link_that_changes_one_signature_scheme_for_the_other_says_so_and_closes_no_latch(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path / "home", SMALL, blocks=1) as link:
+        keys = {name: ed25519.new_private_key() for name in (ALICE, BOB)}
+        for name, peer in ((ALICE, BOB), (BOB, ALICE)):
+            with closing(opened(link, name)) as store:
+                store.own_key(SchemeName.ED25519, partial(keys.__getitem__, name))
+                shown = ed25519.public_key(keys[peer])
+                store.hold(block(1), secret(1, 8_000), 100, tags=False, peer_key=shown)
+                store.opened(1)
+        nodes = [link.start_here(name, **authenticated(SchemeName.ML_DSA_65)) for name in (BOB, ALICE)]
+        for node in nodes:
+            words = await node.last_words()
+            assert "of ed25519, not of ml-dsa-65: choose the scheme that the link began with" in words
+        for name in (ALICE, BOB):
+            with closing(opened(link, name)) as store:
+                assert not store.epoch().latched
+        await both_done(link, SchemeName.ED25519)
+        assert [began.epoch for began in link.journal(ALICE).of(EpochBegan)] == [1]
+        assert len(link.journal(BOB).keys) == 1
 
 
 async def test_failing_blocks_are_paused_for_and_how_long_the_reserve_lasts_is_told(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def nodes(scheme: SchemeName) -> Iterator[dict[Role, Node]]:
     stores = {role: open_store(folder / NAMES[role], replace(ALICE_OWNER, node=NAMES[role])) for role in Role}
     module = SIGNING.get(scheme)
     shown = {
-        role: b"" if module is None else module.public_key(store.own_key(module.new_private_key))
+        role: b"" if module is None else module.public_key(store.own_key(scheme, module.new_private_key))
         for role, store in stores.items()
     }
     for role, store in stores.items():

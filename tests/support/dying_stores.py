@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[KeyStore], object]] = {
     "used": lambda store: store.units.used(THEIRS, "9"),
     "used of a pending block": lambda store: store.units.used(THEIRS_PENDING, "9"),
     "release with a key": lambda store: store.release(block(5)),
-    "own key": lambda store: store.own_key(lambda: bytes(32)),
+    "own key": lambda store: store.own_key("ed25519", lambda: bytes(32)),
 }
 """Every change that a store knows, each of them possible in the state that `prepared` leaves."""
 

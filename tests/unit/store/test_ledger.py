@@ -199,7 +199,7 @@ class LedgerBalances(RuleBasedStateMachine):
     @rule(key=st.binary(min_size=32, max_size=32))
     def sign(self, key: bytes) -> None:
         self.model.own_key = self.model.own_key or key
-        assert self.store.own_key(lambda: key) == self.model.own_key
+        assert self.store.own_key("ed25519", lambda: key) == self.model.own_key
 
     @rule()
     def reopen_bootstrap(self) -> None:

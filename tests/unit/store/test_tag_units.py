@@ -350,13 +350,23 @@ def test_of_our_own_nothing_is_passed_over_when_an_older_block_is_settled_late(s
 def test_the_own_key_is_drawn_once_and_lies_sealed(store: KeyStore, home: Path) -> None:
     key, *others = keys = [secret(number, 256).material for number in range(1, 4)]
     drawn = iter(keys)
-    assert store.own_key(lambda: next(drawn)) == key
+    assert store.own_key("ed25519", lambda: next(drawn)) == key
     assert list(drawn) == others
     store.close()
     with closing(open_store(home)) as again:
-        assert again.own_key(lambda: bytes(32)) == key
+        assert again.own_key("ed25519", lambda: bytes(32)) == key
     assert key not in contents(home)
     assert key.hex().encode() not in contents(home)
+
+
+def test_a_signing_key_serves_one_scheme_until_a_bootstrap_is_opened_again(store: KeyStore) -> None:
+    key = store.own_key("ed25519", lambda: b"drawn for the first")
+    with pytest.raises(
+        ConfigurationError,
+        match=r"are of ed25519, not of ml-dsa-65: .* that the link began with.*bootstrap --again",
+    ):
+        store.own_key("ml-dsa-65", lambda: b"never drawn")
+    assert store.own_key("ed25519", lambda: b"never drawn") == key
 
 
 def test_a_peers_key_is_pinned_with_the_first_key_that_comes_of_its_block(store: KeyStore) -> None:
@@ -379,10 +389,10 @@ def test_a_second_bootstrap_forgets_both_keys_and_what_was_shown_before_it(store
     store.hold(block(1), secret(1), 0, tags=True, peer_key=b"before")
     store.hold(block(2), secret(2), 0, tags=True, peer_key=b"before, and pending")
     store.release(block(1))
-    store.own_key(lambda: b"drawn before")
+    store.own_key("ed25519", lambda: b"drawn before")
     store.reopen_bootstrap()
     assert store.peer_key() == b""
-    assert store.own_key(lambda: b"drawn anew") == b"drawn anew"
+    assert store.own_key("ml-dsa-65", lambda: b"drawn anew") == b"drawn anew"
     store.release(block(2))
     assert store.peer_key() == b"", "the key of a thief may have been shown there"
     store.hold(block(3), secret(3), 0, tags=True, peer_key=b"after")
