@@ -5,6 +5,7 @@ from common.distillation.reconciliation.cascade import Answerer, Corrector
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift
+from common.distillation.verification import verification_seed_bytes, verification_tag
 from common.optics.detector import Receiver
 from common.optics.presets import DEFAULT_PRESET, preset
 from common.optics.source import PulseSource
@@ -32,6 +33,7 @@ def _load_kernels(parameters: LinkParameters) -> None:
     _, train = source.emit(0, _PULSES, parameters.fibre)
     detected = detectors.detect(train)
     decode_gates(encode_gates(detected.gates), len(detected.gates), _PULSES)
+    verification_tag(detected.bits, bytes(verification_seed_bytes(len(detected.bits), 1e-15)), 1e-15)
     bits = sift(detected.bits, detected.bases, detected.bases * 0, 1).key_bits
     other = bits.copy()
     other[::100] ^= 1

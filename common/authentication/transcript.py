@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 _ENTRY = struct.Struct(">BQ")
 
@@ -15,7 +16,9 @@ class Transcript:
 
     def __init__(self, heading: bytes) -> None:
         self._parts: list[bytes] = []
+        self._length = 0
         self._digest = hashlib.sha256()
+        self._digested = 0
         self._add(heading)
 
     def append(self, speaker: int, frame: bytes) -> None:
@@ -28,12 +31,18 @@ class Transcript:
         return iter(self._parts)
 
     def sha256(self) -> bytes:
-        """SHA-256 over all bytes so far: what a signature or a computational MAC may run over."""
+        """SHA-256 over all bytes so far: what a signature or a computational MAC may run over.
+
+        What was said is digested when this is first asked for, and once: where tags are polynomials, never.
+        """
+        for part in islice(self._parts, self._digested, None):
+            self._digest.update(part)
+        self._digested = len(self._parts)
         return self._digest.copy().digest()
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return self._length
 
     def _add(self, part: bytes) -> None:
         self._parts.append(part)
-        self._digest.update(part)
+        self._length += len(part)

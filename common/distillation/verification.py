@@ -23,14 +23,19 @@ from fractions import Fraction
 from math import ceil, log2
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.bits import Bits, pack
 from common.distillation.stages import ReconciledKey, VerifiedKey
+from common.kernels import kernel
 
 _FIELD_BITS = 127
 _PRIME = 2**_FIELD_BITS - 1
 _PIECE_BYTES = 15
 _POINT_BYTES = 16
+_LIMBS = 4
+_LIMB_BITS = 32
+"""Numbers below 2^127 are four limbs in the kernel: their products fit into 64 bits, with two carries."""
 
 
 def verification_tag_bits(key_length: int, eps_cor: float) -> int:
@@ -79,7 +84,57 @@ def verified_key(reconciled: ReconciledKey, eps_cor: float) -> VerifiedKey:
 
 
 def _evaluate(data: bytes, point: int) -> int:
-    value = 0
+    """Evaluate the polynomial whose coefficients are the pieces of `data`, highest first, at `point` modulo p."""
+    value = np.zeros(_LIMBS, np.uint64)
+    _horner(np.frombuffer(data, np.uint8), _limbs(point), value)
+    limbs: list[int] = value.tolist()
+    return sum(limb << _LIMB_BITS * place for place, limb in enumerate(limbs)) % _PRIME
+
+
+def _limbs(number: int) -> NDArray[np.uint64]:
+    """Cut a 127-bit number into limbs of 32 bits, lowest first."""
+    return np.array([number >> _LIMB_BITS * place & 0xFFFFFFFF for place in range(_LIMBS)], np.uint64)
+
+
+@kernel
+def _horner(data: NDArray[np.uint8], point: NDArray[np.uint64], value: NDArray[np.uint64]) -> None:
+    """Do value = value * point + piece for every piece; what is left in `value` is below 2^127, perhaps p itself.
+
+    A product has 254 bits, and 2^127 = 1 modulo p: its upper half is added to its lower. No sum exceeds 64 bits, as
+    (2^32 - 1)^2 + 2 (2^32 - 1) = 2^64 - 1.
+    """
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    product = np.zeros(2 * _LIMBS, np.uint64)
     for start in range(0, len(data), _PIECE_BYTES):
-        value = (value * point + int.from_bytes(data[start : start + _PIECE_BYTES])) % _PRIME
-    return value
+        end = min(start + _PIECE_BYTES, len(data))
+        product[:] = 0
+        for place in range(end - start):
+            byte = np.uint64(data[end - 1 - place])
+            product[place // 4] |= byte << np.uint64(8 * (place % 4))
+        for row in range(_LIMBS):
+            carry = np.uint64(0)
+            for column in range(_LIMBS):
+                term = value[row] * point[column] + product[row + column] + carry
+                product[row + column] = term & low
+                carry = term >> half
+            product[row + _LIMBS] = carry
+        carry = np.uint64(0)
+        for limb in range(_LIMBS):
+            kept = product[limb] if limb < _LIMBS - 1 else product[limb] & np.uint64(0x7FFFFFFF)
+            upper = product[limb + _LIMBS - 1] >> np.uint64(31) | product[limb + _LIMBS] << np.uint64(1) & low
+            term = kept + upper + carry
+            value[limb] = term & low
+            carry = term >> half
+        _fold(value)
+
+
+@kernel
+def _fold(value: NDArray[np.uint64]) -> None:
+    """Bring a 128-bit value below 2^127 without changing it modulo p: bit 127 is worth 1."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    carry = value[_LIMBS - 1] >> np.uint64(31)
+    value[_LIMBS - 1] &= np.uint64(0x7FFFFFFF)
+    for limb in range(_LIMBS):
+        term = value[limb] + carry
+        value[limb] = term & low
+        carry = term >> half

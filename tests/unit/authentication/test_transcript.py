@@ -1,5 +1,6 @@
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,3 +43,24 @@ def test_reading_the_digest_does_not_end_the_transcript():
     assert transcript.sha256() == transcript.sha256()
     transcript.append(1, b"b")
     assert transcript.sha256() == recorded([(0, b"a"), (1, b"b")]).sha256()
+
+
+def test_what_is_never_asked_for_is_never_digested(monkeypatch: pytest.MonkeyPatch):
+    digested: list[bytes] = []
+
+    class Listening:
+        def update(self, part: bytes) -> None:
+            digested.append(part)
+
+        def copy(self) -> "Listening":
+            return self
+
+        def digest(self) -> bytes:
+            return b"".join(digested)
+
+    monkeypatch.setattr(hashlib, "sha256", Listening)
+    transcript = recorded([(0, b"a")])
+    assert digested == []
+    transcript.sha256()
+    transcript.append(1, b"b")
+    assert transcript.sha256() == b"".join(transcript.parts())

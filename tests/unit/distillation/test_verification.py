@@ -46,6 +46,20 @@ def test_the_tag_is_that_of_the_definition(length: int) -> None:
     assert len(tag) == 7
 
 
+@pytest.mark.parametrize("length", [120, 121, 1200, 1201])
+@pytest.mark.parametrize(
+    "point", [0, 1, PRIME, PRIME - 1, PRIME - 2, 2**126, 2**127 - 2**32, 2**96 - 1, 2**127]
+)
+@pytest.mark.parametrize("bit", [0, 1])
+def test_the_tag_is_that_of_the_definition_where_carries_run_furthest(
+    length: int, point: int, bit: int
+) -> None:
+    _, seed = drawn(length)
+    bits, seed = np.full(length, bit, np.uint8), point.to_bytes(16) + seed[16:]
+    tag = verification_tag(bits, seed, EPS_COR)
+    assert "".join(f"{byte:08b}" for byte in tag)[:50] == tag_by_definition(bits, seed, EPS_COR)
+
+
 def test_every_single_flip_is_detected() -> None:
     bits, seed = drawn(500)
     tag = verification_tag(bits, seed, EPS_COR)
