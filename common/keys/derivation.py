@@ -6,7 +6,7 @@ the material is uniform. The info string is the label and the fields that tell t
     link PSK         qkdlink v1 link psk|<link>|alice->bob|<key id>|sha256
     checkpoint key   qkdlink v1 checkpoint tags|<session>|sha256
     GMAC key         qkdlink v1 checkpoint gmac|<session>|sha256
-    bootstrap PSK    qkdlink v1 bootstrap psk|<link>|alice->bob|sha256
+    bootstrap PSK    qkdlink v1 bootstrap psk|<link>|alice->bob|<bits>|sha256
     bootstrap tags   qkdlink v1 bootstrap tags|<session>|sha256
     name of a file   qkdlink v1 pre-shared file|<link>|sha256
     resume proof     qkdlink v1 resume proof|sha256
@@ -48,7 +48,7 @@ class Label(StrEnum):
     BOOTSTRAP_TAGS = "qkdlink v1 bootstrap tags"
     """The HMAC key of one bootstrap session's checkpoint tags, from the same secret."""
     PRE_SHARED_FILE = "qkdlink v1 pre-shared file"
-    """The name by which a node's own store remembers a secret delivered out of band; it goes nowhere else."""
+    """The name by which a node's own store, and the mark beside the file, remember a secret delivered out of band."""
     RESUME_PROOF = "qkdlink v1 resume proof"
     """The HMAC key by which a side proves that it holds a pending block; block, session and speaker stand under the
     MAC, so that a proof sent back, or kept for another session, proves nothing."""
@@ -106,16 +106,18 @@ def parse_bootstrap_identity(identity: str, link: str) -> str | None:
     return BOOTSTRAP_KEY_ID if identity == bootstrap_identity(link) else None
 
 
-def bootstrap_psk(material: bytes, link: str) -> bytes:
+def bootstrap_psk(material: bytes, link: str, bits: int) -> bytes:
     """Derive the PSK (32 bytes) with which Alice dials Bob before there is generated key, from 32 secret bytes.
 
-    Raises ValueError if the material has another length, or `link` is none.
+    `bits` is the length of the whole file that begins with them: whose file was cut short has another PSK, and is told
+    so at the first contact. What lies behind them does not go in: pads are for tags alone. Raises ValueError if the
+    material has another length, or `link` is none.
     """
-    return _derive(Label.BOOTSTRAP_PSK, material, _checked_link(link), f"{DIALLER}->{LISTENER}")
+    return _derive(Label.BOOTSTRAP_PSK, material, _checked_link(link), f"{DIALLER}->{LISTENER}", str(bits))
 
 
 def pre_shared_file_name(material: bytes, link: str) -> str:
-    """Derive a name (64 hexadecimal digits), for a node's own store, of the file that begins with 32 secret bytes.
+    """Derive a name (64 hexadecimal digits), for its own node alone, of the file that begins with 32 secret bytes.
 
     Raises ValueError if the material has another length, or `link` is none.
     """

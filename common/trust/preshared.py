@@ -4,13 +4,19 @@
     first 256          the bootstrap's keys: its TLS line, its HMAC tags (see `common.keys.derivation`)
     the rest, halved   pads of Wegman-Carter tags, Alice to Bob and Bob to Alice, in whole units of 256 bits
 
+Its first line is a checksum (CRC-32), which a file that another hand has made may lack. It stands before the digits, so
+that a file that was cut short still has it, and finds out the errors of copying and typing; it is no defence against
+anybody, who would compute it anew, and as it never leaves the file it tells nobody more than the file.
+
 A file has pads if they last for every block that a bootstrap may have; what a shorter one has beyond its first 256 bits
 is not used. Both nodes have the same file, so both cut alike.
 """
 
 import os
+import re
 import secrets
 import stat
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -28,6 +34,7 @@ LARGEST_BITS = 1 << 20
 PRESHARED_FILE = "pre-shared.key"
 
 _DIGITS_PER_LINE = 64
+_CHECKSUM = re.compile(rb"\s*crc32\s+(?P<sum>[0-9a-f]{8})(?=\s)", re.IGNORECASE)
 _LARGEST_FILE_BYTES = LARGEST_BITS // 4 * 2
 """Its digits, and as much again for line ends and spaces."""
 
@@ -61,31 +68,41 @@ class PresharedSecret:
         """Read the secret from a file: hexadecimal digits, with spaces and line ends wherever one likes.
 
         Raises CredentialsError, with nothing of the file in it, if it cannot be read, is open to others than its
-        owner, is not hexadecimal, or holds less than 256 or more than 2**20 bits.
+        owner, is not hexadecimal, does not have its checksum, or holds less than 256 or more than 2**20 bits.
         """
+        text = _read(path)
+        checksum = _CHECKSUM.match(text)
         try:
-            secret = cls(bytes.fromhex(_read(path).decode("ascii")))
+            secret = cls(bytes.fromhex(text[checksum.end() if checksum else 0 :].decode("ascii")))
         except ValueError:  # its text would quote the file
             raise CredentialsError(
-                f"{path} is not in hexadecimal: make a pre-shared key with `qkdlink psk new`"
+                f"{path} is not in hexadecimal, or not in whole bytes: copy it again from where it was made, or make a"
+                " pre-shared key with `qkdlink psk new`"
             ) from None
+        if checksum and zlib.crc32(secret.material) != int(checksum["sum"], 16):
+            raise CredentialsError(
+                f"{path} is not what was made: its digits do not give the checksum in its first line, so it was cut"
+                " short or mistyped: copy it again from where it was made"
+            )
         _check_length(secret.bits, f"{path} holds")
         return secret
 
 
 def create_preshared(path: Path, bits: int) -> None:
-    """Draw a secret of so many bits from the operating system into a new file (0600).
+    """Draw a secret of so many bits from the operating system into a new file (0600), after its checksum.
 
     Raises CredentialsError, and writes nothing, if the length will not do, the file exists, or the disk refuses.
     """
     _check_length(bits, "a pre-shared key was asked to have")
     if bits % 8:
         raise CredentialsError(f"{bits} bits are no whole number of bytes: take a multiple of 8")
-    digits = secrets.token_hex(bits // 8)
+    material = secrets.token_bytes(bits // 8)
+    digits = material.hex()
     lines = (
-        f"{digits[start : start + _DIGITS_PER_LINE]}\n" for start in range(0, len(digits), _DIGITS_PER_LINE)
+        f"crc32 {zlib.crc32(material):08x}",
+        *(digits[start : start + _DIGITS_PER_LINE] for start in range(0, len(digits), _DIGITS_PER_LINE)),
     )
-    write_new(NewFile(path, "".join(lines).encode()))
+    write_new(NewFile(path, "".join(f"{line}\n" for line in lines).encode()))
 
 
 def _check_length(bits: int, what: str) -> None:

@@ -62,7 +62,7 @@ def derived_keys() -> str:
             "session": SESSION,
             "checkpoint key": session_key(Label.CHECKPOINT_TAGS, _MATERIAL, SESSION).hex(),
             "GMAC key": session_key(Label.CHECKPOINT_GMAC, _MATERIAL, SESSION).hex(),
-            "bootstrap PSK": bootstrap_psk(_MATERIAL, LINK).hex(),
+            "bootstrap PSK": bootstrap_psk(_MATERIAL, LINK, 256).hex(),
             "bootstrap tags": session_key(Label.BOOTSTRAP_TAGS, _MATERIAL, SESSION).hex(),
             "name of a file": pre_shared_file_name(_MATERIAL, LINK),
             "proof key": resume_proof_key(_MATERIAL).hex(),

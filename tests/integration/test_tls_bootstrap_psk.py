@@ -28,6 +28,8 @@ HOST = "127.0.0.1"
 SECRET, OTHER_SECRET = PresharedSecret(bytes(range(32))), PresharedSecret(bytes(range(1, 33)))
 KEY_ID = f"{'5e' * 16}/1"
 IDENTITY = bootstrap_identity("link-1")
+PSK = bootstrap_psk(SECRET.key, "link-1", SECRET.bits)
+ANOTHER_KEY = "names the pre-shared key of the bootstrap, but has another"
 
 
 def anchor(role: Role, secret: PresharedSecret = SECRET, link: str = "link-1") -> PresharedAnchor:
@@ -86,19 +88,25 @@ async def test_whoever_has_the_secret_is_known_without_any_certificate() -> None
 @pytest.mark.parametrize(
     ("identity", "key", "sentence"),
     [
-        (
-            IDENTITY,
-            bootstrap_psk(OTHER_SECRET.key, "link-1"),
-            "names the pre-shared key of the bootstrap, but has another",
-        ),
-        (IDENTITY, SECRET.key, "names the pre-shared key of the bootstrap, but has another"),
-        (IDENTITY, bootstrap_psk(SECRET.key, "link-2"), "names the pre-shared key of the bootstrap, but has"),
-        (bootstrap_identity("link-2"), bootstrap_psk(SECRET.key, "link-1"), "which is no key of alice"),
-        (IDENTITY.replace("alice", "bob"), bootstrap_psk(SECRET.key, "link-1"), "which is no key of alice"),
-        (psk_identity("link-1", KEY_ID), bootstrap_psk(SECRET.key, "link-1"), "which is no key of alice"),
-        (f"{IDENTITY} ", bootstrap_psk(SECRET.key, "link-1"), "which is no key of alice"),
+        (IDENTITY, bootstrap_psk(OTHER_SECRET.key, "link-1", OTHER_SECRET.bits), ANOTHER_KEY),
+        (IDENTITY, SECRET.key, ANOTHER_KEY),
+        (IDENTITY, bootstrap_psk(SECRET.key, "link-2", SECRET.bits), ANOTHER_KEY),
+        (IDENTITY, bootstrap_psk(SECRET.key, "link-1", SECRET.bits + 8), ANOTHER_KEY),
+        (bootstrap_identity("link-2"), PSK, "which is no key of alice"),
+        (IDENTITY.replace("alice", "bob"), PSK, "which is no key of alice"),
+        (psk_identity("link-1", KEY_ID), PSK, "which is no key of alice"),
+        (f"{IDENTITY} ", PSK, "which is no key of alice"),
     ],
-    ids=["another secret", "underived", "derived for", "other link", "own role", "an epoch's", "nearly"],
+    ids=[
+        "another secret",
+        "underived",
+        "derived for",
+        "longer file",
+        "other link",
+        "own role",
+        "an epoch's",
+        "nearly",
+    ],
 )
 async def test_another_secret_or_identity_is_refused_at_both_ends(
     identity: str, key: bytes, sentence: str
@@ -113,7 +121,7 @@ async def test_another_secret_or_identity_is_refused_at_both_ends(
 
 
 async def test_the_port_of_the_epochs_never_takes_the_bootstraps_identity() -> None:
-    psk, bob = bootstrap_psk(SECRET.key, "link-1"), Bob()
+    psk, bob = PSK, Bob()
 
     async def nobody(connection: object) -> None:
         pytest.fail(f"{connection} was let in")

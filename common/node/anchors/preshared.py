@@ -113,7 +113,7 @@ class PresharedAnchor:
 
     @property
     def _psk(self) -> bytes:
-        return bootstrap_psk(self.secret.key, self.link)
+        return bootstrap_psk(self.secret.key, self.link, self.secret.bits)
 
     @property
     def _name(self) -> str:

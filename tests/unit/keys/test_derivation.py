@@ -1,6 +1,7 @@
 """Derived keys and their names: recomputed with nothing but HMAC, told apart by every field, refused when misshapen."""
 
 import hmac
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -59,9 +60,9 @@ def test_the_hand_made_hkdf_agrees_with_rfc_5869_where_that_has_no_salt() -> Non
             "d9e00d9c0b5073c599dbb7a4a7a259b5dc434a276ad2142d07a20a35365f8879",
         ),
         (
-            bootstrap_psk(MATERIAL, "link-1"),
-            "qkdlink v1 bootstrap psk|link-1|alice->bob|sha256",
-            "f1357d0f582daa8aab2f311013b0b7b132dc07bd2bf73db1928ff2f95f7a0284",
+            bootstrap_psk(MATERIAL, "link-1", 3328),
+            "qkdlink v1 bootstrap psk|link-1|alice->bob|3328|sha256",
+            "19e96f870fa0746ec9b4391cc19d7407ce68c8c0043ebc0c8fa91451708d79c0",
         ),
         (
             session_key(Label.BOOTSTRAP_TAGS, MATERIAL, SESSION),
@@ -98,22 +99,23 @@ def test_every_purpose_field_and_bit_of_material_gives_another_key() -> None:
         session_key(Label.CHECKPOINT_TAGS, MATERIAL, SESSION[::-1]),
         session_key(Label.CHECKPOINT_GMAC, MATERIAL, SESSION),
         session_key(Label.BOOTSTRAP_TAGS, MATERIAL, SESSION),
-        bootstrap_psk(MATERIAL, "link-1"),
-        bootstrap_psk(MATERIAL, "link-2"),
+        bootstrap_psk(MATERIAL, "link-1", 256),
+        bootstrap_psk(MATERIAL, "link-2", 256),
+        bootstrap_psk(MATERIAL, "link-1", 3328),
         bytes.fromhex(pre_shared_file_name(MATERIAL, "link-1")),
         bytes.fromhex(pre_shared_file_name(MATERIAL, "link-2")),
         resume_proof_key(MATERIAL),
     }
-    assert len(keys) == 14
+    assert len(keys) == 15
     assert all(len(key) == 32 for key in keys)
 
 
 def test_no_two_purposes_share_a_label_and_no_field_can_hold_the_separator() -> None:
     assert len({label.value for label in Label}) == len(Label)
     assert all("|" not in label for label in Label)
-    for derive in (bootstrap_psk, pre_shared_file_name):
+    for derive in (lambda link: bootstrap_psk(MATERIAL, link, 256), partial(pre_shared_file_name, MATERIAL)):
         with pytest.raises(ValueError, match="does not name"):
-            derive(MATERIAL, "a|b")
+            derive("a|b")
     for link, identifier in (("a|b", KEY_ID), ("link-1", f"{SESSION}/7|x")):
         with pytest.raises(ValueError, match="does not name"):
             link_psk(MATERIAL, link, identifier)
@@ -124,7 +126,7 @@ def test_material_of_another_length_than_256_bits_is_refused(length: int) -> Non
     for derive in (
         lambda material: link_psk(material, "link-1", KEY_ID),
         lambda material: session_key(Label.CHECKPOINT_TAGS, material, SESSION),
-        lambda material: bootstrap_psk(material, "link-1"),
+        lambda material: bootstrap_psk(material, "link-1", 256),
         lambda material: pre_shared_file_name(material, "link-1"),
         resume_proof_key,
     ):

@@ -259,7 +259,7 @@ class TestTheKeys:
             ("link PSK", "link-1|alice->bob|{key id}|"),
             ("checkpoint key", "{session}|"),
             ("GMAC key", "{session}|"),
-            ("bootstrap PSK", "link-1|alice->bob|"),
+            ("bootstrap PSK", "link-1|alice->bob|256|"),
             ("bootstrap tags", "{session}|"),
             ("name of a file", "link-1|"),
             ("proof key", ""),

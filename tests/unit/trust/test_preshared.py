@@ -1,6 +1,7 @@
 """A secret delivered by hand: drawn for its owner alone, shown nowhere, read strictly, cut by rule."""
 
 import stat
+import zlib
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,54 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence_that_quotes_nothing_of_
         PresharedSecret.load(file)
     assert caught.value.__cause__ is None, "the cause would quote the file under --verbose"
     assert "5e5e" not in str(caught.value)
+
+
+def made(folder: Path, bits: int = PADS_FROM_BITS) -> tuple[Path, str]:
+    file = folder / "made.key"
+    create_preshared(file, bits)
+    return file, file.read_text()
+
+
+def test_the_first_line_of_a_file_is_its_checksum_and_spaces_and_capitals_do_not_matter(
+    tmp_path: Path,
+) -> None:
+    file, text = made(tmp_path)
+    secret = PresharedSecret.load(file)
+    assert text.startswith(f"crc32 {zlib.crc32(secret.material):08x}\n{secret.material.hex()[:64]}\n")
+    assert PresharedSecret.load(written(tmp_path, text.upper().replace("\n", "\r\n\r\n "))) == secret
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 400, -1])
+def test_a_digit_that_was_mistyped_is_told_wherever_it_is(tmp_path: Path, place: int) -> None:
+    _, text = made(tmp_path)
+    head, digits = text.split("\n", 1)
+    at = [index for index, each in enumerate(digits) if each != "\n"][place]
+    mistyped = f"{digits[:at]}{'0123456789abcdef'[int(digits[at], 16) ^ 1]}{digits[at + 1 :]}"
+    for wrong in (f"{head}\n{mistyped}", f"crc32 {int(head[6:], 16) ^ 1:08x}\n{digits}"):
+        file = written(tmp_path, wrong)
+        with pytest.raises(
+            CredentialsError, match=f"^{file} is not what was made: .* copy it again"
+        ) as caught:
+            PresharedSecret.load(file)
+        assert digits[:16] not in str(caught.value)
+
+
+@pytest.mark.parametrize("lines", [5, 12, -1])
+def test_a_file_that_was_cut_short_is_told_although_what_is_left_is_long_enough(
+    tmp_path: Path, lines: int
+) -> None:
+    _, text = made(tmp_path)
+    kept = "".join(text.splitlines(keepends=True)[:lines])
+    with pytest.raises(CredentialsError, match=r"is not what was made: .* cut short"):
+        PresharedSecret.load(written(tmp_path, kept))
+    with pytest.raises(CredentialsError, match="is not in hexadecimal, or not in whole bytes: copy it again"):
+        PresharedSecret.load(written(tmp_path, kept[:-2]))
+
+
+@pytest.mark.parametrize("head", ["crc32 ", "crc32 5e5e5e5\n", "crc32 5e5e5e5e", "crc 5e5e5e5e\n", "# "])
+def test_a_checksum_that_is_none_is_not_read_past(tmp_path: Path, head: str) -> None:
+    with pytest.raises(CredentialsError, match="is not in hexadecimal"):
+        PresharedSecret.load(written(tmp_path, head + "5e" * 32))
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
