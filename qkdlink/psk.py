@@ -32,5 +32,5 @@ def new(
     create_preshared(out, bits)
     typer.echo(
         f"A pre-shared key of {bits} bits is in {out}. Carry it to both nodes by hand, and let"
-        " `pre_shared_key` in [trust] name it; it serves one bootstrap."
+        " `pre_shared_key` in [trust] name it; it serves one bootstrap of one link."
     )
