@@ -88,7 +88,8 @@ def _evaluate(data: bytes, point: int) -> int:
     value = np.zeros(_LIMBS, np.uint64)
     _horner(np.frombuffer(data, np.uint8), _limbs(point), value)
     limbs: list[int] = value.tolist()
-    return sum(limb << _LIMB_BITS * place for place, limb in enumerate(limbs)) % _PRIME
+    result: int = sum(limb << _LIMB_BITS * place for place, limb in enumerate(limbs)) % _PRIME
+    return result
 
 
 def _limbs(number: int) -> NDArray[np.uint64]:
