@@ -264,7 +264,8 @@ class LinkResult:
     seconds: float
     balance: Balance
     """Of Alice's ledger."""
-    security: Security
+    anchor: str
+    """Which one the bootstrap went back to, in this run or in an earlier one."""
     attacks: tuple[str, ...] = ()
     """With which Eve has begun."""
 
@@ -293,6 +294,7 @@ class LinkResult:
             "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
             "epochs": _epochs(alice.epochs),
             "bootstrap": self._bootstrap(),
+            "unauthenticated": self.balance.unauthenticated,
             "ledger": _ledger(self.balance),
             **self._eve(),
         }
@@ -327,7 +329,7 @@ class LinkResult:
         """Say what the bootstrap cost; null where the latch is still open, or had closed before this run."""
         closed = self.link.alice.bootstrap
         return {
-            "anchor": str(self.security.anchor),
+            "anchor": self.anchor,
             "seconds": closed and round(closed.seconds, 4),
             "bytes": closed and closed.bytes,
             "blocks": closed and closed.blocks,
@@ -396,4 +398,5 @@ async def run_to_the_end(
     seconds = time.monotonic() - started
     with closing(KeyStore.of(home.node(ALICE))) as store:
         attacks = () if eve is None else tuple(eve.get("attacks", ()))
-        return LinkResult(link, seconds, store.balance(), security, attacks)
+        anchor = store.vouched().anchor or str(security.anchor)
+        return LinkResult(link, seconds, store.balance(), anchor, attacks)

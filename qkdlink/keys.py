@@ -109,7 +109,14 @@ def _text(balance: Balance, outlook: Outlook) -> str:
         "smallest block that pays": f"{outlook.upkeep_bits}",
         **_prospects(outlook),
     }
-    return "\n".join([head, *(_row(name, value) for name, value in rows.items())])
+    warning = ["  the bootstrap was without authentication: no application gets these keys"]
+    return "\n".join(
+        [
+            head,
+            *(warning if balance.unauthenticated else []),
+            *(_row(name, value) for name, value in rows.items()),
+        ]
+    )
 
 
 def _prospects(outlook: Outlook) -> dict[str, str]:

@@ -109,6 +109,8 @@ class LiveView:
         self._say(
             f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."
         )
+        if result.balance.unauthenticated:
+            self._say("The bootstrap was without authentication: no application gets these keys.")
 
     def _say(self, what: str | Table) -> None:
         self._console.print(what, soft_wrap=not self._console.is_terminal)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.journal.events import BootstrapClosed
+from common.store.key_store import Vouched
 from common.transport.channel import ClassicalChannel
 from common.transport.psk import AnyConnection
 from common.transport.wire_bytes import wire_bytes
@@ -19,6 +20,7 @@ class BootstrapWindow:
     """What a station counts while its latch is open."""
 
     anchor: str
+    """That of the settings: it counts where the store knows of none."""
     opened_at: float | None = None
     _lines: list[Callable[[], int]] = field(default_factory=list)
 
@@ -35,11 +37,11 @@ class BootstrapWindow:
 
         self._lines.append(count)
 
-    def closed(self, now: float, blocks: int) -> BootstrapClosed:
-        """Close the window: so long, so many bytes, so many blocks with a key."""
+    def closed(self, now: float, vouched: Vouched) -> BootstrapClosed:
+        """Close the window: so long, so many bytes; whose word it was, and for how many blocks with a key."""
         return BootstrapClosed(
-            anchor=self.anchor,
+            anchor=vouched.anchor or self.anchor,
             seconds=now - (self.opened_at if self.opened_at is not None else now),
             bytes=sum(count() for count in self._lines),
-            blocks=blocks,
+            blocks=vouched.blocks,
         )

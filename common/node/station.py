@@ -168,8 +168,8 @@ class Station[S: NodeSettings]:
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key, line))
         if key is not None and self.window is not None:
-            now, blocks = asyncio.get_running_loop().time(), self.vault.store.balance().confirmed_blocks
-            self.tell(self.window.closed(now, blocks))
+            now, vouched = asyncio.get_running_loop().time(), self.vault.store.vouched()
+            self.tell(self.window.closed(now, vouched))
             self.window = None
         return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
 
@@ -188,6 +188,7 @@ class Station[S: NodeSettings]:
     def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication]:
         if self.anchor is None:
             raise LinkError("the bootstrap was reopened while this node ran: restart it")
+        self.vault.store.begin_bootstrap(self.settings.trust.anchor)
         return self.anchor.line, self.anchor.authentication(connection, session, self.vault)
 
     def _introduction(self, key: BlockId | None) -> Introduction:

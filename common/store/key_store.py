@@ -44,6 +44,7 @@ _LARGEST_NUMBER = 2**63 - 1
 _UNAUTHENTICATED = "unauthenticated"
 _GENERATION = "generation"
 """Counts how often an operator has opened the bootstrap again."""
+_ANCHOR, _VOUCHES_AFTER = "anchor of the bootstrap", "row of the last block before it"
 _SIGNS_WITH = "scheme of the signing keys"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"
 _SCHEMA = """
@@ -114,6 +115,16 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """What the anchor of the present bootstrap, or of the one that the latch has closed, has vouched for."""
+
+    anchor: str
+    """Empty if none has opened a line yet."""
+    blocks: int
+    """Blocks that became available since it opened its first line."""
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """What a store has to tell; no material."""
 
@@ -130,6 +141,8 @@ class Balance:
     pending_blocks: int
     epoch: int
     latched: bool
+    unauthenticated: bool
+    """The keys go back to a bootstrap without authentication: no application gets any."""
 
     @property
     def net_gain_per_block(self) -> float:
@@ -467,11 +480,37 @@ class KeyStore:
             self._set_meta("latched", "0")
             self._set_meta("epoch-key", "")
             self._set_meta(_UNAUTHENTICATED, "0")
+            self._set_meta(_ANCHOR, "")
             self.pads.burn(database)
             self._destroy_tags()
             database.execute("UPDATE blocks SET peer_key = NULL WHERE peer_key IS NOT NULL")
             for pinned in ("own-key", "peer-key"):
                 self._set_meta(pinned, "")
+
+    def begin_bootstrap(self, anchor: str) -> None:
+        """Note that a line of `anchor` is open; not if a block of this bootstrap goes back to an earlier one's.
+
+        ConfigurationError if the bootstrap was opened again since this store was.
+        """
+        with self._transaction() as database:
+            self._refuse_old_trust()
+            newest, newest_kept = database.execute(
+                "SELECT COALESCE(MAX(id), 0), COALESCE(MAX(id) FILTER (WHERE state != ?), 0) FROM blocks",
+                (State.DISCARDED,),
+            ).fetchone()
+            if self._meta(_ANCHOR, "") and newest_kept > int(self._meta(_VOUCHES_AFTER, "0")):
+                return
+            self._set_meta(_ANCHOR, anchor)
+            self._set_meta(_VOUCHES_AFTER, str(newest))
+
+    def vouched(self) -> Vouched:
+        """Return which anchor began the bootstrap, and for how many blocks it has vouched until now."""
+        with self._reading() as database:
+            blocks = database.execute(
+                "SELECT COUNT(*) FROM blocks WHERE state = ? AND id > ?",
+                (State.AVAILABLE, int(self._meta(_VOUCHES_AFTER, "0"))),
+            ).fetchone()[0]
+            return Vouched(self._meta(_ANCHOR, ""), blocks)
 
     def leave_unwatched(self) -> None:
         """Give no key of this process to applications: monitors that would notice Eve are turned off."""
@@ -548,7 +587,7 @@ class KeyStore:
             pending = database.execute(
                 "SELECT COUNT(*) FROM blocks WHERE state = ?", (State.PENDING,)
             ).fetchone()[0]
-            epoch = self._epoch()
+            epoch, unauthenticated = self._epoch(), self._meta(_UNAUTHENTICATED, "0") == "1"
         spent = {
             f"{purpose}" if entry == Entry.SPENT else f"{purpose} (burnt)": bits
             for (entry, purpose), bits in sorted(sums.items(), key=str)
@@ -570,6 +609,7 @@ class KeyStore:
             pending_blocks=pending,
             epoch=epoch.number,
             latched=epoch.latched,
+            unauthenticated=unauthenticated,
         )
 
     # --- inside ------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ Where a test asks what a link comes to, its nodes are processes; elsewhere they 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.authentication.scheme import SchemeName
 from common.errors import ConfigurationError
-from common.journal.events import EpochBegan, NodeStarted, PeerRefused
+from common.journal.events import BootstrapClosed, EpochBegan, NodeStarted, PeerRefused
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.store.key_store import KeyStore
@@ -91,6 +92,7 @@ async def test_a_secret_delivered_by_hand_begins_a_link_that_goes_on_by_itself(
     told = result.as_json()
     assert result.keys_equal
     assert told["bootstrap"]["anchor"] == "psk"
+    assert told["unauthenticated"] is False
     authenticated_by = [block["authenticated_by"] for block in told["blocks"]]
     assert (authenticated_by[0], authenticated_by[-1]) == (named, "wegman-carter")
     began = [(epoch["authenticated_by"], epoch["key_id"] is None) for epoch in told["epochs"]]
@@ -191,14 +193,40 @@ async def test_a_link_that_trusts_anybody_makes_keys_that_no_application_gets(tm
     told = result.as_json()
     assert result.keys_equal
     assert told["blocks"][0]["authenticated_by"] == "none"
+    assert told["unauthenticated"] is True
     assert told["epochs"][0]["authenticated_by"] == "tls-without-authentication"
     assert told["epochs"][1]["authenticated_by"] == "tls-psk"
     for name in NODES:
         folder = tmp_path / "home" / name
         with closing(KeyStore.of(folder)) as store:
             assert store.unauthenticated
+            assert store.vouched().anchor == "none"
             for block in told["blocks"]:
                 link, session, number = block["block_id"].split("/")
                 with pytest.raises(ConfigurationError, match="without authentication"):
                     store.deliver(BlockId(link, session, int(number)), Purpose.APPLICATIONS_AT_ALICE)
         assert '"unauthenticated":true' in (folder / "journal.jsonl").read_text()
+    again = await run(tmp_path / "home", Security(AnchorName.PKI), blocks=1)
+    assert again.as_json()["bootstrap"]["anchor"] == "none", "certificates have vouched for nothing here"
+
+
+async def test_what_one_anchor_has_begun_is_not_told_as_another_s(tmp_path: Path) -> None:
+    """A block under none, and then certificates, of which none is ever shown: the block's key opens the line."""
+    async with bench(tmp_path / "home", TINY) as link:
+        nobody: dict[str, Any] = {"trust": {"anchor": "none", "insecure_no_authentication": True}}
+        bob, alice = (link.start_here(name, **nobody) for name in (BOB, ALICE))
+        await alice.task
+        await until(lambda: len(link.journal(BOB).blocks) == 1, "Bob's block")
+        await bob.stop()
+        assert not link.journal(ALICE).of(BootstrapClosed)
+        await to_the_end(link)
+        for name in NODES:
+            (closed,) = link.journal(name).of(BootstrapClosed)
+            assert (closed.anchor, closed.blocks) == ("none", 1)
+        for name in NODES:
+            keys_command.bootstrap(link.home.node(name), again=True)
+        link.change(ALICE, {"blocks": 2, "blocks_in_flight": 1, "rekey_blocks": 1})
+        await to_the_end(link)
+        for name in NODES:
+            _, closed = link.journal(name).of(BootstrapClosed)
+            assert (closed.anchor, closed.blocks) == ("pki", 1), "of this bootstrap alone"

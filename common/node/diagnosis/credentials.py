@@ -1,6 +1,7 @@
 """Could this node prove who it is, and know its peer: one answer per trust anchor, and none needed after the latch."""
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import assert_never
@@ -17,9 +18,22 @@ from common.trust.credentials import NodeCredentials
 from common.trust.openpgp import find_program
 from common.trust.pem import read_chain
 
+_UNAUTHENTICATED = (
+    "; the keys that are stored here go back to a bootstrap without authentication, and no application gets them: for"
+    " keys that it gets, choose another trust.anchor, and run `qkdlink bootstrap --again` at both ends"
+)
 
-def check_credentials(patient: Patient, *, latched: bool) -> Finding:
-    """Ask whether what this node shows and believes can be used; for the peer only while the bootstrap is open."""
+
+def check_credentials(patient: Patient, *, latched: bool, unauthenticated: bool = False) -> Finding:
+    """Ask whether what this node shows and believes can be used; for the peer only while the bootstrap is open.
+
+    Of keys that go back to a bootstrap without authentication it is said that they do.
+    """
+    finding = _credentials(patient, latched=latched)
+    return replace(finding, sentence=finding.sentence + _UNAUTHENTICATED) if unauthenticated else finding
+
+
+def _credentials(patient: Patient, *, latched: bool) -> Finding:
     for path in patient.apparatus_certificates:
         _refuse_expired(path, patient.now, "issue it anew from the authority of the broker and its clients")
     if latched:

@@ -79,7 +79,10 @@ class _Visit:
         return check_clock(self._patient, self._memory.latest)
 
     async def _credentials(self) -> Finding:
-        return check_credentials(self._patient, latched=self._holdings.latched)
+        holdings = self._holdings
+        return check_credentials(
+            self._patient, latched=holdings.latched, unauthenticated=holdings.unauthenticated
+        )
 
     # --- the broker --------------------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class Holdings:
     epoch: int = 0
     link_psks: tuple[tuple[BlockId, bytes], ...] = field(default=(), repr=False)
     """Material of each link PSK that exists, newest first."""
+    unauthenticated: bool = False
+    """The keys go back to a bootstrap without authentication."""
 
 
 def read_holdings(patient: Patient) -> Holdings:
@@ -131,7 +133,7 @@ def _holdings(store: KeyStore) -> Holdings:
     epoch = store.epoch()
     found = ((block, store.material(block, Purpose.LINK_PSK)) for block in store.link_psks())
     keys = tuple((block, material) for block, material in found if material is not None)
-    return Holdings(epoch.latched, epoch.number, keys)
+    return Holdings(epoch.latched, epoch.number, keys, store.unauthenticated)
 
 
 def _certificates(patient: Patient) -> list[Path]:

@@ -190,7 +190,7 @@ class TestTheReadme:
         example = json.loads(README.partition("```json\n")[2].partition("```")[0])
         assert set(example) == {
             "keys_equal", "secret_bits", "fingerprint_alice", "fingerprint_bob", "broker", "processes", "seconds",
-            "blocks", "epochs", "bootstrap", "ledger",
+            "blocks", "epochs", "bootstrap", "unauthenticated", "ledger",
         }  # fmt: skip
         assert set(example["blocks"][0]) == _fields_of_a_block()
         fields = {"epoch", "authenticated_by", "tls_version", "key_id"}

@@ -273,6 +273,19 @@ def test_a_clock_before_the_last_line_of_the_journal_is_found(alice: Path) -> No
     assert check_clock(patient, patient.now + timedelta(minutes=6)).obstacle is Obstacle.CLOCK
 
 
+def test_keys_of_a_bootstrap_without_authentication_are_told_of_whatever_is_trusted_now(alice: Path) -> None:
+    patient = _patient(alice)
+    owner = StoreOwner(patient.settings.link, patient.settings.node, reproducible=False)
+    with closing(KeyStore.open(alice, owner)) as store:
+        store.mark_unauthenticated()
+    holdings = read_holdings(patient)
+    for latched in (False, True):
+        found = check_credentials(patient, latched=latched, unauthenticated=holdings.unauthenticated)
+        assert found.outcome is Outcome.OK
+        assert "without authentication, and no application gets them" in found.sentence
+        assert "bootstrap --again" in found.sentence
+
+
 async def _credentials(patient: Patient, *, latched: bool = False) -> Finding:
     async def look() -> Finding:
         return check_credentials(patient, latched=latched)

@@ -60,6 +60,7 @@ def test_the_account_of_a_node_has_what_it_made_what_the_link_cost_and_how_long_
         "pending_blocks": 0,
         "epoch": 1,
         "latched": True,
+        "unauthenticated": False,
         "upkeep_bits": 1_280,
         "blocks_payable": payable,
         "reserve_lacks_bits": RESERVE_TARGET_BITS - 2 * RESERVE_BITS,
@@ -103,6 +104,18 @@ def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixtu
     assert ["smallest", "block", "that", "pays", "1280"] in rows
     assert ["tags", "are", "left", "for", "8", "blocks"] in rows
     assert not any(line != line.rstrip() for line in lines)
+
+
+def test_keys_of_a_bootstrap_without_authentication_are_said_to_be_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_store(home / "alice")) as store:
+        store.mark_unauthenticated()
+    (alice,) = told(home / "alice", capsys)
+    assert alice["unauthenticated"] is True
+    show(home, as_json=False)
+    out = capsys.readouterr().out
+    assert out.count("the bootstrap was without authentication: no application gets these keys") == 1
 
 
 def test_no_key_material_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from common.errors import ConfigurationError, LocalProtocolError
 from common.keys.allotment import Purpose, cut
 from common.keys.derivation import key_id, resume_proof_key
-from common.store.key_store import STORE_FILE, STORE_KEY_FILE, Epoch, KeyStore, State
+from common.store.key_store import STORE_FILE, STORE_KEY_FILE, Epoch, KeyStore, State, Vouched
 from tests.support.stores import (
     ALICE_OWNER,
     block,
@@ -256,6 +256,27 @@ def test_after_a_second_bootstrap_epochs_are_counted_on(store: KeyStore) -> None
     deposit(store, 2)
     assert store.begin_epoch(2, block(2))
     assert store.epoch() == Epoch(2, key_id(block(2)), latched=True)
+
+
+def test_an_anchor_is_told_with_the_blocks_of_its_bootstrap_and_only_if_it_vouched_for_them(
+    store: KeyStore,
+) -> None:
+    assert store.vouched() == Vouched("", 0)
+    store.begin_bootstrap("pki")
+    store.hold(block(1), secret(1), 100, tags=True)
+    store.discard(block(1))
+    store.begin_bootstrap("psk")
+    assert store.vouched() == Vouched("psk", 0), "the certificate's line came to nothing"
+    store.hold(block(2), secret(2), 100, tags=True)
+    store.begin_bootstrap("web-of-trust")
+    deposit(store, 3)
+    store.release(block(2))
+    assert store.vouched() == Vouched("psk", 2)
+    store.reopen_bootstrap()
+    assert store.vouched().anchor == ""
+    store.begin_bootstrap("none")
+    deposit(store, 4)
+    assert store.vouched() == Vouched("none", 1)
 
 
 def test_a_node_that_ran_while_its_bootstrap_was_opened_again_keeps_no_block_and_closes_no_latch(
