@@ -385,7 +385,8 @@ async def test_an_alice_without_her_store_is_told_that_bob_takes_no_certificate(
         words = await link.start_here(ALICE, classical={"patience_s": 0.5}).last_words()
         assert words == (
             "Bob lets nobody in by the bootstrap any more, and alice has no key: if its store is lost, an operator"
-            " has to run `qkdlink bootstrap --again` at the other end."
+            " has to run `qkdlink bootstrap --again` at the other end, and, with a pre-shared key, to make a new one"
+            " for both."
         )
         assert len(link.journal(BOB).keys) == 2
 
