@@ -5,7 +5,7 @@ a hundred blocks take seconds. What it adds is the laboratory's view: Eve's know
 what was disclosed and what was removed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from common.bits import Bits
 from common.distillation.estimation import estimate
-from common.distillation.monitors import Monitor
+from common.distillation.finite_key import KeyLength
+from common.distillation.monitors import Alarm, Monitor
 from common.distillation.reconciliation.cascade import (
     Answerer,
     BudgetExhausted,
@@ -35,7 +36,8 @@ from common.optics.source import PulseSource
 from common.optics.states import Basis
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from common.protocol.aborts import AbortReason
-from common.protocol.monitoring import Watched, alarms_of_light
+from common.protocol.key_length import best_case
+from common.protocol.monitoring import Watched, alarm_of_decoys, alarm_of_errors, alarms_of_light
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, Nature, Randomness
 from eve.notebook import BlockNotes, Knowledge
@@ -84,6 +86,18 @@ class BlockWithEve:
         if not self.secret_bits:
             return True
         return self.check.holds if self.check else self.min_entropy_pays
+
+
+@dataclass(frozen=True, slots=True)
+class UnheededBlock:
+    """A block of which every guard has said its word and none was heeded."""
+
+    alarms: tuple[Alarm, ...]
+    """In the order in which a node asks; the first is the one that it names."""
+    best: KeyLength
+    """What the bound gives at best: before reconciliation has cost or found anything."""
+    block: BlockWithEve
+    """What becomes of it by the bound alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,40 @@ def live_block(
     randomness = Randomness("bob", seed)
     distilling = _Distilling(number, analysis, lengthened_by, checked)
     return _distilled(parameters, seen, estimated, randomness, distilling)
+
+
+def live_unheeded_block(
+    parameters: LinkParameters,
+    attacks: Sequence[QuantumAttack],
+    seed: int,
+    number: int,
+    *,
+    checked: bool = True,
+) -> UnheededBlock:
+    """Run one block on flawless hardware, with every monitor noted and none of them heeded.
+
+    Light passes in frames; what stays of them is a byte per pulse, Alice's record. Without `checked` it is her
+    min-entropy that has to pay.
+    """
+    seen = _light(parameters, attacks, seed, number, _HARDWARE)
+    estimated = estimate(seen.alice, seen.bob.test_bits)
+    best = best_case(parameters, estimated)
+    alarms = _alarms(parameters, seen.watched, estimated, best)
+    distilling = _Distilling(number, Analysis.AS_AGREED, lengthened_by=0, checked=checked)
+    block = _distilled(parameters, seen, estimated, Randomness("bob", seed), distilling)
+    return UnheededBlock(tuple(alarms), best, block)
+
+
+def _alarms(
+    parameters: LinkParameters, watched: Watched, estimated: Estimate, best: KeyLength
+) -> Iterator[Alarm]:
+    """Yield all alarms in the order of `common.protocol.monitoring.refusal`, which stops at the first."""
+    hopeless = best.secret_bits == 0
+    if hopeless and (errors := alarm_of_errors(parameters, estimated)):
+        yield errors
+    yield from alarms_of_light(parameters, watched)
+    if hopeless and (decoys := alarm_of_decoys(parameters, watched, best)):
+        yield decoys
 
 
 def _light(

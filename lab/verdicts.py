@@ -47,6 +47,11 @@ def refused_by(reasons: Iterable[str]) -> str:
     return _REFUSED + "-and-".join(sorted(set(reasons)))
 
 
+def refused_in_order(reasons: Iterable[str]) -> str:
+    """Return the verdict on one block that several guards have refused: all of them, as they were asked."""
+    return _REFUSED + "-then-".join(reasons)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A scenario that was run; `as_json` is the contract of `qkdlink lab run --json`."""

@@ -14,6 +14,8 @@ from lab.experiments.later import CombinedLater, KeysLater, UserTrafficLater
 from lab.experiments.light import Light
 from lab.experiments.listening import Listening
 from lab.experiments.portion import Portion
+from lab.experiments.tampering import Tampering
+from lab.experiments.unheeded import Unheeded
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
     "bootstrap": Bootstrap,
@@ -26,6 +28,8 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "portion": Portion,
     "denial": Denial,
     "light": Light,
+    "unheeded": Unheeded,
+    "tampering": Tampering,
 }
 
 
