@@ -98,7 +98,7 @@ class MqttReceiver:
             raise LightLost(
                 f"{reception.pulses} pulses came where {block.parameters.block_pulses} are agreed"
             )
-        return DetectionRecord.joined(reception.records)
+        return await block.compute(DetectionRecord.joined, reception.records)
 
     def close(self, block: Block) -> None:
         """Turn the detectors off: light of this block is foreign from now on."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.bits import pack, unpack
+from common.bits import Bits, pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate
@@ -13,6 +13,7 @@ from common.distillation.reconciliation.cascade import Corrector
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
+    Counts,
     Estimate,
     ReconciledKey,
     SecretKey,
@@ -109,7 +110,7 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
         DetectionAnnouncement(
             detections=count,
             gaps=await block.compute(encode_gates, detected.gates),
-            bases=pack(detected.bases),
+            bases=await block.compute(pack, detected.bases),
         )
     )
     await block.say_checkpoint()
@@ -117,7 +118,7 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     await block.expect_checkpoint()
     matched = (await block.read(unpack, announced.matched, count)).astype(np.bool_)
     if (
-        announced.sifted != matched.sum()
+        announced.sifted != np.count_nonzero(matched)
         or not len(announced.emitted) == len(announced.detected) == class_count
         or sum(announced.emitted) != block.parameters.block_pulses
         or sum(announced.detected) != count
@@ -169,9 +170,7 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
         await block.say(asked)
         asked = await block.read(_received, corrector, await block.expect(ParityAnswers))
         exchanges += 1
-    corrected = await block.compute(lambda: corrector.bits)
-    wrong = corrected != sifted.key_bits
-    key_errors = count_classes(sifted.key_classes[wrong], sifted.class_count)
+    corrected, key_errors = await block.compute(_corrected, corrector, sifted)
     await block.say(ReconciliationEnded(disclosed_parities=corrector.disclosed_bits, key_errors=key_errors))
     await block.say_checkpoint()
     reconciled = ReconciledKey(corrected, key_errors, corrector.disclosed_bits)
@@ -252,6 +251,12 @@ def _received(corrector: Corrector, answers: ParityAnswers) -> ParityQuestions |
         )
     corrector.receive(decode_parities(questions, answers.parities, answers.count))
     return _asked(corrector)
+
+
+def _corrected(corrector: Corrector, sifted: SiftedKey) -> tuple[Bits, Counts]:
+    """Return the corrected key, and how many of its bits were wrong in each class."""
+    bits = corrector.bits
+    return bits, count_classes(sifted.key_classes[bits != sifted.key_bits], sifted.class_count)
 
 
 def _qber_sentence(estimated: Estimate, block: Block) -> str:
