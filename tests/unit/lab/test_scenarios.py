@@ -84,6 +84,60 @@ def test_the_verdict_on_light_follows_the_evidence():
     assert judged(safe, known) == Verdict.EVE_KNOWS_OF_THE_KEY
 
 
+UNHEEDED = {
+    "attack": "photon-number-splitting",
+    "protocol": "two-decoy",
+    "pulses": 4_000_000,
+    "distance_km": 50.0,
+}
+
+
+def test_every_guard_on_a_block_that_nobody_gives_up_is_named_in_the_order_of_the_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    unheeded = experiment_of("unheeded", UNHEEDED)
+    seen = unheeded.observe()
+    assert seen["without_eve"]["acted"] == []
+    assert seen["without_eve"]["secret_bits"] > 256
+    assert seen["with_eve"]["single_photon_bound"] == seen["with_eve"]["secret_bits"] == 0
+    assert unheeded.judge(seen) == "refused-by-double-clicks-then-gain-then-decoy-analysis"
+    monkeypatch.setattr(block_with_eve, "alarm_of_decoys", lambda *_: None)
+    monkeypatch.setattr(monitoring, "gain_alarm", lambda *_, **__: None)
+    assert unheeded.judge(unheeded.observe()) == "refused-by-double-clicks"
+
+
+def test_guards_are_believed_only_where_the_honest_link_makes_a_key_and_the_bound_is_safe():
+    unheeded = experiment_of("unheeded", UNHEEDED)
+    honest = {"acted": [], "secret_bits": 300, "safe": True}
+    near = {"acted": ["double-clicks", "gain"], "secret_bits": 300, "safe": True}
+
+    def judged(without_eve: dict[str, Any], with_eve: dict[str, Any]) -> str:
+        return unheeded.judge({"without_eve": without_eve, "with_eve": with_eve})
+
+    assert judged(honest, near) == "refused-by-double-clicks-then-gain"
+    assert judged(honest, {**near, "acted": []}) == Verdict.KEY_IS_UNDETERMINED
+    assert judged(honest, {**near, "acted": [], "secret_bits": 0}) == Verdict.NO_KEY
+    assert judged(honest, {**near, "safe": False}) == Verdict.EVE_KNOWS_OF_THE_KEY
+    assert judged({**honest, "acted": ["gain"]}, near) == Verdict.UNCLEAR
+    assert judged({**honest, "secret_bits": 0}, near) == Verdict.UNCLEAR
+
+
+def test_tampering_is_refused_only_if_it_was_named_and_nothing_differs_ever():
+    tampering = experiment_of("tampering", {})
+    well: dict[str, Any] = {"keys_equal": True, "said": [], "faults": []}
+    tampered = {"keys_equal": False, "said": ["... decryption failed or bad record mac ..."], "faults": []}
+
+    def judged(**changed: dict[str, Any]) -> str:
+        return tampering.judge({"before": well, "tampered": tampered, "after": well, **changed})
+
+    assert judged() == Verdict.KEYS_AGREE
+    assert judged(after={**well, "keys_equal": False}) == Verdict.NO_KEY
+    assert judged(before={**well, "keys_equal": False}) == Verdict.UNCLEAR
+    assert judged(tampered={**tampered, "said": ["The peer closed the connection."]}) == Verdict.UNCLEAR
+    assert judged(tampered={**tampered, "faults": ["the material differs"]}) == Verdict.UNCLEAR
+    assert judged(after={**well, "faults": ["the material differs"]}) == Verdict.UNCLEAR
+
+
 @pytest.mark.parametrize(
     ("evidence", "verdict"),
     [
