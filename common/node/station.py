@@ -25,6 +25,7 @@ from common.node.broker import broker_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party
+from common.node.meeting import Meeting
 from common.node.patching import Patching, open_patching
 from common.node.settings import NodeSettings, read_seal_key
 from common.node.vault import OnSettled, Vault
@@ -156,7 +157,8 @@ class Station[S: NodeSettings]:
             self.window.opened(connection, channel)
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
-        met = await self.greeting(conversation, self._introduction(key), self.vault)
+        meeting = Meeting(self.vault, authenticated=self._knows_peer(key))
+        met = await self.greeting(conversation, self._introduction(key), meeting)
         if key is None and self.vault.epoch().latched:
             raise LinkError(
                 "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
@@ -172,6 +174,12 @@ class Station[S: NodeSettings]:
             self.tell(self.window.closed(now, vouched))
             self.window = None
         return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
+
+    def _knows_peer(self, key: BlockId | None) -> bool:
+        """Whether a line goes back to an anchor that has vouched for the peer."""
+        if key is None:
+            return not isinstance(self.anchor, NobodyAnchor)
+        return not self.vault.store.unauthenticated
 
     async def _begin_epoch(self, key: BlockId, material: bytes | None, met: Acquaintance) -> Authentication:
         """Enter the epoch of a key, once it is certain how blocks are authenticated there: no latch closes on less."""

@@ -12,20 +12,9 @@ from common.errors import StarvationError
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.resumption import (
-    MOST_PENDING,
-    Claim,
-    claim,
-    decode_blocks,
-    decode_claims,
-    encode_blocks,
-    encode_claims,
-    is_proven,
-)
 from common.protocol.roles import Role
 from common.store.key_store import Epoch, KeyStore, State
 from common.store.tag_units import UnitName
-from common.wire.messages import Holdings
 
 _TAKEN_BY = {Role.ALICE: OF_ALICE, Role.BOB: OF_BOB}
 """Which parts each party takes the units of its tags from."""
@@ -94,48 +83,20 @@ class Vault:
                 self.on_settled(block, None, available=False, late=False)
                 return None
 
-    # --- pending blocks at the next contact ----------------------------------------------------------------------
+    # --- pending blocks at the next contact (`common.node.meeting`) -----------------------------------------------
 
-    async def claims(self, session: str) -> bytes:
-        """Name our pending blocks, each with a proof that we hold it."""
-        pending = [block for block in self.store.pending() if block not in self._live][:MOST_PENDING]
-        keys = [(block, self.store.proof_key(block)) for block in pending]
-        return encode_claims(claim(block, key, session, self.role) for block, key in keys if key is not None)
+    def is_live(self, block: BlockId) -> bool:
+        """Whether a task is working on a block."""
+        return block in self._live
 
-    async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
-        """Judge the peer's pending blocks: (those that we hold too, now available here, those that we never had)."""
-        have, never = [], []
-        for claimed in decode_claims(claims, self.link):
-            if self._holds_too(claimed, session):
-                await self.release(claimed.block)
-                have.append(claimed.block)
-            elif claimed.block not in self._live and self.store.state(claimed.block) in (
-                None,
-                State.DISCARDED,
-            ):
-                never.append(claimed.block)
-        return encode_blocks(have), encode_blocks(never)
-
-    async def settle(self, answered: Holdings) -> None:
-        """Do as the peer answered: what it has is available, what it never had is discarded."""
-        for block in decode_blocks(answered.have, self.link):
-            if self._is_open_question(block):
-                await self.release(block)
-        for block in decode_blocks(answered.never, self.link):
-            if self._is_open_question(block):
-                await _to_its_end(self._discard(block))
+    async def discard(self, block: BlockId) -> None:
+        """Forget a pending key that the peer never had."""
+        await _to_its_end(self._discard(block))
 
     async def _discard(self, block: BlockId) -> None:
         await asyncio.to_thread(self.store.discard, block)
         self._held.pop(block, None)
         self.on_settled(block, None, available=False, late=True)
-
-    def _is_open_question(self, block: BlockId) -> bool:
-        return block not in self._live and self.store.state(block) is State.PENDING
-
-    def _holds_too(self, claimed: Claim, session: str) -> bool:
-        key = None if claimed.block in self._live else self.store.proof_key(claimed.block)
-        return key is not None and is_proven(claimed, key, session, self.role.peer)
 
     # --- tags --------------------------------------------------------------------------------------------------
 

@@ -323,6 +323,12 @@ class KeyStore:
             row = self._row(block)
         return 0 if row is None else int(row["secret_bits"])
 
+    def is_unauthenticated(self, block: BlockId) -> bool:
+        """Whether no application gets the key of a block, because nobody vouched for it, or watched its light."""
+        with self._reading():
+            row = self._row(block)
+        return row is not None and bool(row["unauthenticated"])
+
     def pending(self) -> list[BlockId]:
         """Return every pending block, oldest first."""
         with self._reading() as database:

@@ -10,6 +10,7 @@ from alice.greeting import greet as greet_bob
 from bob.greeting import greet as greet_alice
 from common.errors import LinkError
 from common.keys.identifiers import BlockId
+from common.node.meeting import Meeting
 from common.node.vault import Vault
 from common.protocol.greeting import Acquaintance, Introduction, link_conversation
 from common.protocol.roles import Role
@@ -111,7 +112,7 @@ async def contact(
         side = sides[role]
         try:
             conversation = link_conversation(role, LINK, lines[role])
-            acquaintance = await _GREET[role](conversation, _introduction(side, key), side.vault)
+            acquaintance = await _GREET[role](conversation, _introduction(side, key), Meeting(side.vault))
             if key is not None:
                 assert await side.vault.begin_epoch(acquaintance.epoch, key)
             met[role] = acquaintance

@@ -19,6 +19,7 @@ from common.errors import ConfigurationError, LinkError, RemoteProtocolError
 from common.journal.events import BlockEnded, Event
 from common.keys.identifiers import BlockId
 from common.node.link import Link, LinkDeposit, Party
+from common.node.meeting import Meeting
 from common.node.station import Greeting
 from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
@@ -127,7 +128,7 @@ async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
         nonce=secrets.token_hex(16),
         epoch=0,
     )
-    met = await greet(conversation, ours, party.vault)
+    met = await greet(conversation, ours, Meeting(party.vault))
     return Link(party, side.channel, conversation, met.session, met.epoch, scheme)
 
 
