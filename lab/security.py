@@ -38,6 +38,11 @@ class Security:
             )
         return cls(AnchorName(anchor), SchemeName(scheme))
 
+    @property
+    def trusts_anybody(self) -> bool:
+        """Whether nobody has to show who they are at the bootstrap."""
+        return self.anchor is AnchorName.NONE
+
     def furnish(self, alice_home: Path, bob_home: Path, link: str) -> None:
         """Give both nodes what their anchor needs and is not made with every home; what is there stays."""
         names = TrustSettings()
@@ -52,7 +57,7 @@ class Security:
 
     def settings(self) -> dict[str, Any]:
         """Return the two sections of a node's configuration."""
-        nobody = {"insecure_no_authentication": True} if self.anchor is AnchorName.NONE else {}
+        nobody = {"insecure_no_authentication": True} if self.trusts_anybody else {}
         return {
             "trust": {"anchor": str(self.anchor), **nobody},
             "authentication": {"scheme": str(self.scheme)},

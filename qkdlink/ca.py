@@ -134,7 +134,9 @@ def _certificates_in(home: Path) -> list[Path]:
         [*home.glob(f"*/{CERTIFICATE_FILE}"), *home.glob(f"{AUTHORITY_FOLDER}/*/{CERTIFICATE_FILE}")]
     )
     if not found:
-        raise ConfigurationError(f"{home} has no certificates: begin with `qkdlink ca init --home {home}`")
+        raise ConfigurationError(
+            f"there are no certificates in {home}: begin with `qkdlink ca init --home {home}`"
+        )
     return found
 
 

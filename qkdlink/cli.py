@@ -293,7 +293,7 @@ def bootstrap(
     *,
     home: Annotated[Path, typer.Option(help="The node's home.")],
     again: Annotated[
-        bool, typer.Option("--again", help="Open the latch again; to be done at both ends.")
+        bool, typer.Option("--again", help="Open the latch again: at both ends, and with both nodes stopped.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -324,7 +324,10 @@ def doctor(
 def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
     from lab.security import Security
 
-    return Security.chosen(anchor, scheme, insecure=insecure)
+    chosen = Security.chosen(anchor, scheme, insecure=insecure)
+    if insecure and not chosen.trusts_anybody:
+        typer.echo(f"--insecure-no-authentication has no effect with the anchor {anchor}.", err=True)
+    return chosen
 
 
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:

@@ -13,6 +13,7 @@ from common.errors import ConfigurationError
 from common.node.diagnosis.examination import examine_node
 from common.node.diagnosis.findings import Diagnosis
 from common.node.diagnosis.house import Patient
+from common.node.program import as_sentence
 from common.node.settings import NodeSettings, load_settings
 from common.protocol.roles import Role
 
@@ -62,7 +63,7 @@ def _json(patient: Patient, diagnosis: Diagnosis) -> str:
             "node": patient.settings.node,
             "role": patient.role.label.lower(),
             "obstacle": first and first.obstacle,
-            "sentence": first and _sentence(first.sentence),
+            "sentence": first and as_sentence(first.sentence),
             "checks": [
                 {"check": name, "outcome": finding.outcome, "sentence": finding.sentence}
                 for name, finding in diagnosis.findings
@@ -76,9 +77,4 @@ def _text(patient: Patient, diagnosis: Diagnosis) -> str:
     first = diagnosis.in_the_way
     if first is None:
         return "\n".join([*lines, "", f"Nothing stands in the way of {patient.settings.node}."])
-    return "\n".join([*lines, "", f"In the way: {first.obstacle}. {_sentence(first.sentence)}"])
-
-
-def _sentence(text: str) -> str:
-    """Write a finding as a sentence of its own."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    return "\n".join([*lines, "", f"In the way: {first.obstacle}. {as_sentence(first.sentence)}"])

@@ -44,9 +44,14 @@ def sentence(error: BaseException) -> str:
     """Return the first sentence of an error, or of the first error in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = " ".join(str(error).split())
+    return as_sentence(str(error))
+
+
+def as_sentence(text: str) -> str:
+    """Write a text as a sentence in one line; a path or an address at its beginning stays as it is."""
+    text = " ".join(text.split())
     first = text.partition(" ")[0]
-    if first.isalpha():  # a path or an address stays as it is
+    if first.isalpha():
         text = text[:1].upper() + text[1:]
     return text + ("" if text.endswith(".") else ".")
 

@@ -121,12 +121,13 @@ class Hierarchy:
     def renew_lists(self, days: int = LIST_DAYS) -> tuple[x509.CertificateRevocationList, ...]:
         """Issue the lists anew: the issuing authority's for `days`, and the root's if its key is at hand.
 
-        Returns all lists, the root's first. Raises CredentialsError if the authority cannot be read or the disk
-        refuses.
+        Returns all lists, the root's first. Raises CredentialsError if the authority cannot be read, the root is not
+        in the folder that was named for it, or the disk refuses.
         """
         issuing = Authority.read(self.folder)
         renewed = {issuing.certificate: _List(issuing, days)}
-        if (self.root_folder / PRIVATE_KEY_FILE).exists():
+        named = self.root_folder != self.folder / ROOT_FOLDER
+        if named or (self.root_folder / PRIVATE_KEY_FILE).exists():
             root = self._root()
             renewed = {root.certificate: _List(root, ROOT_LIST_DAYS), **renewed}
         return self._replace_lists(renewed)

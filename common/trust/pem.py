@@ -54,7 +54,7 @@ def read_revocation_lists(path: Path) -> tuple[x509.CertificateRevocationList, .
 
     Raises CredentialsError if the file cannot be read, holds no list, or one that does not parse.
     """
-    data = _read(path)
+    data = _read(path, made_with="qkdlink ca revocations")
     blocks = [block for block in data.split(_LIST_BEGINS)[1:] if _LIST_ENDS in block]
     try:
         lists = tuple(
@@ -96,14 +96,14 @@ def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise CredentialsError(f"{path} is not a certificate in PEM form") from error
 
 
-def _read(path: Path, *, secret: bool = False) -> bytes:
+def _read(path: Path, *, secret: bool = False, made_with: str = "qkdlink ca") -> bytes:
     try:
         with path.open("rb") as stream:
             if secret:
                 _refuse_open_mode(path, os.fstat(stream.fileno()).st_mode)
             data = stream.read(_LARGEST_FILE_BYTES + 1)
     except FileNotFoundError as error:
-        raise CredentialsError(f"{path} does not exist: credentials are made with `qkdlink ca`") from error
+        raise CredentialsError(f"{path} does not exist: it is made with `{made_with}`") from error
     except OSError as error:
         raise CredentialsError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > _LARGEST_FILE_BYTES:

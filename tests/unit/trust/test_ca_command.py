@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from common.errors import ConfigurationError, CredentialsError
 from common.trust.credentials import CredentialFiles, NodeCredentials
+from common.trust.pem import read_revocation_lists
 from qkdlink import ca
 
 
@@ -59,7 +61,7 @@ def test_show_never_shows_a_private_key(home: Path) -> None:
 def test_show_without_anything_to_show_says_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name certificate files"):
         run("show")
-    with pytest.raises(ConfigurationError, match="has no certificates"):
+    with pytest.raises(ConfigurationError, match="there are no certificates in"):
         run("show", "--home", tmp_path)
 
 
@@ -102,3 +104,17 @@ def test_revoking_nothing_or_two_things_says_what_to_name(tmp_path: Path, argume
 
 def test_the_bounds_of_a_validity_hold(tmp_path: Path) -> None:
     assert CliRunner().invoke(ca.app, ["init", "--home", str(tmp_path), "--days", "0"]).exit_code == 2
+
+
+def test_lists_are_not_renewed_without_the_root_that_was_named(tmp_path: Path) -> None:
+    run("init", "--home", tmp_path)
+    with pytest.raises(CredentialsError, match=r"nope.* does not exist"):
+        run("revocations", "--home", tmp_path, "--root", tmp_path / "nope")
+    shutil.move(tmp_path / "ca" / "root", tmp_path / "safe")
+    assert run("revocations", "--home", tmp_path).count("good until") == 2, "the root's as it was"
+    run("revocations", "--home", tmp_path, "--root", tmp_path / "safe")
+
+
+def test_a_missing_list_is_said_to_come_from_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="does not exist: it is made with `qkdlink ca revocations`"):
+        read_revocation_lists(tmp_path / "revocations.pem")

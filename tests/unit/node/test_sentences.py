@@ -1,0 +1,41 @@
+"""One sentence for a person: of whatever error, and with paths as they are."""
+
+from typing import cast
+
+import pytest
+
+from common.errors import ConfigurationError
+from common.node.diagnosis.causes import Obstacle
+from common.node.diagnosis.findings import Diagnosis, Finding
+from common.node.diagnosis.house import Patient
+from common.node.program import as_sentence, sentence
+from qkdlink import cli, doctor
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("nobody listens", "Nobody listens."),
+        ("ipE/alice/node.toml is\n open to others.", "ipE/alice/node.toml is open to others."),
+        ("store.db is gone", "store.db is gone."),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_unless_it_begins_with_a_path(text: str, read: str) -> None:
+    assert sentence(ExceptionGroup("", [ConfigurationError(text)])) == read
+    assert as_sentence(text) == read
+
+
+def test_the_doctor_leaves_a_path_as_it_is_too() -> None:
+    found = Finding.failed(Obstacle.CONFIGURATION, "ipE/alice/node.toml is open to others")
+    told = doctor._text(cast("Patient", None), Diagnosis((("files", found),)))
+    assert told.endswith("In the way: configuration. ipE/alice/node.toml is open to others.")
+
+
+@pytest.mark.parametrize(("anchor", "told"), [("pki", True), ("none", False)])
+def test_an_option_without_effect_is_accepted_and_said_to_have_none(
+    anchor: str, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(cli._security(anchor, "wegman-carter", insecure=True).anchor) == anchor
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("--insecure-no-authentication has no effect with the anchor pki." in said.err) is told
