@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from common.journal.events import BlockEnded, ReserveLow
-from common.node.station import sentence
+from common.node.program import sentence
 from common.wire.pulse_frames import FrameHeader
 from lab.home import ALICE, BOB
 from lab.kill_trials import tiny_parameters
