@@ -1,0 +1,65 @@
+"""Opens the key stores of both nodes and of Eve's two programs, and prints whose keys are whose. Runs in a container.
+
+Nobody else may have them open. A key is 32 bytes of what a block has for applications, or has put into the reserve.
+"""
+
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from common.journal.events import BlockEnded
+from common.keys.allotment import Purpose
+from common.keys.identifiers import BlockId
+from common.store.key_store import STORE_FILE, KeyStore, State
+from common.wire.topics import EVE
+from lab.agreement import NODES, Audit, journal_of
+from lab.echo import KEY_BYTES
+from lab.home import ALICE, BOB, LinkHome
+from lab.leaks import FACING_ALICE, FACING_BOB
+
+HOME = LinkHome(Path("/link"))
+HERS = {ALICE: f"{EVE}/{FACING_ALICE}", BOB: f"{EVE}/{FACING_BOB}"}
+PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
+type Keys = dict[BlockId, bytes]
+
+
+def keys(name: str, blocks: list[BlockId]) -> Keys:
+    """Return what a store has of these blocks; nothing if there is no store."""
+    if not (HOME.node(name) / STORE_FILE).exists():
+        return {}
+    with closing(KeyStore.of(HOME.node(name))) as store:
+        found = {block: [store.material(block, part) or b"" for part in PARTS] for block in blocks}
+    long_enough = {
+        block: [part for part in parts if len(part) >= KEY_BYTES] for block, parts in found.items()
+    }
+    return {block: parts[0][:KEY_BYTES] for block, parts in long_enough.items() if parts}
+
+
+def in_common(some: Keys, others: Keys) -> int:
+    """Count the keys that two have bit for bit."""
+    return sum(1 for block, key in some.items() if others.get(block) == key)
+
+
+def reasons(name: str) -> list[str]:
+    """Return why blocks of hers came to nothing."""
+    if not (HOME.node(name) / "journal.jsonl").exists():
+        return []
+    ended = (event for _, event in journal_of(HOME, name) if isinstance(event, BlockEnded))
+    return [block.detail for block in ended if block.detail]
+
+
+def audit() -> dict[str, object]:
+    """Compare all four."""
+    states = Audit(HOME).states
+    made = {n: [block for block, state in states[n].items() if state is State.AVAILABLE] for n in NODES}
+    theirs = {name: keys(name, made[name]) for name in NODES}
+    return {
+        "keys": {name: len(theirs[name]) for name in NODES},
+        "hers": {name: in_common(theirs[name], keys(HERS[name], made[name])) for name in NODES},
+        "common": in_common(theirs[ALICE], theirs[BOB]),
+        "reasons": {name: reasons(HERS[name]) for name in NODES},
+    }
+
+
+sys.stdout.write(json.dumps(audit()))
