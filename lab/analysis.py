@@ -6,10 +6,9 @@ The careless ones exist so that an attack can be watched to succeed where nobody
 from enum import StrEnum
 from math import floor, log2
 
-from common.distillation.estimation import starting_qber
 from common.distillation.finite_key import single_photon_length
 from common.distillation.stages import Counts, Estimate
-from common.protocol.key_length import qber_is_tolerated, secret_length
+from common.protocol.key_length import qber_is_tolerated, reconciliation_qber, secret_length
 from common.protocol.parameters import LinkParameters
 
 
@@ -59,7 +58,7 @@ def starting_point(
     """Error rate from which reconciliation starts: of the test basis, or of both where they are pooled."""
     if analysis is Analysis.POOLED_ERRORS:
         return max(_pooled(estimate, key_errors), parameters.expected_qber)
-    return starting_qber(estimate, parameters.expected_qber)
+    return reconciliation_qber(parameters, estimate)
 
 
 def _pooled(estimate: Estimate, key_errors: int) -> float:
