@@ -36,9 +36,14 @@ def untouched() -> Iterator[Project]:
 
 
 def routes(link: Project, node: str) -> tuple[str, str]:
-    """Which way light and words go, as a node was told last."""
-    changes = link.events(node, "patch-changed")
-    return (changes[-1]["light"], changes[-1]["classical"]) if changes else DIRECT
+    """Which way light and words go, as a node was told last in this life; it begins with both going directly."""
+    way = DIRECT
+    for event in (entry["event"] for entry in link.journal(node)):
+        if event["type"] == "node-started":
+            way = DIRECT
+        elif event["type"] == "patch-changed":
+            way = (event["light"], event["classical"])
+    return way
 
 
 def callers(link: Project) -> set[str]:
@@ -76,9 +81,9 @@ def audit(link: Project) -> dict[str, Any]:
     return link.stranger(STRANGERS / "auditor.py", network="light", volumes=HOMES)
 
 
-def said(link: Project, who: str) -> str:
-    """Return all reasons that somebody has given, for whatever came to nothing."""
-    events = (entry["event"] for entry in link.journal(who))
+def said(link: Project, who: str, since: int) -> str:
+    """Return all reasons that somebody has given after so many entries, for whatever came to nothing."""
+    events = (entry["event"] for entry in link.journal(who)[since:])
     return "\n".join(event.get("reason") or event.get("detail") or "" for event in events)
 
 
@@ -94,11 +99,12 @@ def tried_with(link: Project, *loot: str, failing: dict[str, str]) -> dict[str, 
     link.compose("kill", "eve", *NODES)
     steal(link, *loot)
     before = {node: link.keys(node) for node in NODES}
+    told = {who: len(link.journal(who)) for who in failing}
     for service in ("bob", "eve", "alice"):
         come(link, service)
     link.wait(
         f"the sentences {failing}",
-        lambda: all(sentence in said(link, who) for who, sentence in failing.items()),
+        lambda: all(sentence in said(link, who, told[who]) for who, sentence in failing.items()),
     )
     link.compose("kill", "eve", *NODES)
     assert {node: link.keys(node) for node in NODES} == before, "no key was made while she was in between"
@@ -143,12 +149,15 @@ def test_with_certificates_stolen_after_the_latch_she_takes_nobodys_place(splice
         },
     )
     assert found["hers"] == {"alice": 0, "bob": 0}
-    assert found["reasons"] == {"alice": [], "bob": []}, "no block has begun"
+    assert found["reasons"] == {"alice": [], "bob": []}, "she never had a line to lose"
 
 
 def test_with_the_link_psk_she_is_let_in_and_fails_at_the_first_tag(spliced: Project) -> None:
-    found = tried_with(spliced, "link_psk", failing=dict.fromkeys(NODES, WRONG_TAG))
+    found = tried_with(
+        spliced, "link_psk", failing={"alice": WRONG_TAG, "bob": "The peer closed the connection"}
+    )
     assert found["hers"] == {"alice": 0, "bob": 0}
+    assert any(WRONG_TAG in reason for reason in found["reasons"]["bob"]), "her own Alice hears it first"
 
 
 def test_after_all_that_the_link_goes_on_without_her(spliced: Project) -> None:

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from common.journal.events import BlockEnded
+from common.journal.events import LineLost
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.store.key_store import STORE_FILE, KeyStore, State
@@ -42,11 +42,8 @@ def in_common(some: Keys, others: Keys) -> int:
 
 
 def reasons(name: str) -> list[str]:
-    """Return why blocks of hers came to nothing."""
-    if not (HOME.node(name) / "journal.jsonl").exists():
-        return []
-    ended = (event for _, event in journal_of(HOME, name) if isinstance(event, BlockEnded))
-    return [block.detail for block in ended if block.detail]
+    """Return why a program of hers lost its line."""
+    return [event.reason for _, event in journal_of(HOME, name) if isinstance(event, LineLost)]
 
 
 def audit() -> dict[str, object]:
