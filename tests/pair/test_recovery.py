@@ -27,6 +27,7 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.authentication import keyed_authentication
 from common.node.link import Distil, Link, LinkDeposit, Party
+from common.node.meeting import Meeting
 from common.node.vault import Vault
 from common.optics.fibre import Fibre
 from common.protocol.aborts import Aborted, AbortReason
@@ -208,7 +209,7 @@ async def meet(node: Node, channel: ClassicalChannel) -> Link:
         nonce=secrets.token_hex(16),
         epoch=1,
     )
-    met = await GREET[node.role](conversation, ours, node.vault)
+    met = await GREET[node.role](conversation, ours, Meeting(node.vault))
     material = node.vault.link_psk_material(block(1))
     assert material is not None
     authentication = keyed_authentication(node.vault.scheme, node.vault, material, met.session)
