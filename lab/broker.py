@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 _PYTHON = (sys.executable, "-P")
 _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
+_LOWEST_PORT, _PORTS = 15_000, 17_000
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
 
 _HOUSE_RULES = """\
@@ -93,10 +94,15 @@ def find_mosquitto() -> str | None:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody uses now.
+
+    It lies below those that systems give to callers: a connection that begins in the meantime cannot take it.
+    """
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 @asynccontextmanager
