@@ -63,13 +63,16 @@ def test_the_history_of_the_image_holds_no_secret_and_no_address_of_a_registry(w
     assert not re.search(r"index-url|find-links|https?://", history)
 
 
-def test_the_build_asks_for_nothing_but_its_base_image_and_pip():
+def test_the_build_asks_for_nothing_but_its_base_image_pip_and_gnupg():
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
     composed = (ROOT / "docker-compose.yml").read_text()
     bases = {line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM")}
     assert bases == {"python:3.13-slim", "node"}
     assert "syntax=" not in dockerfile
-    assert not re.search(r"\b(apt|apk|apt-get|curl|wget)\b", dockerfile)
+    assert re.findall(r"apt-get install (.*?) \\\\?\n", dockerfile) == [
+        "-y -qq --no-install-recommends gpg gpg-agent"
+    ]
+    assert not re.search(r"\b(apt|apk|curl|wget)\b(?!-get|/lists)", dockerfile)
     assert "pull_policy" not in composed
 
 

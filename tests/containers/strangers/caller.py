@@ -1,6 +1,7 @@
 """Calls Bob's classical ports with a certificate and prints how far it gets. Runs in a container."""
 
 import json
+import shutil
 import socket
 import ssl
 import sys
@@ -13,9 +14,11 @@ from common.trust.pki import issue
 
 def call(authority: str, name: str, port: int) -> dict[str, object]:
     """Show Bob a certificate for `name` from the authority in that folder."""
-    folder = Path(tempfile.mkdtemp()) / "stranger"
-    issue(Path("/link", authority), name, folder)
-    context = ssl.create_default_context(cafile="/link/ca/certificate.pem")
+    here = Path(tempfile.mkdtemp())
+    folder = here / "stranger"
+    shutil.copytree(Path("/link", authority), here / "authority")  # it keeps a record of what it issues
+    issue(here / "authority", name, folder)
+    context = ssl.create_default_context(cafile="/link/ca/authority.pem")
     context.load_cert_chain(folder / "certificate.pem", folder / "private-key.pem")
     try:
         with (

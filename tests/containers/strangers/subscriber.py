@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import ssl
 import sys
 import tempfile
@@ -17,14 +18,13 @@ SECONDS = 4.0
 
 async def main(authority: str, name: str) -> dict[str, object]:
     """Go to the broker as `name`, certified by the authority in that folder; without one, as nobody."""
-    folder = Path(tempfile.mkdtemp()) / "stranger"
-    if authority == "nobody":
-        context = apparatus_context(Path("/link/apparatus-ca/certificate.pem"))
-    else:
-        issue(Path("/link", authority), name, folder)
-        context = apparatus_context(
-            Path("/link/apparatus-ca/certificate.pem"), folder / "certificate.pem", folder / "private-key.pem"
-        )
+    here = Path(tempfile.mkdtemp())
+    folder = here / "stranger"
+    context = apparatus_context(Path("/link/apparatus-ca/certificate.pem"))
+    if authority != "nobody":
+        shutil.copytree(Path("/link", authority), here / "authority")  # it keeps a record of what it issues
+        issue(here / "authority", name, folder)
+        context.load_cert_chain(folder / "certificate.pem", folder / "private-key.pem")
     topics: set[str] = set()
     try:
         async with aiomqtt.Client("broker", 8883, identifier=name, tls_context=context, timeout=5) as client:
