@@ -61,9 +61,9 @@ class Finding:
     seconds: float = 0.0
 
 
-def tiny_parameters() -> LinkParameters:
-    """Plan the smallest block that surely makes a key."""
-    return plan(task_for(preset(DEFAULT_PRESET), PULSES, ProtocolName.SINGLE_PHOTON)).link_parameters()
+def tiny_parameters(pulses: int = PULSES) -> LinkParameters:
+    """Plan a small block of single photons that surely makes a key."""
+    return plan(task_for(preset(DEFAULT_PRESET), pulses, ProtocolName.SINGLE_PHOTON)).link_parameters()
 
 
 def tiny_settings(**alice: object) -> dict[str, Any]:

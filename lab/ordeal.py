@@ -29,6 +29,8 @@ _TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.02
 _DISK_PATIENCE_S = 2.0
 _LAST_BLOCKS = 4
+_PULSES = 200_000
+"""Some fourteen thousand secret bits: one block with a key pays for the tags of a dozen that are struck."""
 _ROOM_BYTES = 30_000
 """How much a file may still grow on a disk that is nearly full."""
 
@@ -188,7 +190,7 @@ class _Ordeal:
         """Tell each node its own addresses: Alice reaches Bob by the lines that fail."""
         for name in NODES:
             self._home.configure(
-                tiny_parameters(),
+                tiny_parameters(_PULSES),
                 self._addresses[name],
                 tiny_settings(blocks=blocks),
                 log_in=self._broker.has_access_list,
