@@ -15,10 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.journal.events import AnyEvent, BlockOpened, Entry, EpochBegan
-from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
+from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BYTES, Purpose
 from common.keys.identifiers import BlockId
 from common.store.key_store import STORE_FILE, KeyStore, State
-from common.store.tag_units import UNIT_BYTES
 from lab.home import ALICE, BOB, LinkHome
 
 _KEPT = (State.PENDING, State.AVAILABLE)

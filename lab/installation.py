@@ -1,6 +1,6 @@
 """An installation for machines or containers that share addresses and nothing else: made once, carried by folders.
 
-    ca/             the nodes' authority; it stays where it was made, and its root (ca/root/) belongs in a safe
+    ca/             the nodes' authority; it stays where it was made, and the folder `root` in it belongs in a safe
     apparatus-ca/   the authority of the broker and its clients; no classical channel ever believes it
     alice/, bob/    all that a node needs: credentials, light seal, `apparatus/` (who it is at the broker), node.toml
     broker/         Mosquitto's certificate, configuration and access list

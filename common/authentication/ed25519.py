@@ -1,9 +1,8 @@
 """Ed25519 (RFC 8032): 32-byte keys, 64-byte signatures; computational, and broken by a quantum computer."""
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from common.authentication.pinned_signature import PinnedSignature
+from common.authentication.pinned_signature import PinnedSignature, pinned
 from common.authentication.scheme import SchemeName
 
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
@@ -23,12 +22,4 @@ def ed25519(private_key: bytes, peer_public_key: bytes) -> PinnedSignature:
     """Sign with our key and verify with the pinned one; ValueError if either is none."""
     own = Ed25519PrivateKey.from_private_bytes(private_key)
     peer = Ed25519PublicKey.from_public_bytes(peer_public_key)
-
-    def verify(statement: bytes, signature: bytes) -> bool:
-        try:
-            peer.verify(signature, statement)
-        except InvalidSignature:
-            return False
-        return True
-
-    return PinnedSignature(SchemeName.ED25519, own.sign, verify)
+    return pinned(SchemeName.ED25519, own.sign, peer)

@@ -1,9 +1,8 @@
 """ML-DSA-65 (FIPS 204): 1952-byte public keys, 3309-byte signatures; computational, and believed quantum-safe."""
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-from common.authentication.pinned_signature import PinnedSignature
+from common.authentication.pinned_signature import PinnedSignature, pinned
 from common.authentication.scheme import SchemeName
 
 PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES = 32, 1952
@@ -24,12 +23,4 @@ def ml_dsa_65(private_key: bytes, peer_public_key: bytes) -> PinnedSignature:
     """Sign with our key and verify with the pinned one; ValueError if either is none."""
     own = MLDSA65PrivateKey.from_seed_bytes(private_key)
     peer = MLDSA65PublicKey.from_public_bytes(peer_public_key)
-
-    def verify(statement: bytes, signature: bytes) -> bool:
-        try:
-            peer.verify(signature, statement)
-        except InvalidSignature:
-            return False
-        return True
-
-    return PinnedSignature(SchemeName.ML_DSA_65, own.sign, verify)
+    return pinned(SchemeName.ML_DSA_65, own.sign, peer)

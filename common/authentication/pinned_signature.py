@@ -7,7 +7,9 @@ to a quantum computer, and a signature that is forged later opens no key that wa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Protocol, Self
+
+from cryptography.exceptions import InvalidSignature
 
 from common.authentication.place import place
 from common.authentication.scheme import SchemeName, Tag
@@ -37,6 +39,26 @@ class PinnedSignature:
     async def verify(self, speaker: int, position: int, transcript: Transcript, tag: Tag) -> bool:
         """Whether the peer signed this transcript at this place."""
         return not tag.pad and self.verify_peer(_statement(speaker, position, transcript), tag.value)
+
+
+class Verifier(Protocol):
+    """A public key of `cryptography`, as far as signatures go."""
+
+    def verify(self, signature: bytes, data: bytes, /) -> None:
+        """Return if the key made the signature over the data; InvalidSignature otherwise."""
+
+
+def pinned(name: SchemeName, sign: Callable[[bytes], bytes], peer: Verifier) -> PinnedSignature:
+    """Sign with our key and verify with the pinned one."""
+
+    def verify(statement: bytes, signature: bytes) -> bool:
+        try:
+            peer.verify(signature, statement)
+        except InvalidSignature:
+            return False
+        return True
+
+    return PinnedSignature(name, sign, verify)
 
 
 def _statement(speaker: int, position: int, transcript: Transcript) -> bytes:

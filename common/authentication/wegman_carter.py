@@ -24,9 +24,8 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 from common.authentication.place import place
 from common.authentication.scheme import SchemeName, Tag
 from common.authentication.transcript import Transcript
+from common.keys.allotment import UNIT_BYTES
 
-UNIT_BYTES = 32
-"""What is taken at a time: r and the first pad of a block and direction, then two pads more."""
 _HALF = UNIT_BYTES // 2
 _CLAMPED_BITS = 106
 """Poly1305 fixes 22 of r's 128 bits."""

@@ -24,7 +24,8 @@ LINK_PSK_BITS = 256
 TAG_BITS = 512
 """What the tags of one block cost in one direction: one r, and a pad for each of at most three checkpoints."""
 UNIT_BITS = 256
-"""Tags are paid for in units of this size."""
+"""Tags are paid for in units of this size: r and the first pad of a block and direction, then two pads more."""
+UNIT_BYTES = UNIT_BITS // 8
 RESERVE_BLOCKS = 160
 """For so many blocks that cost tags and yield no key: more than fit into a day of aborting, with its pauses."""
 RESERVE_TARGET_BITS = 2 * RESERVE_BLOCKS * TAG_BITS

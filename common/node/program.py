@@ -36,7 +36,7 @@ def main[S: ProgramSettings](program: str, kind: type[S], run: Run[S]) -> None:
         if options.verbose:
             raise
         reason = sentence(errors)
-        print(f"{program}: Something unexpected happened: {reason} --verbose shows where.", file=sys.stderr)  # noqa: T201
+        print(f"{program}: Something unexpected happened: {reason} --verbose shows where.", file=sys.stderr)  # noqa: T201 - likewise
         os._exit(2)
 
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from common.keys.allotment import Purpose
+from common.keys.allotment import UNIT_BYTES, Purpose
 from common.store.sealing import StoreSeal
-from common.store.tag_units import UNIT_BYTES
 
 PADS_SCHEMA = """
 CREATE TABLE pads (

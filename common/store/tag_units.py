@@ -12,11 +12,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, Purpose
+from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, UNIT_BYTES, Purpose
 from common.keys.identifiers import BlockId
 from common.store.sealing import StoreSeal
 
-UNIT_BYTES = UNIT_BITS // 8
 # eighteen digits fit into SQLite's integers; a name has one spelling, so that equal units have equal names
 _NAME = re.compile(
     r"(?P<session>[0-9a-f]{32})/(?P<number>[1-9][0-9]{0,17})/"

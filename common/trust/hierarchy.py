@@ -4,7 +4,7 @@
     ca/authority.pem    whom the nodes believe: the root's certificate
     ca/revocations.pem  the revocation lists of all, which every node needs
     ca/issued/          every certificate that was issued, by name
-    ca/root/            the root: private-key.pem, certificate.pem; needed again only to revoke or renew the issuing one
+    root/ (in ca/)      the root: private-key.pem, certificate.pem; needed again only to revoke or renew the issuing one
     ca/revoked-.../     an issuing authority that was revoked
 
 The root's folder can be taken away. A stolen issuing authority is then an accident and not the end: the root revokes

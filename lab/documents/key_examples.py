@@ -14,8 +14,8 @@ from common.authentication.hmac_sha256 import HmacSha256
 from common.authentication.ml_dsa_65 import public_key as ml_dsa_65_public_key
 from common.authentication.pinned_signature import PinnedSignature
 from common.authentication.scheme import Authentication, SchemeName
-from common.authentication.wegman_carter import UNIT_BYTES, Unit, WegmanCarter
-from common.keys.allotment import Purpose
+from common.authentication.wegman_carter import Unit, WegmanCarter
+from common.keys.allotment import UNIT_BYTES, Purpose
 from common.keys.derivation import (
     Label,
     bootstrap_psk,

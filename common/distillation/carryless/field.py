@@ -66,7 +66,7 @@ def _eliminated() -> tuple[tuple[int, int], ...]:
     for preimage in (1 << power for power in range(1, DEGREE)):
         image = multiplied(preimage, preimage) ^ preimage
         while image and (known := pairs.get(image.bit_length())):
-            image, preimage = image ^ known[0], preimage ^ known[1]  # noqa: PLW2901
+            image, preimage = image ^ known[0], preimage ^ known[1]  # noqa: PLW2901 - reduced in place, as on paper
         if image:
             pairs[image.bit_length()] = image, preimage
     return tuple(pairs[degree] for degree in sorted(pairs, reverse=True))

@@ -86,9 +86,9 @@ def test_what_lay_half_written_on_the_disk_is_undone_by_whoever_looks_next(tmp_p
 
 
 def test_what_a_killed_process_has_had_in_its_hands_is_never_had_again(tmp_path: Path) -> None:
-    units = 80
+    units = 1_000  # more than a process can take before it is killed, however slow its reader
     with closing(open_store(tmp_path / "alice")) as store:
-        deposit(store, 1, 60_000, tags=False, reserve_bits=2 * units * UNIT_BITS)
+        deposit(store, 1, 600_000, tags=False, reserve_bits=2 * units * UNIT_BITS)
     seen: list[str] = []
     for names in (1, 2, 3, 5, 8):
         told = told_until_killed(tmp_path / "alice", names)
