@@ -175,7 +175,9 @@ class _Wire(asyncio.BufferedProtocol):
             )
             self._asked = None
             if not answered.done():
-                raise LinkError("The broker does not answer.")
+                raise LinkError(
+                    f"The broker {'has closed the connection' if self._lost.done() else 'does not answer'}."
+                )
             answered.result()
 
     async def keep_alive(self) -> None:

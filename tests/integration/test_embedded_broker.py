@@ -1,0 +1,47 @@
+"""The broker of last resort, while many come at once."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.transport.addresses import Address
+from common.transport.light_line import connect_light
+from common.transport.mqtt import BrokerAccess, connect
+from lab.broker import run_broker
+from tests.support.processes import without_mosquitto
+
+VISITORS, ROUNDS = 12, 12
+
+
+@pytest.fixture(autouse=True)
+def _amqtt() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        without_mosquitto(patch)
+        yield
+
+
+async def test_nobody_who_subscribes_while_others_do_is_left_without_an_answer(tmp_path: Path) -> None:
+    async def visit(address: Address, name: str, after_s: float) -> bytes:
+        await asyncio.sleep(after_s)
+        async with connect_light(BrokerAccess(address, name, None, None)) as line:
+            subscription = await line.subscribe(name)
+            await line.publish(name, name.encode())
+            while (heard := bytes((await subscription.get()).payload)) == b"kept":
+                pass
+            return heard
+
+    async with (
+        run_broker(tmp_path, ()) as broker,
+        connect(BrokerAccess(broker.address, "keeper", None, None)) as bus,
+    ):
+        for round_number in range(ROUNDS):
+            names = [f"visitor-{round_number}-{number}" for number in range(VISITORS)]
+            for name in names:  # amqtt waits at each of these that somebody reads, whenever a visitor comes
+                await bus.publish(name, b"kept", retain=True)
+            async with asyncio.timeout(9):  # a line that is never answered gives up after ten
+                answers = await asyncio.gather(
+                    *(visit(broker.address, name, 0.003 * number) for number, name in enumerate(names))
+                )
+            assert answers == [name.encode() for name in names]
