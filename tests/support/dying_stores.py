@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from common.errors import ConfigurationError
@@ -67,8 +68,7 @@ def on_a_full_disk(folder: Path, change: str) -> dict[str, object]:
 
 def told_until_killed(folder: Path, names: int) -> list[str]:
     """Let a process take units and tell of each that it has; kill it once so many were told; return all that were."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying_stores"])
+    context = _processes()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_take_and_tell, args=(folder, theirs))
     process.start()
@@ -82,6 +82,14 @@ def told_until_killed(folder: Path, names: int) -> list[str]:
     return told
 
 
+def _processes() -> ForkServerContext:
+    """Return what forks them; the nodes of `lab.mortal` come from the same server, which preloads only what it is told
+    first."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.dying_stores", "lab.mortal", "lab.warm"])
+    return context
+
+
 def _take_and_tell(folder: Path, listener: Connection) -> None:
     store = open_store(folder)
     while taken := store.units.take(OF_ALICE, "a block"):
@@ -89,8 +97,7 @@ def _take_and_tell(folder: Path, listener: Connection) -> None:
 
 
 def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying_stores"])
+    context = _processes()
     process = context.Process(target=target, args=arguments)
     process.start()
     process.join(60)
