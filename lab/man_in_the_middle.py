@@ -23,7 +23,9 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.settings import load_settings
 from common.protocol.aborts import AbortReason
-from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.schema import State
 from common.transport.addresses import Address
 from common.trust.anchor import AnchorName
 from common.wire.topics import EVE

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from common.journal.events import NodeStarted
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from common.trust import pki
 from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB, LinkHome

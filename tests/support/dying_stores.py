@@ -12,7 +12,8 @@ from pathlib import Path
 
 from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, Purpose
-from common.store.key_store import STORE_FILE, KeyStore
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
 from common.store.tag_units import UnitName
 from tests.support.stores import block, deposit, open_store, secret
 
@@ -106,7 +107,7 @@ def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None
 
 def _end_at(folder: Path, change: str, statement: int) -> None:
     store, seen = open_store(folder), 0
-    store._connection.execute("PRAGMA cache_size = 1")
+    store._database.connection.execute("PRAGMA cache_size = 1")
 
     def count(_: str) -> None:
         nonlocal seen
@@ -114,7 +115,7 @@ def _end_at(folder: Path, change: str, statement: int) -> None:
         if seen > statement:
             os._exit(1)
 
-    store._connection.set_trace_callback(count)
+    store._database.connection.set_trace_callback(count)
     CHANGES[change](store)
     os._exit(0)
 

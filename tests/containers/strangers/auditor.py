@@ -11,7 +11,9 @@ from pathlib import Path
 from common.journal.events import LineLost
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
-from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.schema import State
 from common.wire.topics import EVE
 from lab.agreement import NODES, Audit, journal_of
 from lab.echo import KEY_BYTES
