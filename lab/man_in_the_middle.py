@@ -33,14 +33,15 @@ from eve.settings import EveSettings
 from eve.station import run as run_eve
 from lab.agreement import NODES, Audit, journal_of
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker
-from lab.echo import KEY_BYTES, TrafficKey, echoes, echoing
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
+from lab.key_exchanges import KEY_BYTES
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.leaks import FACING_ALICE, FACING_BOB, furnish
 from lab.matrix import Cell, Evidence, Fingerprints
 from lab.mortal import Mortal
 from lab.security import Security
 from lab.traffic_in_the_middle import Interceptor
+from lab.user_traffic import TrafficKey, echoes, echoing
 
 _BLOCKS_BEFORE = 3
 """Made without her where she comes after the latch: one of the bootstrap, two under link PSKs."""
