@@ -548,7 +548,7 @@ async def test_a_hello_that_arrives_before_the_listener_has_begun_is_not_lost(ho
 
     asyncio.get_running_loop().set_task_factory(begin_late)
     async with listening(credentials(home, "bob")) as bob:
-        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob", timeout_s=2)
+        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob", timeout_s=10)
         await connection.close()
 
 
