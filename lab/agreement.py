@@ -17,7 +17,9 @@ from pathlib import Path
 from common.journal.events import AnyEvent, BlockOpened, Entry, EpochBegan
 from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BYTES, Purpose
 from common.keys.identifiers import BlockId
-from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.schema import State
 from lab.home import ALICE, BOB, LinkHome
 
 _KEPT = (State.PENDING, State.AVAILABLE)

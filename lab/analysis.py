@@ -1,12 +1,13 @@
 """What Alice and Bob make of a block's counts: as they have agreed, or with one part of it left out on purpose.
 
-The careless ones exist so that an attack can be watched to succeed where nobody looks; no node can be told to use them.
+The careless ones exist so that an attack can be watched to succeed where nobody looks. Two of them are what becomes of
+the bound when a monitor is turned off (`common.protocol.key_length`); no node can be told the last one.
 """
 
 from enum import StrEnum
 from math import floor, log2
 
-from common.distillation.finite_key import single_photon_length
+from common.distillation.monitors import Monitor
 from common.distillation.stages import Counts, Estimate
 from common.protocol.key_length import qber_is_tolerated, reconciliation_qber, secret_length
 from common.protocol.parameters import LinkParameters
@@ -24,54 +25,32 @@ class Analysis(StrEnum):
     """What was disclosed is removed, and nothing for what the error rate tells of Eve."""
 
 
-def tolerates(analysis: Analysis, parameters: LinkParameters, estimate: Estimate, key_errors: int) -> bool:
-    """Whether the error rate lets a block go on; `key_errors` are those of the key basis, all classes."""
-    match analysis:
-        case Analysis.AS_AGREED:
-            return qber_is_tolerated(parameters, estimate)
-        case Analysis.POOLED_ERRORS if parameters.tolerated_qber is not None:
-            return _pooled(estimate, key_errors) <= parameters.tolerated_qber
-        case _:
-            return True
+_TURNED_OFF = {Analysis.WITHOUT_DECOYS: Monitor.DECOYS, Analysis.POOLED_ERRORS: Monitor.QBER}
+
+
+def tolerates(analysis: Analysis, parameters: LinkParameters, estimate: Estimate) -> bool:
+    """Whether the error rate of the test basis lets a block go on."""
+    return analysis is Analysis.WITHOUT_ERRORS or qber_is_tolerated(_careless(analysis, parameters), estimate)
 
 
 def allowed_bits(
     analysis: Analysis, parameters: LinkParameters, estimate: Estimate, key_errors: Counts, leaked_bits: int
 ) -> int:
     """Return the length, 0 or more, of the key that this analysis takes for secret."""
-    match analysis:
-        case Analysis.AS_AGREED:
-            return secret_length(parameters, estimate, key_errors, leaked_bits).secret_bits
-        case Analysis.WITHOUT_DECOYS:
-            return _of_single_photons(parameters, estimate, estimate.qber_test or 0.0, leaked_bits)
-        case Analysis.POOLED_ERRORS:
-            pooled = _pooled(estimate, sum(key_errors))
-            return _of_single_photons(parameters, estimate, parameters.tolerated_qber or pooled, leaked_bits)
-        case Analysis.WITHOUT_ERRORS:
-            cost = leaked_bits + 1 - 2 * log2(parameters.eps_sec) - log2(parameters.eps_cor)
-            return max(0, floor(sum(estimate.key_detections) - cost))
+    if analysis is Analysis.WITHOUT_ERRORS:
+        cost = leaked_bits + 1 - 2 * log2(parameters.eps_sec) - log2(parameters.eps_cor)
+        return max(0, floor(sum(estimate.key_detections) - cost))
+    return secret_length(_careless(analysis, parameters), estimate, key_errors, leaked_bits).secret_bits
 
 
-def starting_point(
-    analysis: Analysis, parameters: LinkParameters, estimate: Estimate, key_errors: int
-) -> float:
-    """Error rate from which reconciliation starts: of the test basis, or of both where they are pooled."""
-    if analysis is Analysis.POOLED_ERRORS:
-        return max(_pooled(estimate, key_errors), parameters.expected_qber)
-    return reconciliation_qber(parameters, estimate)
+def starting_point(analysis: Analysis, parameters: LinkParameters, estimate: Estimate) -> float:
+    """Error rate, 0..1, from which reconciliation starts."""
+    return reconciliation_qber(_careless(analysis, parameters), estimate)
 
 
-def _pooled(estimate: Estimate, key_errors: int) -> float:
-    bits = sum(estimate.key_detections) + sum(estimate.test_detections)
-    return (key_errors + sum(estimate.test_errors)) / bits if bits else 0.0
-
-
-def _of_single_photons(parameters: LinkParameters, estimate: Estimate, qber: float, leaked_bits: int) -> int:
-    return single_photon_length(
-        sum(estimate.key_detections),
-        sum(estimate.test_detections),
-        qber,
-        leaked_bits,
-        parameters.eps_sec,
-        parameters.eps_cor,
-    ).secret_bits
+def _careless(analysis: Analysis, parameters: LinkParameters) -> LinkParameters:
+    """Return the parameters of a link on which what this analysis leaves out is turned off."""
+    if analysis not in _TURNED_OFF:
+        return parameters
+    off = {*parameters.monitors_off, _TURNED_OFF[analysis]}
+    return parameters.model_copy(update={"monitors_off": tuple(sorted(off))})

@@ -109,11 +109,6 @@ class _Seen:
     watched: Watched
     knowledge: Knowledge
 
-    @property
-    def key_errors(self) -> int:
-        """Errors in the key basis."""
-        return int((self.alice.key_bits != self.bob.key_bits).sum())
-
 
 @dataclass(frozen=True, slots=True)
 class _Distilling:
@@ -154,7 +149,7 @@ def live_block(
     alarm = next(alarms_of_light(parameters, seen.watched, turned_off), None)
     if alarm:
         return _refused(alarm.monitor, seen, estimated)
-    if not tolerates(analysis, parameters, estimated, seen.key_errors):
+    if not tolerates(analysis, parameters, estimated):
         return _refused(AbortReason.QBER_ABOVE_TOLERATED, seen, estimated)
     randomness = Randomness("bob", seed)
     distilling = _Distilling(number, analysis, lengthened_by, checked)
@@ -259,7 +254,7 @@ def _distilled(
 ) -> BlockWithEve:
     number, analysis = how.number, how.analysis
     length = len(seen.alice.key_bits)
-    qber = starting_point(analysis, parameters, estimated, seen.key_errors)
+    qber = starting_point(analysis, parameters, estimated)
     plan = schedule(length, qber)
     shuffle_seed = randomness.choices(Choice.RECONCILIATION, number).bytes(SHUFFLE_SEED_BYTES)
     try:

@@ -18,8 +18,11 @@ from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.node.link import Link
 from common.protocol.conversation import Conversation
 from common.protocol.phases import BlockPhase
-from common.store import key_store, sealing
-from common.store.key_store import Entry, KeyStore
+from common.store import opening, sealing
+from common.store.database import Database
+from common.store.key_store import KeyStore
+from common.store.ledger import Ledger
+from common.store.schema import Entry
 from common.store.sealing import StoreSeal
 from common.store.tag_units import TagUnits
 from common.transport.light import LightOutlet
@@ -98,22 +101,22 @@ def _is_last_checkpoint(conversation: Conversation, *call: object) -> bool:
 
 POINTS = (
     _at_first_start("before-the-store-key", sealing, "write_new", after=False),
-    _at_first_start("before-furnishing-the-store", key_store, "_open_seal"),
-    _at_first_start("mid-furnishing-the-store", KeyStore, "_set_meta"),
+    _at_first_start("before-furnishing-the-store", opening, "_open_seal"),
+    _at_first_start("mid-furnishing-the-store", Database, "set_meta"),
     _after("mid-light", LightOutlet, "send", _ALICE, later=8),
     _after("mid-light", MqttReceiver, "_take", _BOB, later=8),
     _after("after-using-a-number", KeyStore, "opened", _ALICE),
     _said("mid-reconciliation", ParityQuestions, ParityAnswers, later=60),
     _said("after-the-amplification-seed", AmplificationSeed, nodes=_ALICE),
     _after("after-taking-a-tag-key", TagUnits, "take"),
-    _within("mid-taking-a-tag-key", KeyStore, "_enter", lambda *call: call[3] in OF_ALICE + OF_BOB),
+    _within("mid-taking-a-tag-key", Ledger, "enter", lambda *call: call[3] in OF_ALICE + OF_BOB),
     _before("before-noting-a-tag-key-as-used", TagUnits, "used"),
     _after("after-noting-a-tag-key-as-used", TagUnits, "used"),
     _before("before-hold", KeyStore, "hold"),
     _within("mid-hold", StoreSeal, "seal", lambda _, __, place, ___: place.endswith(Purpose.LINK_PSK)),
     _after("after-hold", KeyStore, "hold"),
     _before("before-release", KeyStore, "release"),
-    _within("mid-release", KeyStore, "_enter", lambda _, __, entry, *___: entry is Entry.PRODUCED),
+    _within("mid-release", Ledger, "enter", lambda _, __, entry, *___: entry is Entry.PRODUCED),
     _after("after-release", KeyStore, "release"),
     _said("after-saying-confirmation", Confirmation),
     _heard("after-hearing-confirmation", Confirmation),
@@ -131,7 +134,7 @@ POINTS = (
     _heard("after-hearing-holdings", Holdings),
     _before("before-the-epoch", KeyStore, "begin_epoch"),
     _within(
-        "at-the-latch", KeyStore, "_set_meta", lambda _, name, value, __: (name, value) == ("latched", "1")
+        "at-the-latch", Database, "set_meta", lambda _, name, value, __: (name, value) == ("latched", "1")
     ),
     _after("after-the-epoch", KeyStore, "begin_epoch"),
     _before("before-closing-the-bootstrap", bob.station.Bob, "_close_bootstrap", _BOB),

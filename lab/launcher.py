@@ -23,7 +23,8 @@ from common.journal.events import (
 )
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
-from common.store.key_store import Balance, KeyStore
+from common.store.key_store import KeyStore
+from common.store.ledger import Balance
 from common.transport.addresses import Address
 from common.wire.topics import EVE
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop

@@ -19,14 +19,9 @@ from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.keys.derivation import KEY_BYTES, key_id
 from common.keys.identifiers import BlockId
 from common.node.settings import CONFIGURATION_FILE
-from common.store.key_store import (
-    STORE_FILE,
-    STORE_KEY_FILE,
-    KeyStore,
-    StoreOwner,
-    place_of,
-    place_of_seal,
-)
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE, STORE_KEY_FILE
+from common.store.owner import StoreOwner, place_of, place_of_seal
 from common.store.sealing import StoreSeal
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue

@@ -23,7 +23,9 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.settings import load_settings
 from common.protocol.aborts import AbortReason
-from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.schema import State
 from common.transport.addresses import Address
 from common.trust.anchor import AnchorName
 from common.wire.topics import EVE
@@ -31,14 +33,15 @@ from eve.settings import EveSettings
 from eve.station import run as run_eve
 from lab.agreement import NODES, Audit, journal_of
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker
-from lab.echo import KEY_BYTES, TrafficKey, echoes, echoing
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
+from lab.key_exchanges import KEY_BYTES
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.leaks import FACING_ALICE, FACING_BOB, furnish
 from lab.matrix import Cell, Evidence, Fingerprints
 from lab.mortal import Mortal
 from lab.security import Security
 from lab.traffic_in_the_middle import Interceptor
+from lab.user_traffic import TrafficKey, echoes, echoing
 
 _BLOCKS_BEFORE = 3
 """Made without her where she comes after the latch: one of the bootstrap, two under link PSKs."""

@@ -33,7 +33,12 @@ class Mortal:
     """A node as a process of its own; it ends with us at the latest."""
 
     def __init__(
-        self, home: LinkHome, name: str, death: Death | None = None, largest_file: int | None = None
+        self,
+        home: LinkHome,
+        name: str,
+        death: Death | None = None,
+        largest_file: int | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         context = get_context("forkserver")
         context.set_forkserver_preload([__name__, "lab.warm"])
@@ -41,7 +46,7 @@ class Mortal:
         self._words = home.folder / f"{name}.stderr"
         self._process: BaseProcess = context.Process(
             target=_live,
-            args=(name, home.configuration(name), death, largest_file, self._words, theirs),
+            args=(name, home.configuration(name), death, largest_file, options, self._words, theirs),
             daemon=True,
         )
         self._process.start()
@@ -89,6 +94,7 @@ def _live(
     configuration: Path,
     death: Death | None,
     largest_file: int | None,
+    options: tuple[str, ...],
     words: Path,
     theirs: Connection,
 ) -> None:
@@ -101,7 +107,7 @@ def _live(
         )
     if death is not None:
         arm(point(death.point, name), death.on)
-    sys.argv = [name, "--config", str(configuration)]
+    sys.argv = [name, "--config", str(configuration), *options]
     if name == ALICE:
         main(ALICE, AliceSettings, alice.station.run)
     else:

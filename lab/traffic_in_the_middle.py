@@ -1,13 +1,12 @@
 """Eve on the user traffic: what opens under her key she reads, seals anew under her other one, and sends on."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
 from common.errors import LinkError
 from common.transport.addresses import Address
-from lab.echo import LOOPBACK, Direction, TrafficKey, receive, send
+from lab.user_traffic import Direction, TrafficKey, answering, receive, send
 
 
 @dataclass(slots=True)
@@ -20,14 +19,9 @@ class Interceptor:
     read: list[bytes] = field(default_factory=list)
     """What she has read, on the way there."""
 
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Address]:
+    def listening(self) -> AbstractAsyncContextManager[Address]:
         """Take the sender's calls while the context is open; yields where."""
-        server = await asyncio.start_server(self._arrived, LOOPBACK, 0)
-        try:
-            yield Address(LOOPBACK, server.sockets[0].getsockname()[1])
-        finally:
-            server.close()
+        return answering(self._arrived)
 
     async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self.onward.host, self.onward.port)

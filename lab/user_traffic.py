@@ -1,201 +1,128 @@
-"""User traffic whose key comes from an exchange of the reader's choice: ECDH, ML-KEM, QKD, or the last two together.
+"""User traffic for experiments: two applications agree on a key, then say words that come back under it, over TCP.
 
-Two applications first agree on a key on one connection, then say words that come back under it on another
-(`lab.echo`). An exchange is an offer, an answer, and a secret at both ends; several are combined by HKDF over all their
-secrets, so that the key is safe while one of them holds.
+Each does on a connection of its own, in messages. Under a key of 32 bytes (`lab.key_exchanges`, or what else two ends
+have in common) they are sealed with AES-256-GCM:
 
-Sources: RFC 7748 (X25519); FIPS 203 (ML-KEM-768); RFC 5869; Giacon, Heuer, Poettering, "KEM combiners", PKC 2018.
+    offset  bytes  field
+    0       4      length of what follows, big-endian
+    4       12     nonce: the direction (4 bytes), the number of the message (8 bytes)
+    16             ciphertext and its tag
+
+Both directions use one key and never one nonce. Who has the key reads, alters and answers; nobody else does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum
 from pathlib import Path
-from typing import ClassVar, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common.errors import LinkError
 from common.transport.addresses import Address
 from eve.recorder import Recorder
 from eve.relay import ClassicalRelay
-from lab.broker import free_port
-from lab.echo import KEY_BYTES, LOOPBACK, TrafficKey, echoes, echoing, receive, send
+from lab.broker import LOOPBACK, free_port
+from lab.key_exchanges import DeliveredKey, Exchange, KeySource, Primitive, exchange_of, key_from, parts
 
-_NAME_BYTES = 128
-
-
-class Primitive(StrEnum):
-    """What a user's key may rest on."""
-
-    ECDH = "ecdh"
-    ML_KEM = "ml-kem"
-    QKD = "qkd"
+LONGEST_MESSAGE_BYTES = 1 << 16
+_LENGTH = struct.Struct(">I")
+_NONCE = struct.Struct(">IQ")
+_TAG_BYTES = 16
+type Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class KeySource(StrEnum):
-    """Where the key of a user connection comes from."""
+class Direction(IntEnum):
+    """Which way a message goes."""
 
-    ECDH = "ecdh"
-    ML_KEM = "ml-kem"
-    QKD = "qkd"
-    QKD_AND_ML_KEM = "qkd+ml-kem"
-
-    @property
-    def primitives(self) -> tuple[Primitive, ...]:
-        """What it rests on: whoever breaks all of these has the key."""
-        return tuple(Primitive(name) for name in self.value.split("+"))
+    THERE = 0
+    BACK = 1
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveredKey:
-    """A part of a block that a node's key store has delivered to its application."""
+class TrafficKey:
+    """The key of one user connection."""
 
-    name: str
-    """Of block and purpose: what is said on the wire."""
     key: bytes = field(repr=False)
 
+    def seal(self, direction: Direction, number: int, text: bytes) -> bytes:
+        """Seal message `number` (from 0) of a direction."""
+        nonce = _NONCE.pack(direction, number)
+        return nonce + AESGCM(self.key).encrypt(nonce, text, None)
 
-class Exchange(Protocol):
-    """One end of one exchange."""
-
-    offer_bytes: ClassVar[int]
-    answer_bytes: ClassVar[int]
-
-    def offer(self) -> bytes:
-        """Return what the dialler says, `offer_bytes` long."""
-
-    def answer(self, offer: bytes) -> tuple[bytes, bytes]:
-        """Return what the listener answers, `answer_bytes` long, and the secret."""
-
-    def secret(self, answer: bytes) -> bytes:
-        """Return the dialler's secret."""
-
-    @property
-    def private(self) -> bytes:
-        """What the dialler has kept to itself: whoever had this would have the secret, too."""
+    def unseal(self, direction: Direction, number: int, sealed: bytes) -> bytes:
+        """Open it; LinkError if it is another message, was altered, or is sealed under another key."""
+        nonce = _NONCE.pack(direction, number)
+        try:
+            if sealed[: _NONCE.size] == nonce:
+                return AESGCM(self.key).decrypt(nonce, sealed[_NONCE.size :], None)
+        except (InvalidTag, ValueError):
+            pass
+        raise LinkError("a message of user traffic does not open under this key")
 
 
-class EcdhExchange:
-    """Ephemeral X25519, as TLS has it."""
-
-    offer_bytes: ClassVar[int] = 32
-    answer_bytes: ClassVar[int] = 32
-
-    def __init__(self, private: bytes | None = None) -> None:
-        self._private = (
-            X25519PrivateKey.generate() if private is None else X25519PrivateKey.from_private_bytes(private)
-        )
-
-    @property
-    def private(self) -> bytes:
-        """The discrete logarithm of the offer."""
-        return self._private.private_bytes_raw()
-
-    def offer(self) -> bytes:
-        """Return the public key."""
-        return self._private.public_key().public_bytes_raw()
-
-    def answer(self, offer: bytes) -> tuple[bytes, bytes]:
-        """Return the own public key, and the point that both come to."""
-        return self.offer(), self.secret(offer)
-
-    def secret(self, answer: bytes) -> bytes:
-        """Return the point that both come to."""
-        return self._private.exchange(X25519PublicKey.from_public_bytes(answer))
+async def send(writer: asyncio.StreamWriter, sealed: bytes) -> None:
+    """Send a sealed message."""
+    writer.write(_LENGTH.pack(len(sealed)) + sealed)
+    await writer.drain()
 
 
-class MlKemExchange:
-    """ML-KEM-768."""
-
-    offer_bytes: ClassVar[int] = 1184
-    answer_bytes: ClassVar[int] = 1088
-
-    def __init__(self, seed: bytes | None = None) -> None:
-        self._private = (
-            MLKEM768PrivateKey.generate() if seed is None else MLKEM768PrivateKey.from_seed_bytes(seed)
-        )
-
-    @property
-    def private(self) -> bytes:
-        """The seed of the decapsulation key."""
-        return self._private.private_bytes_raw()
-
-    def offer(self) -> bytes:
-        """Return the encapsulation key."""
-        return self._private.public_key().public_bytes_raw()
-
-    def answer(self, offer: bytes) -> tuple[bytes, bytes]:
-        """Encapsulate a secret."""
-        secret, ciphertext = MLKEM768PublicKey.from_public_bytes(offer).encapsulate()
-        return ciphertext, secret
-
-    def secret(self, answer: bytes) -> bytes:
-        """Decapsulate it."""
-        return self._private.decapsulate(answer)
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    """Wait for a sealed message; LinkError if the connection ends or the message is too long or too short."""
+    try:
+        length = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))[0]
+        if not _NONCE.size + _TAG_BYTES <= length <= LONGEST_MESSAGE_BYTES:
+            raise LinkError(f"a message of user traffic cannot have {length} bytes")
+        return await reader.readexactly(length)
+    except (EOFError, OSError) as error:
+        raise LinkError("the connection of the user traffic has ended") from error
 
 
-@dataclass(frozen=True, slots=True)
-class QkdExchange:
-    """No exchange at all: both ends have the key, and only its name crosses the wire."""
-
-    offer_bytes: ClassVar[int] = _NAME_BYTES
-    answer_bytes: ClassVar[int] = _NAME_BYTES
-    delivered: DeliveredKey
-
-    @property
-    def private(self) -> bytes:
-        """The key."""
-        return self.delivered.key
-
-    def offer(self) -> bytes:
-        """Name the key."""
-        return self.delivered.name.encode().ljust(_NAME_BYTES)
-
-    def answer(self, offer: bytes) -> tuple[bytes, bytes]:
-        """Agree to the name."""
-        return self.offer(), self.secret(offer)
-
-    def secret(self, answer: bytes) -> bytes:
-        """Return the key; LinkError if the other end names another one."""
-        if answer != self.offer():
-            raise LinkError("both ends of user traffic name different keys")
-        return self.delivered.key
+@asynccontextmanager
+async def answering(serve: Serve) -> AsyncIterator[Address]:
+    """Take calls at a loopback port of its own while the context is open; yields where."""
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
+    try:
+        yield Address(LOOPBACK, server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
 
 
-def exchange_of(
-    primitive: Primitive, delivered: DeliveredKey | None, private: bytes | None = None
-) -> Exchange:
-    """Begin an exchange, or take up again what was kept of one; QKD needs what a key store has delivered."""
-    match primitive:
-        case Primitive.ECDH:
-            return EcdhExchange(private)
-        case Primitive.ML_KEM:
-            return MlKemExchange(private)
-        case Primitive.QKD if delivered is not None:
-            return QkdExchange(delivered)
-        case _:
-            raise LinkError("no key store has delivered a key for this user traffic")
+@asynccontextmanager
+async def echoing(key: TrafficKey) -> AsyncIterator[Address]:
+    """Send everything back that comes sealed under `key`, for as long as the context lasts; yields where."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = 0
+        with suppress(LinkError, OSError):
+            while True:
+                text = key.unseal(Direction.THERE, number, await receive(reader))
+                await send(writer, key.seal(Direction.BACK, number, text))
+                number += 1
+        writer.transport.abort()
+
+    async with answering(serve) as where:
+        yield where
 
 
-def key_from(source: KeySource, secrets: Sequence[bytes]) -> TrafficKey:
-    """Derive a user connection's key from the secrets of its primitives, in their order."""
-    info = f"qkdlink lab user traffic|{source}".encode()
-    return TrafficKey(HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(b"".join(secrets)))
-
-
-def parts(exchanges: Sequence[type[Exchange] | Exchange], said: bytes, *, offers: bool) -> list[bytes]:
-    """Cut what was said on the wire into the offers (or answers) of its exchanges; LinkError if it does not fit."""
-    lengths = [each.offer_bytes if offers else each.answer_bytes for each in exchanges]
-    if sum(lengths) != len(said):
-        raise LinkError("what was said about a key of user traffic has another length")
-    ends = [sum(lengths[: index + 1]) for index in range(len(lengths))]
-    return [said[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+async def echoes(at: Address, key: TrafficKey, texts: Sequence[bytes]) -> list[bytes]:
+    """Say each text and return what came back; LinkError if anything does not open or nobody answers."""
+    try:
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+    except OSError as error:
+        raise LinkError(f"nobody answers user traffic at {at}") from error
+    try:
+        answers = []
+        for number, text in enumerate(texts):
+            await send(writer, key.seal(Direction.THERE, number, text))
+            answers.append(key.unseal(Direction.BACK, number, await receive(reader)))
+        return answers
+    finally:
+        writer.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +178,11 @@ async def _listening(
             offers = parts(exchanges, await receive(reader), offers=True)
             answers = [each.answer(offer) for each, offer in zip(exchanges, offers, strict=True)]
             await send(writer, b"".join(answer for answer, _ in answers))
-            agreed.set_result(key_from(source, [secret for _, secret in answers]))
+            agreed.set_result(TrafficKey(key_from(source, [secret for _, secret in answers])))
         writer.close()
 
-    server = await asyncio.start_server(serve, LOOPBACK, 0)
-    try:
-        yield Address(LOOPBACK, server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
+    async with answering(serve) as where:
+        yield where
 
 
 async def _agree(at: Address, source: KeySource, exchanges: Sequence[Exchange]) -> TrafficKey:
@@ -266,8 +190,7 @@ async def _agree(at: Address, source: KeySource, exchanges: Sequence[Exchange]) 
     try:
         await send(writer, b"".join(each.offer() for each in exchanges))
         answers = parts(exchanges, await receive(reader), offers=False)
-        return key_from(
-            source, [each.secret(answer) for each, answer in zip(exchanges, answers, strict=True)]
-        )
+        secrets = [each.secret(answer) for each, answer in zip(exchanges, answers, strict=True)]
+        return TrafficKey(key_from(source, secrets))
     finally:
         writer.close()

@@ -34,9 +34,10 @@ def decrypt_later(
 ) -> None:
     """Open a recording of every wire of a link, and of user traffic, with what time may give to Eve."""
     from lab import decrypt_later as later
+    from lab.recording import make_recording
 
     if not recording.exists() or (recording.is_dir() and not any(recording.iterdir())):
-        asyncio.run(later.make_recording(recording))
+        asyncio.run(make_recording(recording))
     found = later.decrypt_later(recording, _hand(hand))
     if as_json:
         typer.echo(json.dumps(found))

@@ -13,7 +13,9 @@ from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, upkeep_
 from common.node.settings import CONFIGURATION_FILE, load_settings
 from common.protocol.economy import Backoff, seconds_to_starvation
 from common.store.in_use import is_open_for_writing
-from common.store.key_store import STORE_FILE, Balance, KeyStore
+from common.store.key_store import KeyStore
+from common.store.ledger import Balance
+from common.store.opening import STORE_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.journal.events import BootstrapClosed
-from common.store.key_store import Vouched
+from common.store.bootstrap import Vouched
 from common.transport.channel import ClassicalChannel
 from common.transport.psk import AnyConnection
 from common.transport.wire_bytes import wire_bytes

@@ -14,7 +14,7 @@ from common.protocol.resumption import (
     encode_claims,
     is_proven,
 )
-from common.store.key_store import State
+from common.store.schema import State
 from common.wire.messages import Holdings
 
 

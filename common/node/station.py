@@ -35,7 +35,8 @@ from common.protocol.economy import Economy
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from common.protocol.roles import Role
 from common.randomness import Randomness
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect

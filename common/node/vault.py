@@ -13,7 +13,9 @@ from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.roles import Role
-from common.store.key_store import Epoch, KeyStore, State
+from common.store.epochs import Epoch
+from common.store.key_store import KeyStore
+from common.store.schema import State
 from common.store.tag_units import UnitName
 
 _TAKEN_BY = {Role.ALICE: OF_ALICE, Role.BOB: OF_BOB}

@@ -7,18 +7,14 @@ bootstrap; nothing of a pad goes into the name, which leaves the node no more th
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.keys.allotment import UNIT_BYTES, Purpose
+from common.store.database import Database
+from common.store.owner import StoreOwner, place_of_pad
 from common.store.sealing import StoreSeal
 
-PADS_SCHEMA = """
-CREATE TABLE pads (
-    purpose TEXT NOT NULL, unit INTEGER NOT NULL, sealed BLOB, used_for TEXT, PRIMARY KEY (purpose, unit)) STRICT;
-CREATE TABLE pad_files (id TEXT PRIMARY KEY, over INTEGER NOT NULL) STRICT;
-"""
 _BURNT = "nothing: the bootstrap was over"
 
 
@@ -26,17 +22,16 @@ _BURNT = "nothing: the bootstrap was over"
 class BootstrapPads:
     """The pads of one store."""
 
+    database: Database
     seal: StoreSeal
-    place: Callable[[str], str]
-    transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
-    reading: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    owner: StoreOwner
 
     def deposit(self, file: str, pads: Mapping[Purpose, bytes]) -> bool:
         """Keep the pads of the file called `file`, unless they are here; False if its bootstrap is over already.
 
         Those of another file are burnt: a bootstrap has one.
         """
-        with self.transaction() as database:
+        with self.database.transaction() as database:
             known = database.execute("SELECT over FROM pad_files WHERE id = ?", (file,)).fetchone()
             if known is not None:
                 return not known["over"]
@@ -55,23 +50,23 @@ class BootstrapPads:
 
     def has_had(self, file: str) -> bool:
         """Whether the pads of a file were ever deposited here."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             return database.execute("SELECT 1 FROM pad_files WHERE id = ?", (file,)).fetchone() is not None
 
     def is_under_way(self) -> bool:
         """Whether a bootstrap that uses pads of a file has begun, and is not over."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             return database.execute("SELECT 1 FROM pad_files WHERE NOT over").fetchone() is not None
 
     def is_over(self, file: str) -> bool:
         """Whether the pads of a file have had their bootstrap."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             known = database.execute("SELECT over FROM pad_files WHERE id = ?", (file,)).fetchone()
         return known is not None and bool(known["over"])
 
     def take(self, purpose: Purpose, used_for: str) -> tuple[int, bytes] | None:
         """Take the next unit of our own: (number, 32 bytes), spent on disk when this returns; None if none is left."""
-        with self.transaction() as database:
+        with self.database.transaction() as database:
             row = database.execute(
                 "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL ORDER BY unit LIMIT 1",
                 (purpose,),
@@ -83,7 +78,7 @@ class BootstrapPads:
 
     def unused(self, purpose: Purpose) -> dict[int, bytes]:
         """Return the units of the peer's that it has not used, by their numbers; for checking its tags alone."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             rows = database.execute(
                 "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL", (purpose,)
             ).fetchall()
@@ -91,12 +86,12 @@ class BootstrapPads:
 
     def used(self, purpose: Purpose, unit: int, used_for: str) -> bool:
         """Note that the peer has used a unit, which may be burnt here since; False if it had been used before."""
-        with self.transaction() as database:
+        with self.database.transaction() as database:
             return self._use(database, purpose, unit, used_for)
 
     def left(self, purpose: Purpose) -> int:
         """Count the units that their owner can still take: in order, so what lies before the last one used is gone."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             found = database.execute(
                 "SELECT COUNT(*) FROM pads WHERE purpose = ? AND sealed IS NOT NULL AND unit >"
                 " (SELECT COALESCE(MAX(unit), -1) FROM pads WHERE purpose = ? AND used_for IS NOT NULL)",
@@ -125,4 +120,4 @@ class BootstrapPads:
         return self.seal.unseal(row["sealed"], self._place(purpose, row["unit"]))
 
     def _place(self, purpose: Purpose, unit: int) -> str:
-        return self.place(f"pre-shared/{purpose}/{unit}")
+        return place_of_pad(self.owner, f"pre-shared/{purpose}/{unit}")

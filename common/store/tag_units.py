@@ -8,12 +8,14 @@ and the other side counts as gone whatever the owner has passed over.
 
 import re
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, UNIT_BYTES, Purpose
 from common.keys.identifiers import BlockId
+from common.store.database import Database
+from common.store.ledger import Ledger
+from common.store.owner import StoreOwner, place_of
+from common.store.schema import Entry
 from common.store.sealing import StoreSeal
 
 # eighteen digits fit into SQLite's integers; a name has one spelling, so that equal units have equal names
@@ -52,20 +54,17 @@ class UnitName:
 class TagUnits:
     """The units of one store."""
 
-    link: str
+    database: Database
     seal: StoreSeal
-    place: Callable[[BlockId, str], str]
-    transaction: Callable[[], AbstractContextManager[sqlite3.Connection]]
-    reading: Callable[[], AbstractContextManager[sqlite3.Connection]]
-    spend: Callable[[int, Purpose, int], None]
-    """Enters bits of a part as spent: row of the block, purpose, bits."""
+    owner: StoreOwner
+    ledger: Ledger
 
     def take(self, purposes: tuple[Purpose, ...], used_for: str) -> tuple[UnitName, bytes] | None:
         """Take the next unit of the parts for `purposes`, in this order, oldest block first; None if none is left.
 
         The oldest block is the one with the lowest number, because both sides know that order.
         """
-        with self.transaction() as database:
+        with self.database.transaction() as database:
             for purpose in purposes:
                 part = database.execute(
                     "SELECT parts.block, session, number, parts.bits, sealed, taken, blocks.state AS block_state"
@@ -76,7 +75,9 @@ class TagUnits:
                 ).fetchone()
                 if part is None:
                     continue
-                name = UnitName(BlockId(self.link, part["session"], part["number"]), purpose, part["taken"])
+                name = UnitName(
+                    BlockId(self.owner.link, part["session"], part["number"]), purpose, part["taken"]
+                )
                 unit = self._use(database, part, name, used_for)
                 database.execute(
                     "UPDATE parts SET taken = taken + 1 WHERE block = ? AND purpose = ?",
@@ -87,7 +88,7 @@ class TagUnits:
 
     def look_up(self, name: UnitName) -> bytes | None:
         """Return a unit that the peer names, of a block that may still be pending; None if it is not here, or used."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             part = _find(database, name)
             if part is None or _is_used(database, part["block"], name):
                 return None
@@ -95,7 +96,7 @@ class TagUnits:
 
     def used(self, name: UnitName, used_for: str) -> bool:
         """Note a unit of the peer's as used, and overwrite it; False if it was used before or is gone."""
-        with self.transaction() as database:
+        with self.database.transaction() as database:
             part = _find(database, name)
             if part is None or _is_used(database, part["block"], name):
                 return False
@@ -108,12 +109,12 @@ class TagUnits:
         Of our own that is known. Of the peer's we see what was used: it takes them in order, so what lies before the
         last one is gone, whether it was used or burnt.
         """
-        with self.reading() as database:
+        with self.database.reading() as database:
             return sum(_left(database, purpose) for purpose in purposes)
 
     def are_cut(self) -> bool:
         """Whether the newest available block was cut for tags; False without a block."""
-        with self.reading() as database:
+        with self.database.reading() as database:
             found = database.execute(
                 "SELECT 1 FROM parts WHERE purpose IN (?, ?, ?, ?) AND block ="
                 " (SELECT id FROM blocks WHERE state = 'available' ORDER BY number DESC, id DESC LIMIT 1)",
@@ -136,7 +137,7 @@ class TagUnits:
         sealed = (
             None
             if used == part["bits"] // UNIT_BITS
-            else self.seal.seal(rest, self.place(name.block, name.purpose))
+            else self.seal.seal(rest, place_of(self.owner, name.block, name.purpose))
         )
         database.execute(
             "UPDATE parts SET sealed = ?, state = CASE WHEN ? IS NULL THEN 'spent' ELSE state END"
@@ -144,11 +145,11 @@ class TagUnits:
             (sealed, sealed, part["block"], name.purpose),
         )
         if part["block_state"] != "pending":  # of a pending block, the ledger is told at its release
-            self.spend(part["block"], name.purpose, UNIT_BITS)
+            self.ledger.enter(part["block"], Entry.SPENT, name.purpose, UNIT_BITS)
         return unit
 
     def _material(self, part: sqlite3.Row, name: UnitName) -> bytes:
-        return self.seal.unseal(part["sealed"], self.place(name.block, name.purpose))
+        return self.seal.unseal(part["sealed"], place_of(self.owner, name.block, name.purpose))
 
     @staticmethod
     def _unit(material: bytes, name: UnitName) -> bytes:

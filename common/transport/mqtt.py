@@ -95,6 +95,8 @@ class Bus:
         self._access = access
         self._subscriptions: dict[str, Subscription] = {}
         self._client: aiomqtt.Client | None = None
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done as soon as the connection that there is now is lost."""
         self._served = asyncio.Event()
 
     @property
@@ -110,10 +112,17 @@ class Bus:
         """Hand a message to the broker (QoS 1: returns when the broker has it); LinkError if it is not there."""
         if self._client is None:
             raise LinkError(f"The broker at {self.address} is gone; waiting for it to come back.")
+        # who only waited for the receipt would wait for the client's timeout when the connection is lost meanwhile
+        taken = asyncio.ensure_future(self._client.publish(topic, payload, qos=1, retain=retain))
         try:
-            await self._client.publish(topic, payload, qos=1, retain=retain)
+            await asyncio.wait({taken, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not taken.done():
+                raise LinkError(f"The broker at {self.address} was lost before it took a message.")
+            await taken
         except aiomqtt.MqttError as error:
             raise LinkError(f"The broker at {self.address} did not take a message: {error}.") from error
+        finally:
+            taken.cancel()
 
     async def subscribe(self, topic: str) -> Subscription:
         """Receive a topic from now on; one subscription per topic. LinkError if the broker does not answer."""
@@ -129,7 +138,7 @@ class Bus:
 
     async def serve(self, client: aiomqtt.Client) -> None:
         """Deliver what the broker sends until it is lost; MqttError then."""
-        self._client = client
+        self._client, self._lost = client, asyncio.get_running_loop().create_future()
         try:
             for topic in self._subscriptions:
                 await client.subscribe(topic, qos=1)
@@ -141,6 +150,7 @@ class Bus:
         finally:
             self._served.clear()
             self._client = None
+            self._lost.set_result(None)
 
     def client(self) -> aiomqtt.Client:
         """Prepare a client for one connection."""

@@ -10,9 +10,10 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from lab.decrypt_later import Hand, combined_is_safe_while_either_holds, decrypt_later, make_recording
+from lab.decrypt_later import Hand, combined_is_safe_while_either_holds, decrypt_later
 from lab.experiments.experiment import Experiment
-from lab.user_traffic import KeySource
+from lab.key_exchanges import KeySource
+from lab.recording import make_recording
 from lab.verdicts import Evidence, Verdict
 
 

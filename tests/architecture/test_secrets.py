@@ -27,7 +27,8 @@ from common.optics.side_light import SideLight
 from common.optics.source import PulseSource, Source
 from common.protocol.roles import Role
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from common.store.sealing import StoreSeal
 from common.trust.preshared import PresharedSecret
 from eve.notebook import BlockNotes, Knowledge, MeasuredPage

@@ -325,8 +325,8 @@ def _running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30.0
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -347,7 +347,7 @@ def test_whatever_ends_the_launcher_ends_everything(
     with _running(folder, *arguments) as launcher:
         assert len(_descendants(folder)) >= 4, "the launcher, two nodes, a broker"
         launcher.send_signal(number)
-        stdout, stderr = launcher.communicate(timeout=10)
+        stdout, stderr = launcher.communicate(timeout=30)
         assert launcher.returncode == status
         assert "Traceback" not in stdout + stderr
-        _wait_until(lambda: not _descendants(folder), 5.0)
+        _wait_until(lambda: not _descendants(folder))

@@ -25,7 +25,8 @@ from common.protocol.greeting import Introduction, link_conversation
 from common.protocol.parameters import LinkParameters
 from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
-from common.store.key_store import STORE_FILE, STORE_KEY_FILE, KeyStore
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE, STORE_KEY_FILE
 from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.connections import Connection, dial, is_anybody_at

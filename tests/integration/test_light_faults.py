@@ -83,6 +83,8 @@ async def _sabotaged(folder: Path) -> None:
             blocks_in_flight=1,
             frame_pulses=PARAMETERS.block_pulses // FRAMES,
             light_patience_s=0.5,
+            backoff_first_s=0.01,
+            backoff_longest_s=0.1,
         ) as link,
         LightProxy(link.broker.address).open() as proxy,
     ):

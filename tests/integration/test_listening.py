@@ -19,13 +19,13 @@ from lab.decrypt_later import (
     blocks_read,
     combined_is_safe_while_either_holds,
     decrypt_later,
-    make_recording,
     rank_check,
 )
 from lab.home import ALICE, BOB, KEY_LOG_FILE, open_home
+from lab.key_exchanges import KeySource
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.launcher import run_to_the_end
-from lab.user_traffic import KeySource
+from lab.recording import make_recording
 from qkdlink.cli import app
 from tests.support.processes import Journal
 

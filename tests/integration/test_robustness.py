@@ -23,6 +23,8 @@ from tests.support.processes import Bench, SpawnedNode, bench, small_parameters,
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PULSES = 100_000
+GRACE_S = 10.0
+"""What `docker stop` leaves a process; less would measure how busy the machine is."""
 
 
 @dataclass
@@ -165,8 +167,8 @@ async def test_a_broker_killed_in_mid_block_costs_that_block_and_is_waited_for(l
     assert len(link.bench.journal(ALICE).of(EpochBegan)) == epochs, "the classical line was not concerned"
 
 
-async def test_a_node_told_to_end_does_so_within_two_seconds_with_status_0(link: Link) -> None:
+async def test_a_node_told_to_end_does_so_before_it_would_be_killed_with_status_0(link: Link) -> None:
     for node in (link.alice, link.bob):
         node.process.send_signal(signal.SIGTERM)
-        assert await node.ended(2.0) == 0
+        assert await node.ended(GRACE_S) == 0
         assert "Traceback" not in "".join(node.words)

@@ -15,7 +15,8 @@ from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Ev
 from common.keys.allotment import OF_ALICE, OF_BOB
 from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from lab.home import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.stores import LINK, block, secret

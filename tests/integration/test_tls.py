@@ -28,6 +28,7 @@ from common.trust.algorithms import PrivateKey
 from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
 from common.trust.hierarchy import create_authorities
 from common.trust.pem import read_certificate, read_chain, read_private_key
+from tests.support.foreign_tls import answering, knock
 
 NOW = datetime.now(UTC)
 EXPIRED = pki.Validity(NOW - timedelta(days=20), NOW - timedelta(days=10))
@@ -208,39 +209,6 @@ def foreign_context(
     if shown is not None:
         context.load_cert_chain(home / shown / "certificate.pem", home / shown / "private-key.pem")
     return context
-
-
-async def knock(port: int, context: ssl.SSLContext) -> bytes:
-    """Dial with a foreign program and return all that the listener lets it read."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="bob")
-    except OSError:
-        return b""
-    try:
-        async with asyncio.timeout(5):
-            return await reader.read()
-    except OSError:
-        return b""
-    finally:
-        writer.transport.abort()
-
-
-@asynccontextmanager
-async def answering(context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Listen with a foreign program that takes everybody and says what our listener would say."""
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(ACCEPTED)
-        await reader.read()
-        writer.close()
-
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        server.abort_clients()
 
 
 def odd_certificate(home: Path, folder: str) -> None:
@@ -580,7 +548,7 @@ async def test_a_hello_that_arrives_before_the_listener_has_begun_is_not_lost(ho
 
     asyncio.get_running_loop().set_task_factory(begin_late)
     async with listening(credentials(home, "bob")) as bob:
-        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob", timeout_s=2)
+        connection = await dial("127.0.0.1", bob.port, credentials(home, "alice"), "bob", timeout_s=10)
         await connection.close()
 
 

@@ -23,6 +23,7 @@ from common.transport.unauthenticated import dial_anybody, listen_to_anybody
 from common.trust.credentials import CredentialFiles, NodeCredentials
 from common.trust.preshared import PresharedSecret
 from lab.home import open_home
+from tests.support.foreign_tls import answering
 
 HOST = "127.0.0.1"
 SECRET, OTHER_SECRET = PresharedSecret(bytes(range(32))), PresharedSecret(bytes(range(1, 33)))
@@ -145,22 +146,11 @@ async def test_a_certificate_opens_nothing_where_a_secret_is_asked_for(home: Pat
 async def test_a_certificate_is_no_answer_to_a_dialler_who_has_a_secret(home: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(home / "bob" / "certificate.pem", home / "bob" / "private-key.pem")
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(ACCEPTED)
-        await reader.read()
-        writer.close()
-
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    server = await asyncio.start_server(accept, HOST, 0, ssl=context)
-    try:
+    async with answering(context) as port:
         with pytest.raises(
             CredentialsError, match="shows a certificate instead of proving the pre-shared key"
         ):
-            await anchor(Role.ALICE).dial(Address(HOST, server.sockets[0].getsockname()[1]))
-    finally:
-        server.close()
-        server.abort_clients()
+            await anchor(Role.ALICE).dial(Address(HOST, port))
 
 
 async def test_where_nobody_is_authenticated_anybody_is_believed_and_the_line_is_still_tls() -> None:

@@ -36,6 +36,7 @@ from common.transport.psk import (
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials
 from common.trust.hierarchy import create_authorities
+from tests.support.foreign_tls import answering, knock
 
 SESSION = "0123456789abcdef" * 2
 FIRST, SECOND, THIRD = (f"{SESSION}/{number}" for number in (1, 2, 3))
@@ -122,39 +123,6 @@ def lax_server(
     if shown is not None:
         context.load_cert_chain(shown / "certificate.pem", shown / "private-key.pem")
     return context
-
-
-async def knock(port: int, context: ssl.SSLContext) -> bytes:
-    """Dial with a foreign program and return the first byte that the listener lets it read, if any."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="bob")
-    except OSError:
-        return b""
-    try:
-        async with asyncio.timeout(5):
-            return await reader.read(1)
-    except OSError:
-        return b""
-    finally:
-        writer.transport.abort()
-
-
-@asynccontextmanager
-async def answering(context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Listen with a foreign program that takes everybody and says what our listener would say."""
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(ACCEPTED)
-        await reader.read()
-        writer.close()
-
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        server.abort_clients()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.roles import Role
-from common.store.key_store import State
+from common.store.schema import State
 from tests.support.stores import block, fast_folder, secret
 from tests.support.vaults import GREETING_MESSAGES, Side, contact
 

@@ -38,7 +38,7 @@ from common.protocol.parameters import LinkParameters
 from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
 from common.randomness import Randomness
-from common.store.key_store import State
+from common.store.schema import State
 from common.transport.channel import ClassicalChannel, StreamLine
 from common.wire.framing import Received, decode
 from common.wire.messages import BasisAnnouncement, Checkpoint, Confirmation, DetectionAnnouncement, Message
@@ -85,7 +85,9 @@ class Node:
         return [event for event in self.told if isinstance(event, BlockEnded)][-1]
 
     def states(self) -> dict[BlockId, State]:
-        found = self.vault.store._connection.execute("SELECT session, number, state FROM blocks").fetchall()
+        found = self.vault.store._database.connection.execute(
+            "SELECT session, number, state FROM blocks"
+        ).fetchall()
         return {BlockId(LINK, session, number): State(state) for session, number, state in found}
 
     def material(self, one: BlockId) -> list[bytes | None]:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, Purpose
-from common.store.key_store import STORE_FILE, KeyStore
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
 from common.store.tag_units import UnitName
 from tests.support.stores import block, deposit, open_store, secret
 
@@ -67,8 +69,7 @@ def on_a_full_disk(folder: Path, change: str) -> dict[str, object]:
 
 def told_until_killed(folder: Path, names: int) -> list[str]:
     """Let a process take units and tell of each that it has; kill it once so many were told; return all that were."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying_stores"])
+    context = _processes()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_take_and_tell, args=(folder, theirs))
     process.start()
@@ -82,6 +83,14 @@ def told_until_killed(folder: Path, names: int) -> list[str]:
     return told
 
 
+def _processes() -> ForkServerContext:
+    """Return what forks them; the nodes of `lab.mortal` come from the same server, which preloads only what it is told
+    first."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.dying_stores", "lab.mortal", "lab.warm"])
+    return context
+
+
 def _take_and_tell(folder: Path, listener: Connection) -> None:
     store = open_store(folder)
     while taken := store.units.take(OF_ALICE, "a block"):
@@ -89,8 +98,7 @@ def _take_and_tell(folder: Path, listener: Connection) -> None:
 
 
 def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying_stores"])
+    context = _processes()
     process = context.Process(target=target, args=arguments)
     process.start()
     process.join(60)
@@ -99,7 +107,7 @@ def _in_a_process(target: Callable[..., None], *arguments: object) -> int | None
 
 def _end_at(folder: Path, change: str, statement: int) -> None:
     store, seen = open_store(folder), 0
-    store._connection.execute("PRAGMA cache_size = 1")
+    store._database.connection.execute("PRAGMA cache_size = 1")
 
     def count(_: str) -> None:
         nonlocal seen
@@ -107,7 +115,7 @@ def _end_at(folder: Path, change: str, statement: int) -> None:
         if seen > statement:
             os._exit(1)
 
-    store._connection.set_trace_callback(count)
+    store._database.connection.set_trace_callback(count)
     CHANGES[change](store)
     os._exit(0)
 

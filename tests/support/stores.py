@@ -10,7 +10,9 @@ from pathlib import Path
 
 from common.distillation.stages import SecretKey
 from common.keys.identifiers import BlockId
-from common.store.key_store import STORE_FILE, KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.owner import StoreOwner
 
 LINK = "link-1"
 SESSION = "5e" * 16

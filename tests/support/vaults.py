@@ -14,7 +14,7 @@ from common.node.meeting import Meeting
 from common.node.vault import Vault
 from common.protocol.greeting import Acquaintance, Introduction, link_conversation
 from common.protocol.roles import Role
-from common.store.key_store import State
+from common.store.schema import State
 from tests.support.lines import MemoryLine, Room
 from tests.support.pair import small_block
 from tests.support.stores import ALICE_OWNER, LINK, open_store
@@ -45,7 +45,7 @@ class Side:
     def start(self) -> None:
         """Begin a new process on the store as it is."""
         store = open_store(self.folder / NAMES[self.role], replace(ALICE_OWNER, node=NAMES[self.role]))
-        store._connection.execute("PRAGMA synchronous = OFF")  # durability has tests of its own
+        store._database.connection.execute("PRAGMA synchronous = OFF")  # durability has tests of its own
         for name in ("hold", "release", "discard", "begin_epoch"):
             setattr(store, name, self._mortal(getattr(store, name)))
         self.vault = Vault(store, LINK, self.role, self._on_settled)
@@ -58,7 +58,9 @@ class Side:
 
     def states(self) -> dict[BlockId, State]:
         """What became of every block that was ever here."""
-        found = self.vault.store._connection.execute("SELECT session, number, state FROM blocks").fetchall()
+        found = self.vault.store._database.connection.execute(
+            "SELECT session, number, state FROM blocks"
+        ).fetchall()
         return {BlockId(LINK, session, number): State(state) for session, number, state in found}
 
     def _on_settled(self, block: BlockId, key: object, /, *, available: bool, late: bool) -> None:

@@ -15,7 +15,9 @@ from common.node.diagnosis.findings import Finding
 from common.node.settings import NodeSettings, read_seal_key, read_secret_line
 from common.protocol.roles import Role
 from common.store.in_use import is_open_for_writing
-from common.store.key_store import STORE_FILE, STORE_KEY_FILE, KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE, STORE_KEY_FILE
+from common.store.owner import StoreOwner
 from common.trust.anchor import AnchorName
 from common.trust.credentials import CredentialFiles
 from common.trust.pem import read_chain

@@ -11,11 +11,13 @@ from pathlib import Path
 from common.journal.events import LineLost
 from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
-from common.store.key_store import STORE_FILE, KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
+from common.store.schema import State
 from common.wire.topics import EVE
 from lab.agreement import NODES, Audit, journal_of
-from lab.echo import KEY_BYTES
 from lab.home import ALICE, BOB, LinkHome
+from lab.key_exchanges import KEY_BYTES
 from lab.leaks import FACING_ALICE, FACING_BOB
 
 HOME = LinkHome(Path("/link"))

@@ -17,7 +17,7 @@ from common.node.diagnosis.causes import Obstacle
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import LinkParameters
 from common.protocol.phases import BLOCK_TABLE, LINK_TABLE, BlockPhase, LinkPhase, Move, Phase
-from common.store.key_store import Balance
+from common.store.ledger import Balance
 from common.wire.messages import MESSAGE_TYPES, Abort, Goodbye
 from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics

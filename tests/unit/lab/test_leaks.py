@@ -11,7 +11,8 @@ from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
-from common.store.key_store import STORE_FILE, STORE_KEY_FILE, KeyStore
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE, STORE_KEY_FILE
 from lab.leaks import Loot, rob_store
 from tests.support.stores import ALICE_OWNER, deposit, in_memory, open_store
 

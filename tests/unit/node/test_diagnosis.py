@@ -52,7 +52,8 @@ from common.node.diagnosis.network import (
 from common.node.diagnosis.witness import as_dialler, as_listener, read_journal, recall
 from common.node.settings import load_settings
 from common.protocol.roles import Role
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess
 from common.trust.pki import Validity, issue

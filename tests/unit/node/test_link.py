@@ -30,7 +30,8 @@ from common.protocol.parameters import LinkParameters
 from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
 from common.randomness import Randomness
-from common.store.key_store import KeyStore, StoreOwner
+from common.store.key_store import KeyStore
+from common.store.owner import StoreOwner
 from common.transport.channel import ClassicalChannel, StreamLine
 from common.wire.framing import Received
 from tests.support.processes import small_parameters

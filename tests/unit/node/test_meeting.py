@@ -11,7 +11,7 @@ from common.node.meeting import Meeting
 from common.node.vault import Vault
 from common.protocol.resumption import claim, encode_blocks, encode_claims
 from common.protocol.roles import Role
-from common.store.key_store import State
+from common.store.schema import State
 from common.wire.messages import Holdings
 from tests.support.stores import LINK, block, open_store, secret
 

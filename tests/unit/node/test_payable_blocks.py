@@ -11,6 +11,7 @@ import pytest
 from alice.line import OpenLine
 from alice.station import Alice
 from common.errors import StarvationError
+from tests.support.patience import HANGS_S
 
 
 @dataclass
@@ -61,7 +62,7 @@ def line(*, pays: bool = True) -> OpenLine:
 async def test_a_block_that_is_paid_for_is_begun_at_once_beside_those_under_way() -> None:
     alice, on = Waiting(payable=3), line()
     blocks = [alice.begin(asyncio.sleep(60, result=True)) for _ in range(2)]
-    assert await asyncio.wait_for(alice._payable(on), 1) is on
+    assert await asyncio.wait_for(alice._payable(on), HANGS_S) is on
     for block in blocks:
         block.cancel()
 
@@ -73,7 +74,7 @@ async def test_a_block_under_way_is_counted_as_if_it_had_not_taken_anything_yet(
     await asyncio.sleep(0.01)
     assert not payable.done()
     ended.set()
-    await asyncio.wait_for(payable, 1)
+    await asyncio.wait_for(payable, HANGS_S)
 
 
 async def test_she_waits_for_a_block_whose_key_may_pay_for_the_next() -> None:
@@ -86,14 +87,14 @@ async def test_she_waits_for_a_block_whose_key_may_pay_for_the_next() -> None:
 
     alice.begin(makes_a_key())
     on = line()
-    assert await asyncio.wait_for(alice._payable(on), 1) is on
+    assert await asyncio.wait_for(alice._payable(on), HANGS_S) is on
 
 
 async def test_if_that_block_made_no_key_the_link_stops() -> None:
     alice = Waiting(payable=0)
     alice.begin(asyncio.sleep(0.01, result=False))
     with pytest.raises(StarvationError):
-        await asyncio.wait_for(alice._payable(line()), 1)
+        await asyncio.wait_for(alice._payable(line()), HANGS_S)
 
 
 async def test_with_nothing_under_way_and_nothing_to_pay_with_the_link_stops_at_once() -> None:

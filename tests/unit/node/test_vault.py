@@ -18,7 +18,7 @@ from common.keys.identifiers import BlockId
 from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.roles import Role
-from common.store.key_store import State
+from common.store.schema import State
 from tests.support.stores import ALICE_OWNER, LINK, SESSION, block, open_store, secret
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, UNIT_BITS, Purpose
-from common.store.key_store import STORE_FILE, KeyStore
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE
 from tests.support.dying_stores import (
     CHANGES,
     THEIRS,
@@ -37,7 +38,7 @@ def look(store: KeyStore) -> tuple[object, ...]:
         store.balance(),
         store.last_number(),
         store.peer_key(),
-        store._meta("own-key", "") != "",
+        store._database.meta("own-key", "") != "",
         [store.units.look_up(each) for each in (THEIRS, THEIRS_PENDING)],
         [store.material(block(number), TAGS_ALICE_TO_BOB) for number in (1, 2, 3)],
     )

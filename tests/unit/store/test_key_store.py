@@ -11,7 +11,11 @@ import pytest
 from common.errors import ConfigurationError, LocalProtocolError
 from common.keys.allotment import Purpose, cut
 from common.keys.derivation import key_id, resume_proof_key
-from common.store.key_store import STORE_FILE, STORE_KEY_FILE, Epoch, KeyStore, State, Vouched
+from common.store.bootstrap import Vouched
+from common.store.epochs import Epoch
+from common.store.key_store import KeyStore
+from common.store.opening import STORE_FILE, STORE_KEY_FILE
+from common.store.schema import State
 from tests.support.stores import (
     ALICE_OWNER,
     block,

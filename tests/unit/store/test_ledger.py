@@ -23,7 +23,8 @@ from common.keys.allotment import (
 )
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore, State
+from common.store.key_store import KeyStore
+from common.store.schema import State
 from common.store.tag_units import UNIT_BYTES, UnitName
 from tests.support.stores import block, fast_folder, open_store, rows, secret
 
@@ -90,7 +91,9 @@ class LedgerBalances(RuleBasedStateMachine):
 
     def _opened(self) -> KeyStore:
         store = open_store(self.folder / "alice")
-        store._connection.execute("PRAGMA synchronous = OFF")  # what is on the disk is not the subject here
+        store._database.connection.execute(
+            "PRAGMA synchronous = OFF"
+        )  # what is on the disk is not the subject here
         return store
 
     def teardown(self) -> None:

@@ -215,7 +215,7 @@ def test_a_block_that_is_discarded_counts_for_nothing_and_gives_nothing(store: K
 
 def test_a_unit_that_lies_elsewhere_than_its_name_says_does_not_open(store: KeyStore) -> None:
     filled(store, 1, 2)
-    with store._transaction() as database:
+    with store._database.transaction() as database:
         database.execute(
             "UPDATE parts SET sealed = (SELECT sealed FROM parts WHERE block = 2 AND purpose = ?)"
             " WHERE block = 1 AND purpose = ?",

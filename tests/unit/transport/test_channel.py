@@ -12,6 +12,7 @@ from common.errors import LinkError, RemoteProtocolError
 from common.transport.channel import ClassicalChannel, StreamLine
 from common.wire.framing import LENGTHS, LINK_BLOCK, Envelope, Received, encode
 from common.wire.messages import AmplificationSeed, Goodbye, LightEnded
+from tests.support.patience import HANGS_S
 
 SESSION = "ab" * 16
 LIMIT = 1 << 20
@@ -91,7 +92,7 @@ async def test_a_sign_of_life_renews_the_patience() -> None:
 async def test_a_peer_that_takes_nothing_does_not_hold_us_for_ever() -> None:
     async with ends(patience_s=0.2) as both:
         with pytest.raises(LinkError, match=r"has not taken a message within 0\.2 s"):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(HANGS_S):
                 await both.channel.line(1).send(bytes(64 << 20))
 
 
@@ -114,7 +115,7 @@ async def test_a_huge_announcement_ends_the_connection_before_a_byte_of_it_is_re
 ) -> None:
     async with ends() as both:
         both.peer.write(LENGTHS.pack(*lengths))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(HANGS_S):
             await both.reading
         assert isinstance(both.channel.ended, RemoteProtocolError)
         assert "more than this block can need" in str(both.channel.ended)
@@ -188,13 +189,13 @@ async def test_a_goodbye_may_be_waited_for_beyond_all_patience() -> None:
         assert not waiting.done()
         assert both.channel.ended is None
         both.peer.write(said(LINK_BLOCK))
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, HANGS_S)
         assert (await line.receive()).frame == said(LINK_BLOCK)
         waiting = asyncio.create_task(line.spoken_to())  # what was received is not waited for again
         await asyncio.sleep(0.01)
         assert not waiting.done()
         both.peer.close()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, HANGS_S)
         with pytest.raises(LinkError, match="closed the connection"):
             await line.receive()
 

@@ -25,6 +25,7 @@ from common.transport.light import LightOutlet
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameHeader, Receipt
+from tests.support.patience import HANGS_S
 from tests.support.processes import small_parameters
 
 SESSION, SEAL_KEY = "ab" * 16, bytes(range(32))
@@ -315,7 +316,7 @@ async def test_no_more_frames_are_in_flight_than_the_window_holds() -> None:
         assert len(alice.bus.published) == 3
         for sequence in (0, 2):
             alice.receipt(sequence)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(HANGS_S):
             await alice.outlet.drain()
 
 
