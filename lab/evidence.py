@@ -201,6 +201,7 @@ EXPERIMENTS = (
 def main() -> int:
     """Run what is missing and report; returns 0 if every finished experiment passed, 3 if time ran out first."""
     options = _options()
+    commit = _git("rev-parse", "HEAD")  # of the program that runs, whatever is committed meanwhile
     chosen = [each for each in EXPERIMENTS if not options.names or each.name in options.names]
     console, deadline = Console(highlight=False, soft_wrap=True), time.monotonic() + _LIMIT_S
     passed = True
@@ -217,7 +218,7 @@ def main() -> int:
         console.print(f"{experiment.name}: {'passed' if report['passed'] else 'FAILED'}. {experiment.claim}.")
         console.print_json(json.dumps(report))
         if not options.slice:
-            _write(experiment, report)
+            _write(experiment, report, commit)
     return 0 if passed else 1
 
 
@@ -253,9 +254,8 @@ def _run(experiment: Experiment, parts: range, deadline: float) -> Iterator[Repo
             yield from pool.map(experiment.run, [SEED] * len(batch), batch)
 
 
-def _write(experiment: Experiment, report: Report) -> None:
+def _write(experiment: Experiment, report: Report, commit: str) -> None:
     _REPORTS_FOLDER.mkdir(parents=True, exist_ok=True)
-    commit = _git("rev-parse", "HEAD")
     described = {
         "experiment": experiment.name,
         "claim": experiment.claim,
