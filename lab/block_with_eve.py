@@ -43,7 +43,7 @@ from common.randomness import Choice, Nature, Randomness
 from eve.notebook import BlockNotes, Knowledge
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
 from lab.analysis import Analysis, allowed_bits, starting_point, tolerates
-from lab.undetermined import Disclosed, Undetermined, min_entropy_suffices, undetermined
+from lab.undetermined import Disclosed, Undetermined, min_entropy_to_spare_bits, undetermined
 
 _FRAME_PULSES = 2**20
 _FLAWS, _OUTLET = DetectorFlaws(), Outlet()
@@ -71,14 +71,26 @@ class BlockWithEve:
     qber_test: float
     known_fraction: float
     """Share of the sifted bits of the key basis that Eve knows for sure, 0..1."""
+    sifted_bits: int
+    """Of the key basis."""
     min_entropy_bits: float
     """Of the sifted key basis, as far as her notes go; before any disclosure."""
     leaked_bits: int
     secret_bits: int
     check: Undetermined | None
     """None without a key, where her knowledge is probable rather than certain, and where it was not asked for."""
-    min_entropy_pays: bool
-    """Whether that min-entropy pays for parities, tag, secret bits and eps_sec."""
+    min_entropy_to_spare_bits: float
+    """What is left of that min-entropy once it has paid for parities, tag, secret bits and eps_sec; 0 without a key."""
+
+    @property
+    def min_entropy_pays(self) -> bool:
+        """Whether it does."""
+        return self.min_entropy_to_spare_bits >= 0
+
+    @property
+    def told_share(self) -> float:
+        """What she knows, for sure or probably, as a share of what there is to know: 0..1 of the sifted bits."""
+        return 1 - self.min_entropy_bits / self.sifted_bits if self.sifted_bits else 0.0
 
     @property
     def safe(self) -> bool:
@@ -285,8 +297,8 @@ def _distilled(
         ] & np.uint8(1)
         check = undetermined(seen.knowledge.unknown, seed_bits, secret_bits, disclosed)
     entropy, told = seen.knowledge.min_entropy_bits, leaked + tag_bits
-    pays = min_entropy_suffices(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
-    return _account(None, seen, estimated, leaked, secret_bits, check, pays=pays)
+    to_spare = min_entropy_to_spare_bits(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
+    return _account(None, seen, estimated, leaked, secret_bits, check, to_spare)
 
 
 def _reconciled(
@@ -301,7 +313,7 @@ def _reconciled(
 
 
 def _refused(reason: str, seen: _Seen, estimated: Estimate, leaked_bits: int = 0) -> BlockWithEve:
-    return _account(str(reason), seen, estimated, leaked_bits, 0, None, pays=True)
+    return _account(str(reason), seen, estimated, leaked_bits)
 
 
 def _account(
@@ -309,10 +321,9 @@ def _account(
     seen: _Seen,
     estimated: Estimate,
     leaked_bits: int,
-    secret_bits: int,
-    check: Undetermined | None,
-    *,
-    pays: bool,
+    secret_bits: int = 0,
+    check: Undetermined | None = None,
+    min_entropy_to_spare: float = 0.0,
 ) -> BlockWithEve:
     wrong = seen.alice.key_bits != seen.bob.key_bits
     return BlockWithEve(
@@ -320,9 +331,10 @@ def _account(
         qber_key=float(wrong.mean()) if len(wrong) else 0.0,
         qber_test=estimated.qber_test or 0.0,
         known_fraction=seen.knowledge.known_fraction,
+        sifted_bits=len(wrong),
         min_entropy_bits=seen.knowledge.min_entropy_bits,
         leaked_bits=leaked_bits,
         secret_bits=secret_bits,
         check=check,
-        min_entropy_pays=pays,
+        min_entropy_to_spare_bits=min_entropy_to_spare,
     )
