@@ -30,6 +30,7 @@ from common.distillation.stages import Estimate, ReconciledKey, SiftedKey, count
 from common.distillation.universal_hash import toeplitz_seed_bits
 from common.distillation.verification import verification_tag_bits, verified_key
 from common.keys.allotment import LINK_PSK_BITS
+from common.optics.loops import lane_keys
 from common.optics.outlet import Outlet
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.source import PulseSource
@@ -222,6 +223,7 @@ def _light(
         hardware.flaws,
         hardware.switched_off_probability,
     )
+    reflections = lane_keys(eve.nature(Nature.SOURCE, number), 1)[0]
     notes, prepared, records = (
         BlockNotes(),
         PreparationRecord(parameters.block_pulses, parameters.class_count),
@@ -231,7 +233,7 @@ def _light(
         count = min(_FRAME_PULSES, parameters.block_pulses - first)
         of_frame, train = source.emit(first, count, parameters.fibre)
         prepared.append(of_frame)
-        train = hardware.outlet.emit(train, hardware.probe_photons, eve.nature(Nature.SOURCE, number))
+        train = hardware.outlet.emit(train, hardware.probe_photons, reflections)
         train = play(attacks, train, eve, PublicLink.of(parameters), number, notes)
         records.append(receiver.detect(train))
     return _sifted(parameters, prepared, DetectionRecord.joined(records), notes, hardware)
