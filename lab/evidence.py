@@ -32,6 +32,7 @@ from lab import (
     evidence_rekeying,
     evidence_scenarios,
     evidence_secrecy,
+    evidence_transparent,
     evidence_trust,
 )
 
@@ -194,6 +195,16 @@ EXPERIMENTS = (
         processes=1,
         run=evidence_matrix.run_part,
         conclude=evidence_matrix.conclude,
+    ),
+    Experiment(
+        "transparent",
+        "through a transparent Eve a seeded link makes the same counts, rates and keys; what she costs is measured",
+        code=(*_WHOLE_LINK, "eve"),
+        parts=evidence_transparent.PARTS,
+        in_slice=1,
+        processes=1,
+        run=evidence_transparent.run_part,
+        conclude=evidence_transparent.conclude,
     ),
 )
 
