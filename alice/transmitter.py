@@ -7,6 +7,7 @@ from functools import partial
 from alice.pace import Pace
 from common.journal.events import LightProgress, SourceBehind
 from common.optics.fibre import Fibre
+from common.optics.loops import lane_keys
 from common.optics.outlet import Outlet
 from common.optics.pulses import PulseTrain
 from common.optics.records import PreparationRecord
@@ -74,7 +75,8 @@ class MqttTransmitter:
         )
         record = PreparationRecord(parameters.block_pulses, parameters.class_count)
         frames = self.frames(parameters.block_pulses)
-        let_out = partial(_OUTLET.emit, nature=block.randomness.nature(Nature.REFLECTIONS, number))
+        lane = lane_keys(block.randomness.nature(Nature.REFLECTIONS, number), 1)[0]
+        let_out = partial(_OUTLET.emit, lane=lane)
         pace, told = Pace(self._clock_hz, _now()), _now()
         for sequence in range(frames):
             first = sequence * self._frame_pulses

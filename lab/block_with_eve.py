@@ -30,6 +30,7 @@ from common.distillation.stages import Estimate, ReconciledKey, SiftedKey, count
 from common.distillation.universal_hash import toeplitz_seed_bits
 from common.distillation.verification import verification_tag_bits, verified_key
 from common.keys.allotment import LINK_PSK_BITS
+from common.optics.loops import lane_keys
 from common.optics.outlet import Outlet
 from common.optics.records import DetectionRecord, PreparationRecord
 from common.optics.source import PulseSource
@@ -43,7 +44,7 @@ from common.randomness import Choice, Nature, Randomness
 from eve.notebook import BlockNotes, Knowledge
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
 from lab.analysis import Analysis, allowed_bits, starting_point, tolerates
-from lab.undetermined import Disclosed, Undetermined, min_entropy_suffices, undetermined
+from lab.undetermined import Disclosed, Undetermined, min_entropy_to_spare_bits, undetermined
 
 _FRAME_PULSES = 2**20
 _FLAWS, _OUTLET = DetectorFlaws(), Outlet()
@@ -71,14 +72,26 @@ class BlockWithEve:
     qber_test: float
     known_fraction: float
     """Share of the sifted bits of the key basis that Eve knows for sure, 0..1."""
+    sifted_bits: int
+    """Of the key basis."""
     min_entropy_bits: float
     """Of the sifted key basis, as far as her notes go; before any disclosure."""
     leaked_bits: int
     secret_bits: int
     check: Undetermined | None
     """None without a key, where her knowledge is probable rather than certain, and where it was not asked for."""
-    min_entropy_pays: bool
-    """Whether that min-entropy pays for parities, tag, secret bits and eps_sec."""
+    min_entropy_to_spare_bits: float
+    """What is left of that min-entropy once it has paid for parities, tag, secret bits and eps_sec; 0 without a key."""
+
+    @property
+    def min_entropy_pays(self) -> bool:
+        """Whether it does."""
+        return self.min_entropy_to_spare_bits >= 0
+
+    @property
+    def told_share(self) -> float:
+        """What she knows, for sure or probably, as a share of what there is to know: 0..1 of the sifted bits."""
+        return 1 - self.min_entropy_bits / self.sifted_bits if self.sifted_bits else 0.0
 
     @property
     def safe(self) -> bool:
@@ -205,6 +218,7 @@ def _light(
         hardware.flaws,
         hardware.switched_off_probability,
     )
+    reflections = lane_keys(eve.nature(Nature.SOURCE, number), 1)[0]
     notes, prepared, records = (
         BlockNotes(),
         PreparationRecord(parameters.block_pulses, parameters.class_count),
@@ -214,7 +228,7 @@ def _light(
         count = min(_FRAME_PULSES, parameters.block_pulses - first)
         of_frame, train = source.emit(first, count, parameters.fibre)
         prepared.append(of_frame)
-        train = hardware.outlet.emit(train, hardware.probe_photons, eve.nature(Nature.SOURCE, number))
+        train = hardware.outlet.emit(train, hardware.probe_photons, reflections)
         train = play(attacks, train, eve, PublicLink.of(parameters), number, notes)
         records.append(receiver.detect(train))
     return _sifted(parameters, prepared, DetectionRecord.joined(records), notes, hardware)
@@ -280,8 +294,8 @@ def _distilled(
         ] & np.uint8(1)
         check = undetermined(seen.knowledge.unknown, seed_bits, secret_bits, disclosed)
     entropy, told = seen.knowledge.min_entropy_bits, leaked + tag_bits
-    pays = min_entropy_suffices(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
-    return _account(None, seen, estimated, leaked, secret_bits, check, pays=pays)
+    to_spare = min_entropy_to_spare_bits(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
+    return _account(None, seen, estimated, leaked, secret_bits, check, to_spare)
 
 
 def _reconciled(
@@ -296,7 +310,7 @@ def _reconciled(
 
 
 def _refused(reason: str, seen: _Seen, estimated: Estimate, leaked_bits: int = 0) -> BlockWithEve:
-    return _account(str(reason), seen, estimated, leaked_bits, 0, None, pays=True)
+    return _account(str(reason), seen, estimated, leaked_bits)
 
 
 def _account(
@@ -304,10 +318,9 @@ def _account(
     seen: _Seen,
     estimated: Estimate,
     leaked_bits: int,
-    secret_bits: int,
-    check: Undetermined | None,
-    *,
-    pays: bool,
+    secret_bits: int = 0,
+    check: Undetermined | None = None,
+    min_entropy_to_spare: float = 0.0,
 ) -> BlockWithEve:
     wrong = seen.alice.key_bits != seen.bob.key_bits
     return BlockWithEve(
@@ -315,9 +328,10 @@ def _account(
         qber_key=float(wrong.mean()) if len(wrong) else 0.0,
         qber_test=estimated.qber_test or 0.0,
         known_fraction=seen.knowledge.known_fraction,
+        sifted_bits=len(wrong),
         min_entropy_bits=seen.knowledge.min_entropy_bits,
         leaked_bits=leaked_bits,
         secret_bits=secret_bits,
         check=check,
-        min_entropy_pays=pays,
+        min_entropy_to_spare_bits=min_entropy_to_spare,
     )

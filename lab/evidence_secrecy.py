@@ -1,13 +1,17 @@
 """No key that Eve knows enters a store: attacks below every threshold, block after block, each key checked.
 
-Each case is an attack at a strength that lets keys be made, at a block size at which the same link makes a key
+Each case is an attack nearly as strong as lets keys be made, at a block size at which the same link makes a key
 without her. Every key is put to the rank check (`lab.undetermined`), or, where her knowledge is probable, her
-min-entropy has to pay for it. A case counts once it has made its hundred keys.
+min-entropy has to pay for it. Of each part's first key the amplification is shortened, by one bit more than is to
+spare: that has to be found. A case counts once it has made its hundred keys, and if she knew something of them: as
+large a share of what there is to know as the case says.
 """
 
 from dataclasses import dataclass, replace
+from math import floor
 from typing import Any
 
+from common.distillation.monitors import Monitor
 from common.optics.outlet import Outlet
 from common.optics.presets import DEFAULT_PRESET, preset
 from common.protocol.parameters import LinkParameters, ProtocolName
@@ -28,45 +32,75 @@ _PLAIN = Hardware()
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An attack at a strength below every threshold."""
+    """An attack at a strength just below every threshold."""
 
     attack: str
     protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
     pulses: int = 20_000
     distance_km: float = 0.0
+    tolerated_qber: float | None = None
+    """Instead of what the plan tolerates, which leaves Eve little."""
     hardware: Hardware = _PLAIN
+    turned_off: tuple[Monitor, ...] = ()
+    known_share: float = 0.0
+    """Of what there is to know, she knows at least this on the average of the keys (`BlockWithEve.told_share`)."""
 
     @property
     def parameters(self) -> LinkParameters:
         """What Alice and Bob have agreed on."""
         task = task_for(preset(DEFAULT_PRESET), self.pulses, self.protocol, self.distance_km)
-        return plan(task).link_parameters(reproducible=True)
+        planned = plan(task).link_parameters(reproducible=True)
+        if self.tolerated_qber is None:
+            return planned
+        return planned.model_copy(update={"tolerated_qber": self.tolerated_qber})
+
+    @property
+    def name(self) -> dict[str, Any]:
+        """What tells it from the others."""
+        return {"attack": self.attack, "protocol": self.protocol.value, "pulses": self.pulses}
 
     def block(self, seed: int, number: int, *, lengthened_by: int = 0) -> BlockWithEve:
-        """Live one block with Eve, every monitor on."""
-        chain = [attack_from(self.attack)]
+        """Live one block with Eve."""
         return live_block(
-            self.parameters, chain, seed, number, hardware=self.hardware, lengthened_by=lengthened_by
+            self.parameters,
+            [attack_from(self.attack)],
+            seed,
+            number,
+            hardware=self.hardware,
+            turned_off=self.turned_off,
+            lengthened_by=lengthened_by,
         )
 
 
+_SMALL = 500_000
+_ONE_DECOY, _TWO_DECOY = ProtocolName.ONE_DECOY, ProtocolName.TWO_DECOY
 _PROBED = Hardware(outlet=Outlet(isolation_db=60.0, watchdog_photons=1e5), probe_photons=9e4)
+_SELDOM_OFF = Hardware(switched_off_probability=1 / 64)
 CASES = (
-    Case("intercept-resend:fraction=0.05"),
-    Case("intercept-resend:fraction=0.03,bases=key"),
-    Case("breidbart:fraction=0.04"),
-    Case("intercept-resend:fraction=0.01", ProtocolName.TWO_DECOY, 500_000),
-    Case("breidbart:fraction=0.01", ProtocolName.TWO_DECOY, 500_000),
-    Case("photon-number-splitting:fraction=0.1", ProtocolName.TWO_DECOY, 500_000),
-    Case("photon-number-splitting:fraction=0.1", ProtocolName.ONE_DECOY, 400_000),
-    Case("beam-splitting", ProtocolName.TWO_DECOY, 1_000_000, 10.0),
-    Case("unambiguous-state-discrimination:fraction=0.01", ProtocolName.TWO_DECOY, 500_000),
-    Case("trojan-horse", hardware=_PROBED),
-    # one touched click is enough for these two monitors: keys are made where Eve has stayed away
+    Case("intercept-resend:fraction=0.14", pulses=40_000, tolerated_qber=0.05, known_share=0.06),
+    Case("intercept-resend:fraction=0.08,bases=key", pulses=40_000, tolerated_qber=0.05, known_share=0.06),
+    Case("breidbart:fraction=0.14", pulses=40_000, tolerated_qber=0.05, known_share=0.06),
+    Case("intercept-resend:fraction=0.04", _TWO_DECOY, _SMALL, known_share=0.015),
+    Case("intercept-resend:fraction=0.05,bases=key", _TWO_DECOY, _SMALL, known_share=0.04),
+    Case("breidbart:fraction=0.04", _TWO_DECOY, _SMALL, known_share=0.015),
+    Case("photon-number-splitting:fraction=0.12", _TWO_DECOY, _SMALL, known_share=0.02),
+    Case("photon-number-splitting:fraction=0.12", _ONE_DECOY, 400_000, known_share=0.02),
+    Case("beam-splitting", _TWO_DECOY, 1_000_000, 10.0, known_share=0.15),
+    Case("unambiguous-state-discrimination:fraction=0.3", _TWO_DECOY, _SMALL, known_share=0.008),
+    Case("trojan-horse", hardware=_PROBED, known_share=0.07),
+    # where the photocurrent is watched one touched click is enough; so here it is not, and a rare gate tells of her
+    Case(
+        "blinding:fraction=0.008",
+        hardware=_SELDOM_OFF,
+        turned_off=(Monitor.PHOTOCURRENT,),
+        known_share=0.004,
+    ),
+    # keys are made where Eve has stayed away: one touched click is enough for these two monitors
     Case("blinding:fraction=0.00002"),
     Case("time-shift:fraction=0.00005"),
+    # she breaks what she touches and learns nothing
     Case("jamming:fraction=0.02"),
-    Case("jamming:fraction=0.001,kind=darkness", ProtocolName.TWO_DECOY, 500_000),
+    Case("jamming:fraction=0.001,kind=darkness", _TWO_DECOY, _SMALL),
 )
 PARTS = len(CASES) * _PARTS_PER_CASE
 
@@ -81,56 +115,67 @@ def run_part(seed: int, part: int) -> dict[str, Any]:
             break
         blocks.append(case.block(seed, number))
         keys += blocks[-1].secret_bits > 0
+    made = [block for block in blocks if block.secret_bits]
     return {
-        "attack": case.attack,
-        "protocol": case.protocol.value,
-        "pulses": case.pulses,
+        **case.name,
         "secret_bits_without_eve": honest.secret_bits,
         "blocks": len(blocks),
         "keys": keys,
         "unsafe": sum(not block.safe for block in blocks),
         "refused_by": sorted({block.refused_by for block in blocks if block.refused_by}),
-        "largest_known_fraction": max((b.known_fraction for b in blocks if b.secret_bits), default=0.0),
-        # elsewhere so much is to spare that the elimination would take minutes
-        "shortened_is_caught": _is_caught(case, seed, first, blocks)
-        if case.protocol is ProtocolName.SINGLE_PHOTON
-        else None,
+        "least_known_fraction": min((block.known_fraction for block in made), default=0.0),
+        "largest_known_fraction": max((block.known_fraction for block in made), default=0.0),
+        "mean_known_share": sum(block.told_share for block in made) / max(1, keys),
+        "shortened_is_caught": _is_caught(case, seed, first, blocks),
     }
 
 
 def conclude(findings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Pass if every case has made its keys, and none that Eve knows of."""
-    cases = []
-    for case in CASES:
-        own = [
-            each
-            for each in findings
-            if (each["attack"], each["protocol"]) == (case.attack, case.protocol.value)
-        ]
-        cases.append(
-            {
-                "attack": case.attack,
-                "protocol": case.protocol.value,
-                "pulses": case.pulses,
-                "blocks": sum(each["blocks"] for each in own),
-                "keys": sum(each["keys"] for each in own),
-                "unsafe": sum(each["unsafe"] for each in own),
-                "refused_by": sorted({reason for each in own for reason in each["refused_by"]}),
-                "largest_known_fraction": max((e["largest_known_fraction"] for e in own), default=0.0),
-            }
-        )
+    """Pass if every case has made its keys, none that Eve knows of, though she knew something of each case's."""
+    cases = [
+        _concluded(case, [each for each in findings if case.name.items() <= each.items()]) for case in CASES
+    ]
     passed = all(
         each["keys"] == _KEYS_PER_PART
         and not each["unsafe"]
         and each["secret_bits_without_eve"]
-        and each["shortened_is_caught"] is not False
+        and each["shortened_is_caught"]
         for each in findings
-    )
+    ) and all(case["mean_known_share"] >= case["known_share_wanted"] for case in cases if case["keys"])
     return {"passed": passed, "keys_per_case": KEYS_WANTED, "cases": cases}
 
 
+def _concluded(case: Case, own: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all parts of a case come to."""
+    return {
+        **case.name,
+        "tolerated_qber": case.tolerated_qber,
+        "turned_off": [str(each) for each in case.turned_off],
+        "blocks": sum(each["blocks"] for each in own),
+        "keys": sum(each["keys"] for each in own),
+        "unsafe": sum(each["unsafe"] for each in own),
+        "refused_by": sorted({reason for each in own for reason in each["refused_by"]}),
+        "least_known_fraction": min((each["least_known_fraction"] for each in own), default=0.0),
+        "largest_known_fraction": max((each["largest_known_fraction"] for each in own), default=0.0),
+        "known_share_wanted": case.known_share,
+        "mean_known_share": sum(each["mean_known_share"] for each in own) / max(1, len(own)),
+        "shortened_are_caught": all(each["shortened_is_caught"] for each in own),
+    }
+
+
 def _is_caught(case: Case, seed: int, first: int, blocks: list[BlockWithEve]) -> bool:
-    """Shorten the amplification of the first key by one bit more than is to spare: it has to be found unsafe."""
-    number, fine = next((first + place, block) for place, block in enumerate(blocks) if block.secret_bits)
-    too_much = _ALL_OF_IT if fine.check is None else fine.check.spare_bits + 1
-    return not case.block(seed, number, lengthened_by=too_much).safe
+    """Shorten the amplification of the first key by one bit more than is to spare: it has to be found unsafe.
+
+    What is to spare is counted with her knowledge, to the bit: had she known nothing, this key would have been safe.
+    """
+    numbered = ((first + place, block) for place, block in enumerate(blocks) if block.secret_bits)
+    number, fine = next(numbered, (first, None))
+    if fine is None:
+        return False
+    # of a key as long as the block, all that is undetermined are the dimensions that are left unknown
+    whole = case.block(seed, number, lengthened_by=_ALL_OF_IT).check
+    if whole is None:
+        to_spare = floor(fine.min_entropy_to_spare_bits)
+    else:
+        to_spare = whole.undetermined_bits - whole.tag_bits - fine.secret_bits
+    return not case.block(seed, number, lengthened_by=to_spare + 1).safe

@@ -10,11 +10,12 @@ independently of the matrix: besides independence, at least t unknown dimensions
 that each secret key keeps about 2^(spare - t) reconciled keys which agree with everything disclosed.
 
 For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
-(`min_entropy_suffices`).
+(`min_entropy_to_spare_bits`).
 
 Only as many columns are looked at as there are rows, and 64 more: rows that are independent on some columns are
-independent on all. Should they not be, all columns are looked at. Elimination is by the method of the four Russians,
-eight rows at a time, 64 columns per word.
+independent on all. Should they not be, all columns are looked at. A key for which too few dimensions are left unknown
+is found by counting them, which takes the rank of the disclosed rows alone. Elimination is by the method of the four
+Russians, eight rows at a time, 64 columns per word.
 
 Source: Arlazarov, Dinic, Kronrod, Faradzev, Dokl. Akad. Nauk SSSR 194, 487 (1970); Albrecht, Bard, Hart, ACM Trans.
 Math. Softw. 37, 9 (2010).
@@ -55,7 +56,7 @@ class Undetermined:
 
     secret_bits: int
     undetermined_bits: int
-    """Dimensions of the secret key that are undetermined for Eve, 0..secret_bits."""
+    """Dimensions of the secret key that are undetermined for Eve, 0..secret_bits; at most, where counting decided."""
     spare_bits: int
     """Unknown dimensions of the reconciled key that are left besides."""
     tag_bits: int
@@ -72,6 +73,14 @@ def undetermined(
     """Check one block: `unknown` is `bool[n]`, where Eve knows nothing; the seed has n + secret_bits - 1 bits."""
     every = np.flatnonzero(unknown)
     disclosed_rows = sum(asked.parities(disclosed.plan) for asked in disclosed.questions)
+    needed = secret_bits + disclosed.tag_bits
+    if disclosed_rows + needed > len(every):
+        left = len(every) - rank(
+            parity_rows(every, disclosed.plan, disclosed.shuffle_seed, disclosed.questions)
+        )
+        if needed > left:
+            at_most = min(secret_bits, left)
+            return Undetermined(secret_bits, at_most, left - at_most, disclosed.tag_bits)
 
     def found_on(columns: Columns, disclosed_rank: int | None = None) -> Undetermined:
         parities, independent = _ranks(columns, amplification_seed, secret_bits, disclosed)
@@ -83,15 +92,15 @@ def undetermined(
     return found if found.holds else found_on(every)
 
 
-def min_entropy_suffices(
+def min_entropy_to_spare_bits(
     min_entropy_bits: float, leaked_bits: int, secret_bits: int, privacy_cost_bits: float
-) -> bool:
-    """Whether Eve's min-entropy over the reconciled key pays for what was disclosed and for the secret key.
+) -> float:
+    """Eve's min-entropy over the reconciled key, less what was disclosed and the secret key: below 0 it does not pay.
 
     `leaked_bits` are parities and tag; `privacy_cost_bits` is 2 log2(1 / (2 eps)) for a key that is eps-close to a
     uniform one (leftover hash lemma; Tomamichel, Schaffner, Smith, Renner, IEEE Trans. Inf. Theory 57, 5524 (2011)).
     """
-    return min_entropy_bits - leaked_bits >= secret_bits + privacy_cost_bits
+    return min_entropy_bits - leaked_bits - secret_bits - privacy_cost_bits
 
 
 def rank(rows: Rows) -> int:

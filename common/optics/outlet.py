@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import ConfigurationError
-from common.optics.loops import lane_keys, thresholds
+from common.optics.loops import thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.side_light import REFLECTED_SHIFT, SideLight
 from common.optics.side_loops import draws
@@ -51,14 +51,18 @@ class Outlet:
         """Whether the watchdog sees a probe of this mean photon number per pulse."""
         return probe_photons >= self.watchdog_photons
 
-    def emit(self, train: PulseTrain, probe_photons: float, nature: np.random.Generator) -> PulseTrain:
-        """Let Alice's light out while a probe shines in: the reflections fly with it. Without a probe, unchanged."""
+    def emit(self, train: PulseTrain, probe_photons: float, lane: np.uint64) -> PulseTrain:
+        """Let Alice's light out while a probe shines in: the reflections fly with it. Without a probe, unchanged.
+
+        `lane` is the key of a block's reflections (`lane_keys`): how many photons come back is a function of it, the
+        probe and the number of the pulse, whatever frames it is cut into.
+        """
         mean = min(self.reflected(probe_photons), _BRIGHTEST_REFLECTION)
         if not mean:
             return train
         medium, first, states = train.medium, train.first_pulse, train.absorb()
         pulses = np.arange(first, first + len(states), dtype=np.uint32)
-        chances = draws(lane_keys(nature, 1)[0], pulses)
+        chances = draws(lane, pulses)
         photons = PHOTON_NUMBERS - 1 - np.searchsorted(_ascending_tails(mean), chances, side="right")
         return PulseTrain(
             states, medium, first, SideLight(photons.astype(np.uint8) << np.uint8(REFLECTED_SHIFT))

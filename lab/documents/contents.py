@@ -1,6 +1,6 @@
 """Which passage of the documents is written by what."""
 
-from lab.documents import epochs, examples, key_examples, pictures, scenario_table, tables
+from lab.documents import epochs, examples, key_examples, pictures, scenario_table, secrecy_table, tables
 from lab.documents.passages import Generators
 
 GENERATORS: Generators = {
@@ -21,6 +21,7 @@ GENERATORS: Generators = {
     "protocols": tables.protocols,
     "limits": tables.limits,
     "scenarios": scenario_table.scenario_table,
+    "secrecy": secrecy_table.secrecy_table,
     "packages": tables.packages,
     "example-message": examples.message_frame,
     "example-attachments": examples.attachments,

@@ -15,12 +15,12 @@ from common.wire.patch import LONGEST_PATCH_BYTES, Patch
 from eve.control import Plug
 from lab.broker import find_mosquitto
 from tests.support.processes import until
-from tests.support.splices import TOPICS, Cable, SplicedLink, eve_behind, spliced_link
+from tests.support.splices import PATIENCE_S, TOPICS, Cable, SplicedLink, eve_behind, spliced_link
+
+NOTICED_S = 40.0
+"""Her keep-alive, the watchdog's patience, six seconds in all, and a machine that is busy with other things."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-NOTICED_S = 12.0
-"""Her keep-alive, the watchdog's patience, and a noisy machine."""
 
 needs_access_list = pytest.mark.skipif(find_mosquitto() is None, reason="amqtt has no access list")
 
@@ -41,9 +41,9 @@ async def is_plugged(link: SplicedLink, light: str, words: str) -> None:
 
 
 async def gives_the_link_back(link: SplicedLink) -> None:
-    """Both nodes are plugged directly, keys flow again, and no two keys of a block differ."""
+    """Both nodes are plugged directly, keys flow again, and both ends hold the same ones."""
     await is_plugged(link, "direct", "direct")
-    await link.makes_keys()
+    await link.agrees()
     assert {b.aborted for b in link.told(BlockEnded, "bob")} <= {
         None,
         "light-lost",
@@ -115,7 +115,9 @@ async def test_nonsense_at_the_panel_is_refused_and_told_and_changes_nothing(lin
         for payload in NONSENSE.values():
             await bus.publish(TOPICS.patch(), payload)
     for node in ("alice", "bob"):
-        await until(lambda node=node: len(link.told(PatchRefused, node)) >= len(NONSENSE), "the refusals")
+        await until(
+            lambda node=node: len(link.told(PatchRefused, node)) >= len(NONSENSE), "the refusals", PATIENCE_S
+        )
     await link.makes_keys(1)
     assert len(link.told(PatchChanged, "alice")) == changes
 

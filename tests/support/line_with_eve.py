@@ -10,6 +10,7 @@ from common.distillation.monitors import Count
 from common.optics.detector import DetectorSettings
 from common.optics.expectation import expected_statistics
 from common.optics.fibre import Fibre
+from common.optics.loops import lane_keys
 from common.optics.outlet import Outlet
 from common.optics.records import DetectionRecord
 from common.optics.source import PulseSource, Source
@@ -107,11 +108,12 @@ def live(
         flaws,
         switched_off,
     )
+    reflections = lane_keys(np.random.default_rng(seed + 2000), 1)[0]
     notes, prepared, records = BlockNotes(), [], []
     for first in range(0, pulses, frame):
         of_frame, train = emitter.emit(first, min(frame, pulses - first), fibre)
         prepared.append(of_frame)
-        train = Outlet().emit(train, probe_photons, np.random.default_rng(seed + 2000))
+        train = Outlet().emit(train, probe_photons, reflections)
         train = play(chain, train, Randomness("eve", seed), link, 1, notes)
         records.append(receiver.detect(train))
     return Outcome(link, np.concatenate(prepared), DetectionRecord.joined(records), notes)

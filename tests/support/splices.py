@@ -22,8 +22,10 @@ from lab.kill_trials import tiny_parameters
 from lab.launcher import RunningLink, run_link
 from tests.support.processes import until
 
-BRISK = {"rekey_blocks": 2, "backoff_first_s": 0.01, "backoff_longest_s": 0.1, "light_patience_s": 2.0}
-"""Settings of an Alice who waits for nothing longer than a test should take."""
+BRISK = {"rekey_blocks": 2, "backoff_first_s": 0.01, "backoff_longest_s": 0.5, "light_patience_s": 2.0}
+"""Settings of an Alice who waits for nothing longer than a test should take, and does not starve while she waits."""
+PATIENCE_S = 90.0
+"""What comes at all comes within this, however busy the machine."""
 
 
 @dataclass
@@ -52,10 +54,34 @@ class SplicedLink:
         """Blocks with a key at Alice, so far."""
         return sum(block.secret_bits > 0 for block in self.told(BlockEnded, "alice"))
 
-    async def makes_keys(self, more: int = 2, within_s: float = 30.0) -> None:
-        """Wait until Alice has so many keys more than now."""
+    async def makes_keys(self, more: int = 2) -> None:
+        """Wait until Alice has so many keys more than now; a node that has ended fails the test with its words."""
         goal = self.keys() + more
-        await until(lambda: self.keys() >= goal, f"{more} more keys", within_s)
+        await until(lambda: self.keys() >= goal or bool(self.ended()), f"{more} more keys", PATIENCE_S)
+        assert not self.ended()
+
+    def ended(self) -> list[str]:
+        """Last words of the nodes that have ended."""
+        nodes = (self.link.alice, self.link.bob)
+        return [node.last_words for node in nodes if self.link.lives[node.name].done()]
+
+    def key_ids(self, node: str) -> set[str]:
+        """Blocks of which a node holds a key, so far."""
+        return {block.block_id for block in self.told(BlockEnded, node) if block.secret_bits}
+
+    async def agrees(self) -> None:
+        """Wait until both ends hold the same keys of the same blocks, those since their start and two more at least.
+
+        Each tells its launcher a running SHA-256 over its keys, in the order of their blocks.
+        """
+        alice, bob, before = self.link.alice, self.link.bob, self.link.alice.fingerprint
+        await self.makes_keys()
+        made = self.key_ids("alice")
+        await until(
+            lambda: made <= self.key_ids("bob") and before != alice.fingerprint == bob.fingerprint,
+            "the same fingerprint of all keys at both ends",
+            PATIENCE_S,
+        )
 
     async def command(self, command: Command) -> None:
         """Tell Eve something, as her console does."""

@@ -44,7 +44,8 @@ _REASONS = {
 async def check_broker(patient: Patient, access: BrokerAccess) -> Finding:
     """Log in at the broker as this node, ask for the topics that it needs, and leave.
 
-    Not to be done while the node runs: a broker has one place for each name.
+    It logs in under an identifier of its own. The examination spares a running node this all the same: a broker may
+    be told to give each account one place.
     """
     where = f"{BROKER} at {access.address}"
     try:

@@ -1,6 +1,7 @@
 """Opens the key stores of both nodes and of Eve's two programs, and prints whose keys are whose. Runs in a container.
 
 Nobody else may have them open. A key is 32 bytes of what a block has for applications, or has put into the reserve.
+Told as JSON are the blocks from before Eve came, which are left out: she may have stolen what she has of them.
 """
 
 import json
@@ -48,10 +49,13 @@ def reasons(name: str) -> list[str]:
     return [event.reason for _, event in journal_of(HOME, name) if isinstance(event, LineLost)]
 
 
-def audit() -> dict[str, object]:
+def audit(before: set[str]) -> dict[str, object]:
     """Compare all four."""
     states = Audit(HOME).states
-    made = {n: [block for block, state in states[n].items() if state is State.AVAILABLE] for n in NODES}
+    made = {
+        name: [b for b, state in states[name].items() if state is State.AVAILABLE and str(b) not in before]
+        for name in NODES
+    }
     theirs = {name: keys(name, made[name]) for name in NODES}
     return {
         "keys": {name: len(theirs[name]) for name in NODES},
@@ -61,4 +65,4 @@ def audit() -> dict[str, object]:
     }
 
 
-sys.stdout.write(json.dumps(audit()))
+sys.stdout.write(json.dumps(audit(set(json.loads(sys.argv[1])))))

@@ -14,7 +14,7 @@ from common.distillation.stages import VerifiedKey
 from lab.undetermined import (
     Disclosed,
     amplification_rows,
-    min_entropy_suffices,
+    min_entropy_to_spare_bits,
     rank,
     undetermined,
 )
@@ -100,6 +100,19 @@ def test_with_amplification_that_removes_too_little_the_check_fails(disclosed: D
     assert not undetermined(unknown(0.0), seed_bits(1), 1, disclosed).holds
 
 
+def test_a_key_that_counting_finds_too_long_is_too_long_by_elimination(disclosed: Disclosed):
+    columns = np.flatnonzero(unknown(0.3))
+    told = parity_rows(columns, disclosed.plan, SEED, disclosed.questions)
+    left = len(columns) - rank(told)
+    for secret_bits in (left - TAG_BITS + 1, left, left + 1):
+        found = undetermined(unknown(0.3), seed_bits(secret_bits), secret_bits, disclosed)
+        rows = amplification_rows(columns, LENGTH, seed_bits(secret_bits), secret_bits)
+        independent = rank(np.concatenate([told, rows])) - rank(told)
+        assert not found.holds
+        assert independent <= found.undetermined_bits <= secret_bits
+        assert independent < secret_bits or left - independent < TAG_BITS
+
+
 def test_without_amplification_a_known_bit_is_found(disclosed: Disclosed):
     # the identity: every secret bit is a bit of the reconciled key, and Eve knows one of them
     nothing = replace(disclosed, questions=(), tag_bits=0)
@@ -123,5 +136,5 @@ def test_a_parity_that_was_disclosed_is_found_in_the_key(disclosed: Disclosed):
 
 
 def test_probable_knowledge_is_charged_by_its_min_entropy():
-    assert min_entropy_suffices(1000.0, 300, 600, 60.0)
-    assert not min_entropy_suffices(1000.0, 300, 641, 60.0)
+    assert min_entropy_to_spare_bits(1000.0, 300, 600, 60.0) == 40.0
+    assert min_entropy_to_spare_bits(1000.0, 300, 641, 60.0) < 0

@@ -175,7 +175,7 @@ def test_side_light_crosses_the_seal_and_honest_light_is_sealed_as_ever():
 @pytest.mark.parametrize("mean", [0.05, 2.0])
 def test_a_probe_brings_back_a_poissonian_number_of_photons(mean: float):
     outlet = Outlet(isolation_db=50.0)
-    lit = outlet.emit(train(None), outlet.probe_for(mean), np.random.default_rng(8))
+    lit = outlet.emit(train(None), outlet.probe_for(mean), np.uint64(8))
     assert lit.side
     photons = lit.side.absorb() >> REFLECTED_SHIFT
     np.testing.assert_array_equal(lit.absorb(), states())
@@ -184,12 +184,25 @@ def test_a_probe_brings_back_a_poissonian_number_of_photons(mean: float):
     assert abs((photons == 0).mean() - none) < SIGMAS * np.sqrt(none * (1 - none) / COUNT)
 
 
+def test_what_comes_back_depends_on_the_pulse_and_not_on_the_frame_in_which_it_leaves():
+    outlet, lane = Outlet(isolation_db=50.0), np.uint64(8)
+
+    def reflected(first: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        frame = PulseTrain(states()[first:end], HERE, first)
+        side = outlet.emit(frame, outlet.probe_for(2.0), lane).side
+        assert side
+        return side.absorb()
+
+    frames = [reflected(first, min(first + 999, COUNT)) for first in range(0, COUNT, 999)]
+    np.testing.assert_array_equal(np.concatenate(frames), reflected(0, COUNT))
+
+
 def test_without_a_probe_light_leaves_the_outlet_as_it_was():
     lit = train(None)
-    assert Outlet().emit(lit, 0.0, np.random.default_rng(1)) is lit
+    assert Outlet().emit(lit, 0.0, np.uint64(1)) is lit
 
 
 def test_a_glaring_probe_brings_back_no_more_than_a_pulse_can_hold():
-    lit = Outlet(isolation_db=0.0).emit(train(None), 1e12, np.random.default_rng(1))
+    lit = Outlet(isolation_db=0.0).emit(train(None), 1e12, np.uint64(1))
     assert lit.side
     assert (lit.side.absorb() >> REFLECTED_SHIFT).mean() > 15
