@@ -239,7 +239,7 @@ def _sift(
 
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
     try:
-        return await block.read(_answered, answerer, asked.questions)
+        return await block.read_briefly(len(asked.questions), _answered, answerer, asked.questions)
     except BudgetExhausted as exhausted:
         await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
 

@@ -106,9 +106,12 @@ class ClassicalChannel:
         if self._ended is not None:
             raise self._ended
         try:
-            async with asyncio.timeout(self._patience_s):
-                self._writer.write(frame)
-                await self._writer.drain()
+            self._writer.write(frame)
+            if (
+                self._writer.transport.get_write_buffer_size()
+            ):  # a clock for each small message costs more than it
+                async with asyncio.timeout(self._patience_s):
+                    await self._writer.drain()
         except TimeoutError as error:
             sentence = f"The peer has not taken a message within {self._patience_s:g} s."
             raise self.end(LinkError(sentence)) from error
@@ -139,6 +142,8 @@ class ClassicalChannel:
         self, inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError]
     ) -> Received | LinkError | RemoteProtocolError:
         """Wait for an inbox, but not beyond the patience with a peer that shows no sign of life."""
+        if not inbox.empty():
+            return inbox.get_nowait()
         loop = asyncio.get_running_loop()
         since = loop.time()
         while True:
