@@ -77,6 +77,7 @@ async def distil(transmitter: Transmitter, deposit: Deposit, block: Block) -> Se
     try:
         prepared = await transmit(transmitter, block)
         sifted = await sift(prepared, block)
+        del prepared  # a byte per pulse, while words are exchanged for seconds
         estimated = await estimate_errors(sifted, block)
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)

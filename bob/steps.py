@@ -72,6 +72,7 @@ async def distil(receiver: Receiver, deposit: Deposit, block: Block) -> SecretKe
         detected = await transmit(receiver, block)
         sifted = await sift(detected, block)
         estimated = await estimate_errors(detected, sifted, block)
+        del detected
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
         secret = await amplify(verified, estimated, block)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
-from alice.settings import AliceSettings
+from alice.in_flight import LEAST_BLOCKS
 from common.errors import LinkError
 from common.journal.events import BlockEnded, Entry
 from common.optics.presets import DEFAULT_PRESET, preset
@@ -24,7 +24,7 @@ from lab.planning import plan, task_for
 from lab.process_costs import ProcessCost, cost_of, only_child_of
 
 BROKER = "broker"
-UNCOUNTED_BLOCKS: int = AliceSettings.model_fields["blocks_in_flight"].default
+UNCOUNTED_BLOCKS = LEAST_BLOCKS
 """The first, with which time begins, and those that were under way then."""
 _PATIENCE_S = 300.0
 """For any one block, the first with all that comes before it."""
