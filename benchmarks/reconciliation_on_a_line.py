@@ -1,7 +1,7 @@
 """Cascade on a real line: two processes, TLS 1.3 under a PSK, the nodes' own steps; beside it the same in one thread.
 
-The child is Alice, this process is Bob. A line is as long as a relay in between makes it (`lab.rough_line`), or loopback
-itself. Bob's clock runs from his first word to Alice's last answer; keys are drawn and laid down before that.
+The child is Alice, this process is Bob. A line is as long as a relay in between makes it (`lab.rough_line`), or
+loopback itself. Bob's clock runs from his first word to Alice's last answer; keys are drawn and laid down before that.
 `round_trips` prints the table.
 """
 
