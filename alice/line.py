@@ -71,6 +71,11 @@ class OpenLine:
         return 0 if self._key is None else self._key.number
 
     @property
+    def round_trip_s(self) -> float:
+        """The shortest time in which Bob has answered here."""
+        return self._channel.round_trip_s
+
+    @property
     def living(self) -> int:
         """How many blocks live here at this moment."""
         return len(self._living)

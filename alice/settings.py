@@ -12,8 +12,8 @@ class AliceSettings(NodeSettings):
 
     blocks: Annotated[int, Field(ge=0)] = 0
     """How many blocks to attempt before ending; 0 means until told to stop."""
-    blocks_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
-    """Light of the next block is sent while this one is distilled."""
+    blocks_in_flight: Annotated[int, Field(ge=1, le=8)] | None = None
+    """Light of the next block is sent while this one is distilled; left out, 2, and up to 6 on a long line."""
     rekey_blocks: Annotated[int, Field(ge=1)] = 10
     """A new epoch, with a PSK from generated key, after so many blocks."""
     rekey_seconds: Annotated[float, Field(gt=0)] = 600.0

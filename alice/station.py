@@ -1,10 +1,12 @@
 """Alice's process: keep a line to Bob, change its key in time, and make one block after the other on it."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
 from alice.greeting import greet
+from alice.in_flight import BlocksInFlight
 from alice.line import OpenLine
 from alice.settings import AliceSettings
 from alice.steps import distil
@@ -94,7 +96,7 @@ class Alice:
         self._policy = RekeyingPolicy(self._settings.rekey_blocks, self._settings.rekey_seconds)
         self._next_number = station.vault.store.last_number() + 1
         self._left = self._settings.blocks or None
-        self._room = asyncio.Semaphore(self._settings.blocks_in_flight)
+        self._in_flight = BlocksInFlight(self._settings.blocks_in_flight)
         self._pause_s = _FIRST_PAUSE_S
         self._backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_longest_s)
         self._alarm = StarvationAlarm()
@@ -107,7 +109,7 @@ class Alice:
         line: OpenLine | None = None
         try:
             while self._left != 0:
-                await self._room.acquire()
+                await self._in_flight.enter()
                 await self._transmitter.ready()  # without its broker a block would be lost before it begins
                 await asyncio.sleep(self._backoff.pause_s)
                 line = await self._payable(await self._usable(line))
@@ -128,14 +130,14 @@ class Alice:
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
         await self._station.vault.use_number(number)
-        block = line.begin(number, self._distil, self._group)
+        block = line.begin(number, partial(self._distil, line), self._group)
         self._living.add(block)
         block.add_done_callback(self._ended)
 
     def _ended(self, block: asyncio.Task[bool]) -> None:
         """Make room for the next block, at once or after a pause, and say how long this can go on."""
         self._living.discard(block)
-        self._room.release()
+        self._in_flight.leave()
         if block.cancelled() or block.exception() is not None:
             return
         if block.result():
@@ -157,8 +159,11 @@ class Alice:
             line = await self._usable(line)
         return line
 
-    async def _distil(self, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
-        return await distil(self._transmitter, deposit, block)
+    async def _distil(self, line: OpenLine, deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        outcome = await distil(self._transmitter, deposit, block)
+        if isinstance(outcome, SecretKey):
+            self._in_flight.learn(block.account.exchanges, line.round_trip_s, self._transmitter.light_s)
+        return outcome
 
     # --- the line ----------------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ async def distil(transmitter: Transmitter, deposit: Deposit, block: Block) -> Se
     try:
         prepared = await transmit(transmitter, block)
         sifted = await sift(prepared, block)
+        del prepared  # a byte per pulse, while words are exchanged for seconds
         estimated = await estimate_errors(sifted, block)
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
@@ -239,7 +240,7 @@ def _sift(
 
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
     try:
-        return await block.read(_answered, answerer, asked.questions)
+        return await block.read_briefly(len(asked.questions), _answered, answerer, asked.questions)
     except BudgetExhausted as exhausted:
         await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
 

@@ -47,6 +47,8 @@ class MqttTransmitter:
         self._frame_pulses = min(frame_pulses, longest)
         self._clock_hz = clock_hz
         self._shutter = asyncio.Lock()
+        self.light_s = 0.0
+        """How long the light of the last block took."""
 
     async def ready(self) -> None:
         """Wait until light can leave."""
@@ -59,11 +61,13 @@ class MqttTransmitter:
     async def transmit(self, block: Block) -> PreparationRecord:
         """Send a block; LightLost if a frame does not get through."""
         async with self._shutter:
+            began = _now()
             try:
                 prepared = await self._emit(block)
                 await self._outlet.drain()
             finally:
                 self._outlet.clear()
+            self.light_s = _now() - began
             return prepared
 
     async def _emit(self, block: Block) -> PreparationRecord:

@@ -72,6 +72,7 @@ async def distil(receiver: Receiver, deposit: Deposit, block: Block) -> SecretKe
         detected = await transmit(receiver, block)
         sifted = await sift(detected, block)
         estimated = await estimate_errors(detected, sifted, block)
+        del detected
         reconciled = await reconcile(sifted, estimated, block)
         verified = await verify(reconciled, block)
         secret = await amplify(verified, estimated, block)
@@ -168,7 +169,8 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
     asked = await block.compute(_asked, corrector)
     while asked is not None:
         await block.say(asked)
-        asked = await block.read(_received, corrector, await block.expect(ParityAnswers))
+        answers = await block.expect(ParityAnswers)
+        asked = await block.read_briefly(len(answers.parities), _received, corrector, answers)
         exchanges += 1
     corrected, key_errors = await block.compute(_corrected, corrector, sifted)
     await block.say(ReconciliationEnded(disclosed_parities=corrector.disclosed_bits, key_errors=key_errors))

@@ -85,10 +85,11 @@ class Series:
 _MOST_EFFICIENCY = {0.01: 1.06, 0.02: 1.06, 0.03: 1.06, 0.05: 1.06, 0.08: 1.09}
 SERIES = (
     Series("keys of 2^20 bits", 2**20, Pace.EXCHANGES, _MOST_EFFICIENCY),
-    Series("keys of 1e5 bits", 100_000, Pace.EXCHANGES, _MOST_EFFICIENCY),
+    Series("keys of 2^16 bits", 2**16, Pace.EXCHANGES, dict.fromkeys(_MOST_EFFICIENCY, 1.10)),
     Series(
         "keys of 2^20 bits, sparing parities", 2**20, Pace.PARITIES, dict.fromkeys((0.01, 0.02, 0.03), 1.045)
     ),
+    Series("keys of 2^20 bits, over a distance", 2**20, Pace.DISTANCE, dict.fromkeys(_MOST_EFFICIENCY, 1.09)),
 )
 PARTS, _FRAMES_PER_PART = 60, 50
 

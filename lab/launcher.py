@@ -29,6 +29,7 @@ from common.transport.addresses import Address
 from common.wire.topics import EVE
 from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
 from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from lab.rough_line import RoughLine
 from lab.security import DEFAULT_SECURITY, Security
 
 _SETTLE_TIMEOUT_S = 15.0
@@ -156,18 +157,21 @@ async def run_link(
     eve: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
+    round_trip_s: float = 0.0,
 ) -> AsyncIterator[RunningLink]:
     """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
 
     With `eve`, her settings (`eve.settings`), she is between them before either of them begins; unless these name
     `key_logs`, she is lent those of both nodes, so that she can tell what she has learnt.
-    `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`.
+    `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`. Question and answer
+    take `round_trip_s` longer than on this machine; not with Eve, who listens where she was told.
     """
     if eve is not None:
         home.let_eve_in()
     async with run_broker(home.broker, home.broker_users()) as broker:
         on_broker(broker)
         addresses = LinkAddresses(broker.address, *_two_ports())
+        own = {**(alice or {}), "blocks": blocks}
         splice = None if eve is None else Splice(*_two_ports())
         lends = eve is not None and "key_logs" not in eve
         if eve is not None and lends:
@@ -175,7 +179,7 @@ async def run_link(
         home.configure(
             parameters,
             addresses,
-            {**(alice or {}), "blocks": blocks},
+            own,
             log_in=broker.has_access_list,
             security=security,
             splice=splice,
@@ -184,6 +188,10 @@ async def run_link(
         if splice is not None and eve is not None:
             home.configure_eve(parameters, addresses, splice, eve, log_in=broker.has_access_list)
         async with AsyncExitStack() as processes:
+            if round_trip_s:
+                far = await processes.enter_async_context(_far(addresses, round_trip_s))
+                log_in = broker.has_access_list
+                home.configure(parameters, far, own, log_in=log_in, only=ALICE, security=security)
             names = (BOB, ALICE) if eve is None else (EVE, BOB, ALICE)
             nodes: dict[str, Node] = {}
             lives: dict[str, asyncio.Task[None]] = {}
@@ -198,6 +206,16 @@ async def run_link(
                 for node in reversed(nodes.values()):
                     await stop(node.process)
                 await asyncio.gather(*lives.values())
+
+
+@asynccontextmanager
+async def _far(bob: LinkAddresses, round_trip_s: float) -> AsyncIterator[LinkAddresses]:
+    """Yield where to dial so that Bob is reached over a long line."""
+    far = LinkAddresses(bob.broker, *_two_ports())
+    async with AsyncExitStack() as lines:
+        for begin, end in ((far.classical, bob.classical), (far.bootstrap, bob.bootstrap)):
+            await lines.enter_async_context(RoughLine(delay_s=round_trip_s / 2).relaying(begin, end))
+        yield far
 
 
 def _two_ports() -> tuple[Address, Address]:

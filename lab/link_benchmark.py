@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
-from alice.settings import AliceSettings
+from alice.in_flight import LEAST_BLOCKS
 from common.errors import LinkError
 from common.journal.events import BlockEnded, Entry
 from common.optics.presets import DEFAULT_PRESET, preset
@@ -24,7 +24,7 @@ from lab.planning import plan, task_for
 from lab.process_costs import ProcessCost, cost_of, only_child_of
 
 BROKER = "broker"
-UNCOUNTED_BLOCKS: int = AliceSettings.model_fields["blocks_in_flight"].default
+UNCOUNTED_BLOCKS = LEAST_BLOCKS
 """The first, with which time begins, and those that were under way then."""
 _PATIENCE_S = 300.0
 """For any one block, the first with all that comes before it."""
@@ -42,6 +42,8 @@ class Course:
     least_seconds: float
     dead_time_ns: float = 0.0
     """At a clock of 1 GHz."""
+    round_trip_s: float = 0.0
+    """By which a question of the nodes and its answer take longer than on this machine."""
 
     def parameters(self) -> LinkParameters:
         """Plan the link; ConfigurationError if blocks of this size give no key."""
@@ -136,7 +138,13 @@ class Tally:
 
 async def _measure(course: Course, folder: Path) -> LinkSpeed:
     tally = Tally()
-    async with run_link(open_home(folder), course.parameters(), blocks=0, watch=tally.watch) as link:
+    async with run_link(
+        open_home(folder),
+        course.parameters(),
+        blocks=0,
+        watch=tally.watch,
+        round_trip_s=course.round_trip_s,
+    ) as link:
         failure = asyncio.create_task(link.until_done())
         course_run = asyncio.create_task(_run(course, tally, link))
         await asyncio.wait({failure, course_run}, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,8 @@ class ProcessCost:
     """In all threads, in user and in system mode, since the process began."""
     peak_mib: float
     """Peak of its resident memory; shared pages count."""
+    resident_mib: float
+    """Its resident memory now."""
 
 
 def cost_of(pid: int) -> ProcessCost | None:
@@ -25,7 +27,8 @@ def cost_of(pid: int) -> ProcessCost | None:
         after_name = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         status = dict(line.split(":", 1) for line in (_PROC / str(pid) / "status").read_text().splitlines())
         ticks = int(after_name[_USER_TICKS]) + int(after_name[_SYSTEM_TICKS])
-        return ProcessCost(ticks / os.sysconf("SC_CLK_TCK"), int(status["VmHWM"].split()[0]) / 1024)
+        peak_mib, resident_mib = (int(status[name].split()[0]) / 1024 for name in ("VmHWM", "VmRSS"))
+        return ProcessCost(ticks / os.sysconf("SC_CLK_TCK"), peak_mib, resident_mib)
     except (OSError, KeyError):  # ended but not yet waited for, it holds no memory
         return None
 

@@ -1,4 +1,4 @@
-"""A classical line that can be cut, stalled and slowed: a relay between Alice and Bob that knows no message."""
+"""A classical line that can be cut, stalled, slowed and made long: a relay between the nodes that knows no message."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from common.transport.addresses import Address
 
 _CHUNK_BYTES = 1 << 14
+_CHUNKS_UNDER_WAY = 1 << 12
+"""On a long line, in each direction; whoever sends more waits."""
 
 
 @dataclass(slots=True)
@@ -16,6 +18,8 @@ class RoughLine:
 
     pause_s: float = 0.0
     """Before each chunk goes on."""
+    delay_s: float = 0.0
+    """How much later each chunk arrives, while others are under way: half of a round trip. Set before relaying."""
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -86,6 +90,26 @@ class RoughLine:
             back.transport.abort()
 
     async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        if self.delay_s:
+            await self._carry(source, sink)
+        else:
+            await self._hand_over(source, sink)
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        """Put chunks on a long line and take each from its other end when it is due."""
+        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_UNDER_WAY)
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(self._put(source, line))
+            ends.create_task(_take(line, sink))
+
+    async def _put(self, source: asyncio.StreamReader, line: asyncio.Queue[tuple[float, bytes]]) -> None:
+        now = asyncio.get_running_loop().time
+        with suppress(OSError):
+            while chunk := await source.read(_CHUNK_BYTES):
+                await line.put((now() + self.delay_s, chunk))
+        await line.put((now() + self.delay_s, b""))
+
+    async def _hand_over(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
                 await self._flowing.wait()
@@ -94,3 +118,17 @@ class RoughLine:
                 sink.write(chunk)
                 await sink.drain()
             sink.write_eof()
+
+
+async def _take(line: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter) -> None:
+    """Write each chunk when it is due; an empty one is the end."""
+    now = asyncio.get_running_loop().time
+    with suppress(OSError):
+        while True:
+            due, chunk = await line.get()
+            await asyncio.sleep(due - now())
+            if not chunk:
+                sink.write_eof()
+                return
+            sink.write(chunk)
+            await sink.drain()

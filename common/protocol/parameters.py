@@ -52,7 +52,7 @@ class LinkParameters(BaseModel):
     expected_qber: Fraction
     """Error rate that reconciliation starts from while nothing better is known."""
     reconciliation_pace: Pace = Pace.EXCHANGES
-    """What reconciliation spares: exchanges, or parities, which takes two to three times the exchanges."""
+    """What is spared: exchanges; parities, in two to three times as many; or, over a distance, most exchanges."""
     tolerated_qber: Fraction | None = None
     """Largest test-basis error rate that still makes a key; single-photon protocol only."""
     eps_sec: Epsilon = 1e-9

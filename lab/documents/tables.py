@@ -7,6 +7,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from alice.in_flight import LEAST_BLOCKS, MOST_BLOCKS
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
 from common.authentication.scheme import SchemeName
@@ -226,7 +227,7 @@ def limits() -> str:
         ),
         ("frames of light without a receipt", str(alice["frames_in_flight"].default), "`frames_in_flight`"),
         ("pulses per frame", str(alice["frame_pulses"].default), "`frame_pulses`"),
-        ("blocks under way (Alice)", str(alice["blocks_in_flight"].default), "`blocks_in_flight`"),
+        ("blocks under way (Alice)", f"{LEAST_BLOCKS} to {MOST_BLOCKS}", "`blocks_in_flight`"),
         (
             "blocks that Bob lets be open",
             str(bob["most_blocks_in_flight"].default),

@@ -54,12 +54,13 @@ async def _seeded(folder: Path, seed: int, **changes: object) -> tuple[str, str]
         return await _both_done(link, seed=seed, **changes)
 
 
-async def test_a_seed_decides_the_keys_whatever_frame_size_order_and_broker(
+async def test_a_seed_decides_the_keys_whatever_frame_size_pace_order_and_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await _seeded(tmp_path / "first", 7)
     assert first[0] == first[1]
     assert await _seeded(tmp_path / "frames", 7, frame_pulses=7_777, frames_in_flight=2) == first
+    assert await _seeded(tmp_path / "paced", 7, clock_hz=200_000.0) == first
     without_mosquitto(monkeypatch)
     assert await _seeded(tmp_path / "amqtt", 7, blocks_in_flight=1) == first
     assert (await _seeded(tmp_path / "other", 8))[0] not in first

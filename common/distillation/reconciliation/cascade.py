@@ -64,8 +64,9 @@ class Answerer:
         self._shuffle_seed = shuffle_seed
         self._budget_bits = budget_bits
         self._running = np.empty((PASSES, plan.words + 1), np.uint64)
-        self._prepared = [False] * PASSES
         self._check_keys = check_keys(shuffle_seed)
+        for index in range(PASSES):  # now, so that no answer takes longer than its questions are long
+            self._prepare(index)
         self.disclosed_bits = 0
         """Parities answered so far."""
 
@@ -81,9 +82,6 @@ class Answerer:
                 f"{self.disclosed_bits + count} parities of {self._plan.key_length} bits were asked for,"
                 f" the budget of the block is {self._budget_bits}"
             )
-        for index in range(PASSES):
-            if not self._prepared[index] and index in questions.indices:
-                self._prepare(index)
         self.disclosed_bits += count
         return _answers(
             self._running,
@@ -103,7 +101,6 @@ class Answerer:
             seen[start:end] = turned(self._words[start:end], shuffled(drawn), drawn, self._plan.lanes)
         self._running[index, 0] = 0
         np.bitwise_xor.accumulate(seen, out=self._running[index, 1:])
-        self._prepared[index] = True
 
 
 class Corrector:

@@ -45,12 +45,14 @@ class Pace(StrEnum):
     """Short blocks in the second pass: a few hundred exchanges."""
     PARITIES = "parities"
     """Blocks twice as long: up to one percent less is disclosed, in two to three times the exchanges."""
+    DISTANCE = "distance"
+    """Blocks half as long: a third to a half of the exchanges, for up to two percent more: for long round trips."""
 
 
 _FIRST_BLOCK_ERRORS = 1.24
 """Expected errors in a block of the first pass at most; at least half as many."""
-_BOTH_BLOCKS_ERRORS = {Pace.EXCHANGES: 4.8, Pace.PARITIES: 9.6}
-"""The same of the first pass, times those of the second. The number of exchanges is about 90 times this product."""
+_BOTH_BLOCKS_ERRORS = {Pace.EXCHANGES: 4.8, Pace.PARITIES: 9.6, Pace.DISTANCE: 2.4}
+"""The same of the first pass, times those of the second. The number of exchanges is 50 to 90 times this product."""
 
 
 @dataclass(frozen=True, slots=True)

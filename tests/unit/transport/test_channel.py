@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 
 import pytest
 
@@ -235,3 +236,18 @@ async def test_an_unknown_block_may_be_opened_by_whoever_listens() -> None:
     peer.close()
     await reading
     channel.close()
+
+
+async def test_the_round_trip_is_the_shortest_time_from_a_word_of_ours_to_the_peers_answer() -> None:
+    now, taken = asyncio.get_running_loop().time, []
+    async with ends() as both:
+        line = both.channel.line(3)
+        assert both.channel.round_trip_s == inf
+        for sequence, pause_s in enumerate((0.05, 0.01, 0.05)):
+            began = now()
+            await line.send(said(3, sequence))
+            await asyncio.sleep(pause_s)
+            both.peer.write(said(3, sequence))
+            await line.receive()
+            taken.append(now() - began)
+        assert 0.01 <= both.channel.round_trip_s <= min(taken)
