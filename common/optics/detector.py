@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds
+from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds, verdicts
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, DetectionRecord, Gates
 from common.optics.source import BASIS_CHOICES, check_basis_probability
@@ -93,13 +93,13 @@ class Receiver:
         light, never attenuation.
         """
         self._check_place(train)
-        table, states = click_thresholds(train.medium, self._settings), train.absorb()
+        medium, states = train.medium, train.absorb()
         pieces = [
-            self._measure(states[begin : begin + PIECE], table) for begin in range(0, len(states), PIECE)
+            self._measure(states[begin : begin + PIECE], medium) for begin in range(0, len(states), PIECE)
         ]
         return pieces[0] if len(pieces) == 1 else DetectionRecord.joined(pieces)
 
-    def _measure(self, states: States, table: Thresholds) -> DetectionRecord:
+    def _measure(self, states: States, medium: Fibre) -> DetectionRecord:
         count = len(states)
         gates, bases, bits = self._room_for(count)
         clicks, double_clicks = measure(
@@ -107,7 +107,8 @@ class Receiver:
             self._choices.read(self._next_gate, count),
             self._next_gate,
             self._key_basis_choices,
-            table,
+            click_thresholds(medium, self._settings),
+            _settled(medium, self._settings),
             self._afterpulse_threshold,
             self._settings.dead_gates,
             self._lanes,
@@ -152,6 +153,14 @@ def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
         analyser = bb84_polarisation(basis, 0)
         for polarisation in range(POLARISATIONS):
             table[basis, polarisation::POLARISATIONS] = by_angle[(polarisation - analyser) % POLARISATIONS]
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=64)
+def _settled(fibre: Fibre, settings: DetectorSettings) -> NDArray[np.uint8]:
+    """What the first byte of a gate's chance settles."""
+    table = verdicts(click_thresholds(fibre, settings))
     table.flags.writeable = False
     return table
 
