@@ -439,13 +439,8 @@ def _mark_possible_clicks(
 def look_up(
     prepared: NDArray[np.uint8],
     gates: NDArray[np.uint32],
-    bits: NDArray[np.uint8],
-    bases: NDArray[np.uint8],
-    classes: NDArray[np.uint8],
+    found: NDArray[np.uint8],
 ) -> None:
-    """Read bit, basis and class of the pulses at `gates`, which lie within `prepared`."""
+    """Read what was prepared for the pulses at `gates`, which lie within `prepared`."""
     for i in range(len(gates)):
-        chosen = prepared[gates[i]]
-        bits[i] = chosen & 1
-        bases[i] = (chosen >> 1) & 1
-        classes[i] = chosen >> 2
+        found[i] = prepared[gates[i]]

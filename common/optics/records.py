@@ -65,16 +65,21 @@ class PreparationRecord:
         """Pulses emitted so far, per intensity class, strongest first."""
         return tuple(self._counts.tolist())
 
-    def at(self, gates: Gates) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return bits, bases and intensity classes of the pulses at `gates`: three `uint8[n]`.
+    def prepared_at(self, gates: Gates) -> Prepared:
+        """Return what was prepared for the pulses at `gates`: `uint8[n]`.
 
         Raises ValueError where a gate lies beyond the recorded pulses.
         """
-        if len(gates) and not 0 <= int(gates.min()) <= int(gates.max()) < self._recorded:
+        if len(gates) and not int(gates.max()) < self._recorded:
             raise ValueError(f"a gate lies outside the {self._recorded} pulses that were emitted")
-        bits, bases, classes = (np.empty(len(gates), np.uint8) for _ in range(3))
-        look_up(self._prepared, gates, bits, bases, classes)
-        return bits, bases, classes
+        found = np.empty(len(gates), np.uint8)
+        look_up(self._prepared, gates, found)
+        return found
+
+    def at(self, gates: Gates) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return bits, bases and intensity classes of the pulses at `gates`: three `uint8[n]`; ValueError likewise."""
+        found = self.prepared_at(gates)
+        return found & np.uint8(1), (found >> np.uint8(1)) & np.uint8(1), found >> np.uint8(2)
 
 
 @dataclass(frozen=True, slots=True)
