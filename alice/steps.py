@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
@@ -15,8 +14,7 @@ from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
-from common.distillation.sifting import select
-from common.distillation.sifting import sift as sift_bits
+from common.distillation.sifting import PIECE, Sifter, select
 from common.distillation.stages import (
     Counts,
     Estimate,
@@ -32,14 +30,15 @@ from common.distillation.verification import (
     verified_key,
 )
 from common.errors import RemoteProtocolError
-from common.optics.records import Gates, PreparationRecord
+from common.optics.records import PreparationRecord
 from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
 from common.protocol.block import Block
 from common.protocol.deposit import Deposit
 from common.protocol.key_length import reconciliation_qber, secret_length
 from common.protocol.monitoring import alarm_of_errors
+from common.protocol.parameters import LinkParameters
 from common.randomness import Choice
-from common.wire.attachments import decode_gates, encode_classes
+from common.wire.attachments import GateReader, encode_classes
 from common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -60,6 +59,9 @@ from common.wire.parities import decode_questions, encode_parities
 
 WATCHDOG_PHOTONS = 1e4
 """Mean photon number per pulse into the outlet that is too much: behind 60 dB a hundredth of a photon comes back."""
+
+_FEW_QUESTION_BYTES = 2**13
+"""Most exchanges ask this or less, which is answered in a tenth of a millisecond: another thread costs more."""
 
 
 class Transmitter(Protocol):
@@ -113,9 +115,7 @@ async def sift(prepared: PreparationRecord, block: Block) -> SiftedKey:
     announced = await block.expect(DetectionAnnouncement)
     await block.expect_checkpoint()
     count = announced.detections
-    gates = await block.read(decode_gates, announced.gaps, count, block.parameters.block_pulses)
-    bob_bases = await block.read(unpack, announced.bases, count)
-    sifting = await block.read(_sift, prepared, gates, bob_bases, block.parameters.class_count)
+    sifting = await block.read(_sift, prepared, announced, block.parameters)
     sifted = sifting.key
     block.account.detections = count
     block.account.sifted(sifted, prepared.emitted, sifting.detected)
@@ -224,23 +224,36 @@ class _Sifting(NamedTuple):
 
 
 def _sift(
-    prepared: PreparationRecord, gates: Gates, bob_bases: NDArray[np.uint8], class_count: int
+    prepared: PreparationRecord, announced: DetectionAnnouncement, parameters: LinkParameters
 ) -> _Sifting:
-    bits, bases, classes = prepared.at(gates)
-    matched = bases == bob_bases
-    kept = select(classes, matched)
+    """Look up what was prepared where Bob's detectors clicked, and keep it where the bases agree, piece by piece."""
+    count, class_count = announced.detections, parameters.class_count
+    gates = GateReader(announced.gaps, count, parameters.block_pulses)
+    bob_bases = unpack(announced.bases, count)
+    sifter, classes, matched = Sifter(count, class_count), np.empty(count, np.uint8), []
+    sifted, detected = 0, np.zeros(class_count, np.int64)
+    for begin in range(0, count, PIECE):
+        settings = prepared.prepared_at(gates.read(PIECE))
+        agrees = ((settings >> np.uint8(1)) & np.uint8(1)) == bob_bases[begin : begin + PIECE]
+        kept = select(settings, agrees)
+        sifter.add(kept)
+        classes[sifted : sifted + len(kept)] = kept >> np.uint8(2)
+        sifted += len(kept)
+        matched.append(pack(agrees))
+        detected += count_classes(settings >> np.uint8(2), class_count)
     return _Sifting(
-        sift_bits(bits, bases, kept, class_count, matched),
-        len(kept),
-        pack(matched),
-        encode_classes(kept, class_count),
-        count_classes(classes, class_count),
+        sifter.key(),
+        sifted,
+        b"".join(matched),
+        encode_classes(classes[:sifted], class_count),
+        tuple(detected.tolist()),
     )
 
 
 async def _answer(answerer: Answerer, asked: ParityQuestions, block: Block) -> ParityAnswers:
     try:
-        return await block.read_briefly(len(asked.questions), _answered, answerer, asked.questions)
+        size = len(asked.questions)
+        return await block.read_quickly(size, _FEW_QUESTION_BYTES, _answered, answerer, asked.questions)
     except BudgetExhausted as exhausted:
         await block.abort(AbortReason.PARITY_BUDGET_EXHAUSTED, str(exhausted))
 

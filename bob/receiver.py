@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from common.errors import LinkError
 from common.journal.events import Event, LightFault, LightProgress
-from common.optics.records import DetectionRecord
+from common.optics.records import DetectionLog, DetectionRecord
 from common.optics.seal import LightSeal, SealBroken, sealed_bytes
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from common.protocol.aborts import LightLost
@@ -36,7 +36,7 @@ class _Reception:
     block: Block
     frames: int
     detectors: WatchfulReceiver
-    records: list[DetectionRecord] = field(default_factory=list)
+    log: DetectionLog
     told: float = 0.0
     next_frame: int = 0
     pulses: int = 0
@@ -80,10 +80,11 @@ class MqttReceiver:
             DetectorFlaws(),
             block.parameters.switched_off_probability,
         )
-        self._receptions[block.id.session, block.id.number] = _Reception(block, frames, detectors)
+        log = DetectionLog(block.parameters.block_pulses)
+        self._receptions[block.id.session, block.id.number] = _Reception(block, frames, detectors, log)
 
     async def finish(self, block: Block) -> DetectionRecord:
-        """Join what was detected; LightLost unless every frame of the block came, once and in its place."""
+        """Return what was detected; LightLost unless every frame of the block came, once and in its place."""
         reception = self._receptions[block.id.session, block.id.number]
         try:
             async with asyncio.timeout(self._patience_s):
@@ -98,7 +99,7 @@ class MqttReceiver:
             raise LightLost(
                 f"{reception.pulses} pulses came where {block.parameters.block_pulses} are agreed"
             )
-        return await block.compute(DetectionRecord.joined, reception.records)
+        return reception.log.record()
 
     def close(self, block: Block) -> None:
         """Turn the detectors off: light of this block is foreign from now on."""
@@ -145,21 +146,27 @@ class MqttReceiver:
         block = reception.block
         if len(sealed) < sealed_bytes(header.pulses):
             raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} ends within its light")
-        try:
-            train = await block.compute(self._seal.unseal, sealed, associated)
-        except SealBroken as broken:
-            raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
-        if len(train) != header.pulses or train.first_pulse != header.first_pulse:
-            raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} holds {len(train)} other pulses")
+        await block.compute(self._detect, header, associated, sealed, reception)
         if header.sequence > reception.next_frame:
             self._miss(reception, header.sequence)
-        if reception.first_missing is None:
-            reception.records.append(await block.compute(reception.detectors.detect, train))
         reception.next_frame = header.sequence + 1
         reception.pulses += header.pulses
         self._tell_progress(reception)
         if reception.next_frame == reception.frames:
             reception.complete.set()
+
+    def _detect(
+        self, header: FrameHeader, associated: bytes, sealed: memoryview, reception: _Reception
+    ) -> None:
+        """Open and detect at one go, in a thread: every change of threads costs as much as many pulses."""
+        try:
+            train = self._seal.unseal(sealed, associated)
+        except SealBroken as broken:
+            raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
+        if len(train) != header.pulses or train.first_pulse != header.first_pulse:
+            raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} holds {len(train)} other pulses")
+        if reception.first_missing is None and header.sequence == reception.next_frame:
+            reception.detectors.detect_into(reception.log, train)
 
     def _tell_progress(self, reception: _Reception) -> None:
         now = asyncio.get_running_loop().time()

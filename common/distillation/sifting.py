@@ -15,6 +15,79 @@ KEY_BASIS = 0
 """Number of the basis whose bits become key; the other one, 1, is shown."""
 
 
+type Settings = NDArray[np.uint8]
+"""One byte per detection: bit 0 is the key bit, bit 1 the basis (0 key, 1 test), the bits above it the class."""
+
+PIECE = 2**16
+"""Detections that pass all steps before the next: what one step leaves, the other finds in the second cache."""
+
+
+class Sifter:
+    """Parts one party's matched detections by basis, piece by piece, in the order of the gates."""
+
+    def __init__(self, most: int, class_count: int) -> None:
+        """Make room for `most` detections."""
+        self._class_count = class_count
+        self._most = most
+        self._key, self._test, self._key_classes, self._test_classes = (
+            np.empty(most, np.uint8) for _ in range(4)
+        )
+        self._kept = self._shown = 0
+
+    def __repr__(self) -> str:
+        return f"Sifter({self._kept} of the key, {self._shown} of the test, redacted)"
+
+    def add(self, settings: Settings) -> None:
+        """Part some more matched detections; ValueError if they are more than there is room for."""
+        if self._kept + self._shown + len(settings) > self._most:
+            raise ValueError(f"there are more matched detections than {self._most}")
+        count = _part_settings(
+            settings,
+            self._key[self._kept :],
+            self._key_classes[self._kept :],
+            self._test[self._shown :],
+            self._test_classes[self._shown :],
+        )
+        self._kept += count
+        self._shown += len(settings) - count
+
+    def key(self) -> SiftedKey:
+        """Return what was parted so far."""
+        return SiftedKey(
+            self._key[: self._kept],
+            self._key_classes[: self._kept],
+            self._test[: self._shown],
+            self._test_classes[: self._shown],
+            self._class_count,
+        )
+
+
+@kernel
+def _part_settings(
+    settings: NDArray[np.uint8],
+    key_bits: NDArray[np.uint8],
+    key_classes: NDArray[np.uint8],
+    test_bits: NDArray[np.uint8],
+    test_classes: NDArray[np.uint8],
+) -> int:
+    """Write the detections of each basis to their place, then take bit and class apart; return how many are of the key.
+
+    Without a branch on the basis, which nobody could foresee: what is of the other one is overwritten.
+    """
+    key, test = np.uint64(0), np.uint64(0)
+    for i in range(len(settings)):
+        key_bits[key] = settings[i]
+        key += np.uint64(1) - np.uint64((settings[i] >> 1) & 1)
+    for i in range(len(settings)):
+        test_bits[test] = settings[i]
+        test += np.uint64((settings[i] >> 1) & 1)
+    for bits, classes, count in ((key_bits, key_classes, key), (test_bits, test_classes, test)):
+        for i in range(count):
+            classes[i] = bits[i] >> 2
+            bits[i] &= 1
+    return int(key)
+
+
 def sift(
     bits: Bits,
     bases: NDArray[np.uint8],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigurationError, QkdlinkError
+from common.node.pages import keep_pages
 from common.node.settings import ProgramSettings, load_settings
 
 type Run[S: ProgramSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
@@ -19,6 +20,7 @@ type Run[S: ProgramSettings] = Callable[[S, Path, int | None, int | None], Corou
 def main[S: ProgramSettings](program: str, kind: type[S], run: Run[S]) -> None:
     """Run one node from its command line; exits with 2 and one sentence on an error."""
     options = _options(program)
+    keep_pages()
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.ERROR, stream=sys.stderr)
     if not options.verbose:
         logging.disable(logging.CRITICAL)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds
+from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds, verdicts
 from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionRecord, Gates
+from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord, Gates
 from common.optics.source import BASIS_CHOICES, check_basis_probability
 from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, States, bb84_polarisation
 from common.randomness import ChoiceStream
@@ -92,14 +92,20 @@ class Receiver:
         Raises LocalProtocolError where the frame does not begin at the next gate: a missing frame is missing
         light, never attenuation.
         """
-        self._check_place(train)
-        table, states = click_thresholds(train.medium, self._settings), train.absorb()
-        pieces = [
-            self._measure(states[begin : begin + PIECE], table) for begin in range(0, len(states), PIECE)
-        ]
-        return pieces[0] if len(pieces) == 1 else DetectionRecord.joined(pieces)
+        log = DetectionLog(len(train))
+        self.detect_into(log, train)
+        return log.record()
 
-    def _measure(self, states: States, table: Thresholds) -> DetectionRecord:
+    def detect_into(self, log: DetectionLog, train: PulseTrain) -> None:
+        """Do as `detect` does, and append what is detected to the log of the block."""
+        self._check_place(train)
+        medium, states = train.medium, train.absorb()
+        for begin in range(0, len(states), PIECE):
+            piece = states[begin : begin + PIECE]
+            log.append(self._measure(piece, medium), len(piece))
+
+    def _measure(self, states: States, medium: Fibre) -> DetectionRecord:
+        """Measure the next gates; what is returned is overwritten by the next call."""
         count = len(states)
         gates, bases, bits = self._room_for(count)
         clicks, double_clicks = measure(
@@ -107,7 +113,8 @@ class Receiver:
             self._choices.read(self._next_gate, count),
             self._next_gate,
             self._key_basis_choices,
-            table,
+            click_thresholds(medium, self._settings),
+            _settled(medium, self._settings),
             self._afterpulse_threshold,
             self._settings.dead_gates,
             self._lanes,
@@ -117,9 +124,7 @@ class Receiver:
             bits,
         )
         self._next_gate += count
-        return DetectionRecord(
-            gates[:clicks].copy(), bases[:clicks].copy(), bits[:clicks].copy(), double_clicks
-        )
+        return DetectionRecord(gates[:clicks], bases[:clicks], bits[:clicks], double_clicks)
 
     def _room_for(self, clicks: int) -> tuple[Gates, NDArray[np.uint8], NDArray[np.uint8]]:
         """Arrays for so many gates, bases and bits, kept from frame to frame: fresh memory costs more than its use."""
@@ -152,6 +157,14 @@ def click_thresholds(fibre: Fibre, settings: DetectorSettings) -> Thresholds:
         analyser = bb84_polarisation(basis, 0)
         for polarisation in range(POLARISATIONS):
             table[basis, polarisation::POLARISATIONS] = by_angle[(polarisation - analyser) % POLARISATIONS]
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=64)
+def _settled(fibre: Fibre, settings: DetectorSettings) -> NDArray[np.uint8]:
+    """What the first byte of a gate's chance settles."""
+    table = verdicts(click_thresholds(fibre, settings))
     table.flags.writeable = False
     return table
 

@@ -35,6 +35,11 @@ PIECE = 2**18
 _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
+_DENSE = 10
+"""Where more than one flag in so many is set, every place is written rather than every flag looked for (measured)."""
+UNSURE = np.uint8(255)
+"""The verdict of a first byte with which the other 56 bits decide."""
+
 type Thresholds = NDArray[np.uint64]
 """Probabilities times 2^64: an event happens where a draw lies below its threshold."""
 
@@ -87,10 +92,16 @@ def _glance(lane: np.uint64, first: int, words: NDArray[np.uint64]) -> NDArray[n
 def _list_marked(flags: NDArray[np.uint8], start: int, places: NDArray[np.int64]) -> int:
     """Write `start` plus where `flags` (0 or 1, a multiple of eight) are 1 to `places`; return how many there are.
 
-    Eight are looked at together. Whether the first of them is there is no branch, since nobody could foresee it: where
-    it is not, the next place overwrites.
+    Few flags are looked at eight together. Whether the first of them is there is no branch, since nobody could foresee
+    it: where it is not, the next place overwrites. How many more there are is one, so that where flags are many, each
+    place is written, and what is not flagged overwritten.
     """
     found = 0
+    if _DENSE * _count_marked(flags) > len(flags):
+        for i in range(len(flags)):
+            places[found] = start + i
+            found += int(flags[i])
+        return found
     words = flags.view(np.uint64)
     for i in range(len(words)):
         word, place = words[i], start + 8 * i
@@ -103,6 +114,19 @@ def _list_marked(flags: NDArray[np.uint8], start: int, places: NDArray[np.int64]
             places[found] = place + int((lowest * _BYTE_NUMBERS) >> _TOP_BYTE)
             found += 1
             word ^= lowest
+    return found
+
+
+@kernel
+def _count_marked(flags: NDArray[np.uint8]) -> int:
+    """Count the flags (0 or 1, a multiple of eight), at most 255 words of them at a time so that no byte overflows."""
+    words, found = flags.view(np.uint64), 0
+    for start in range(0, len(words), 255):
+        sums = np.uint64(0)
+        for word in words[start : start + 255]:
+            sums += word
+        for place in range(8):
+            found += int((sums >> (_BYTE * np.uint64(place))) & np.uint64(255))
     return found
 
 
@@ -227,6 +251,17 @@ def fired_by_light(drawn: np.uint64, cumulated: Thresholds) -> int:
     return 2 * int(drawn < cumulated[2]) - int(drawn < cumulated[1]) + 2 * int(drawn < cumulated[0])
 
 
+def verdicts(click_thresholds: Thresholds) -> NDArray[np.uint8]:
+    """Say for each basis, state and first byte of a chance what fires, as a mask, or `UNSURE`: `uint8[2, 256, 256]`."""
+    lowest = np.arange(256, dtype=np.uint64) << _TOP_BYTE
+    highest = lowest | np.uint64(2**56 - 1)
+    both, only_0, only_1 = (click_thresholds[:, :, outcome, np.newaxis] for outcome in range(3))
+    fired = 2 * (lowest < only_1).astype(np.uint8) - (lowest < only_0) + 2 * (lowest < both)
+    for threshold in (both, only_0, only_1):
+        fired = np.where((lowest < threshold) != (highest < threshold), UNSURE, fired)
+    return fired.astype(np.uint8)
+
+
 @kernel
 def afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, threshold: np.uint64) -> int:
     """Which of the `armed` detectors click again, as a mask; their lanes are the third and the fourth."""
@@ -250,12 +285,44 @@ def _register(
 
 
 @kernel
+def _measure_forgetfully(
+    places: NDArray[np.int64],
+    start: int,
+    first_gate: int,
+    glances: NDArray[np.uint8],
+    states: NDArray[np.uint8],
+    choices: NDArray[np.uint8],
+    key_basis_choices: int,
+    click_thresholds: Thresholds,
+    settled: NDArray[np.uint8],
+    lane: np.uint64,
+    clicks: int,
+    record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
+) -> tuple[int, int]:
+    """Look at possible clicks of a stretch in detectors without dead time and afterpulses, as `measure` does."""
+    found, doubles = 0, 0
+    for k in range(len(places)):
+        gate = places[k]
+        choice, state, glance = choices[gate], states[gate - start], glances[gate - start]
+        basis = int((choice >> 1) >= key_basis_choices)
+        fired = int(settled[basis, state, glance])
+        if fired == UNSURE:
+            drawn = _completed(np.uint64(glance), lane, np.uint64(first_gate + gate))
+            fired = fired_by_light(drawn, click_thresholds[basis, state])
+        _register(fired, first_gate + gate, choice, key_basis_choices, clicks + found, record)
+        found += fired > 0
+        doubles += fired == 3
+    return found, doubles
+
+
+@kernel
 def measure(
     states: NDArray[np.uint8],
     choices: NDArray[np.uint8],
     first_gate: int,
     key_basis_choices: int,
     click_thresholds: Thresholds,
+    settled: NDArray[np.uint8],
     afterpulse_threshold: np.uint64,
     dead_gates: int,
     lanes: NDArray[np.uint64],
@@ -268,8 +335,8 @@ def measure(
 
     One byte of `choices` per gate: seven bits for the basis (key basis below `key_basis_choices`), one for
     the coin that decides a double click. `click_thresholds[basis, state]` are the cumulated thresholds of:
-    both detectors, only detector 0 besides, only detector 1 besides. `memory` is (gates still dead,
-    detectors that may afterpulse as a mask) and outlives the frame.
+    both detectors, only detector 0 besides, only detector 1 besides; `settled` are their `verdicts`. `memory` is
+    (gates still dead, detectors that may afterpulse as a mask) and outlives the frame.
 
     Gates are looked at one by one only where the first byte of their chance does not rule a click out, and in the
     first live gate after a click.
@@ -277,6 +344,7 @@ def measure(
     clicks, doubles = 0, 0
     live, armed = memory[0], memory[1]
     remembered = 3 if afterpulse_threshold else 0
+    forgetful = not (live or armed or remembered or dead_gates)
     record = (gates, bases, bits)
     limits = _click_limits(click_thresholds)
     words = np.empty(_STRETCH // 8 + 1, np.uint64)
@@ -289,6 +357,24 @@ def measure(
         flags[len(light) :] = 0
         found = _list_marked(flags, start, places)
         end = start + len(light)
+        if forgetful:
+            more, more_doubles = _measure_forgetfully(
+                places[:found],
+                start,
+                first_gate,
+                glances,
+                light,
+                choices,
+                key_basis_choices,
+                click_thresholds,
+                settled,
+                lanes[1],
+                clicks,
+                record,
+            )
+            clicks += more
+            doubles += more_doubles
+            continue
         for k in range(found + 1):
             gate = places[k] if k < found else end
             while armed and live < gate:
@@ -301,10 +387,11 @@ def measure(
             if gate < live or gate == end:
                 continue
             index, choice = np.uint64(first_gate + gate), choices[gate]
-            drawn = _completed(np.uint64(glances[gate - start]), lanes[1], index)
-            fired = fired_by_light(
-                drawn, click_thresholds[int((choice >> 1) >= key_basis_choices), states[gate]]
-            )
+            basis, glance = int((choice >> 1) >= key_basis_choices), glances[gate - start]
+            fired = int(settled[basis, states[gate], glance])
+            if fired == UNSURE:
+                drawn = _completed(np.uint64(glance), lanes[1], index)
+                fired = fired_by_light(drawn, click_thresholds[basis, states[gate]])
             if armed:
                 fired |= afterpulses(armed, lanes, index, afterpulse_threshold)
             _register(fired, first_gate + gate, choice, key_basis_choices, clicks, record)
@@ -352,13 +439,8 @@ def _mark_possible_clicks(
 def look_up(
     prepared: NDArray[np.uint8],
     gates: NDArray[np.uint32],
-    bits: NDArray[np.uint8],
-    bases: NDArray[np.uint8],
-    classes: NDArray[np.uint8],
+    found: NDArray[np.uint8],
 ) -> None:
-    """Read bit, basis and class of the pulses at `gates`, which lie within `prepared`."""
+    """Read what was prepared for the pulses at `gates`, which lie within `prepared`."""
     for i in range(len(gates)):
-        chosen = prepared[gates[i]]
-        bits[i] = chosen & 1
-        bases[i] = (chosen >> 1) & 1
-        classes[i] = chosen >> 2
+        found[i] = prepared[gates[i]]

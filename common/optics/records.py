@@ -1,5 +1,6 @@
 """What each party's hardware told it about a block of light: what was prepared, what was detected."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -64,16 +65,21 @@ class PreparationRecord:
         """Pulses emitted so far, per intensity class, strongest first."""
         return tuple(self._counts.tolist())
 
-    def at(self, gates: Gates) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return bits, bases and intensity classes of the pulses at `gates`: three `uint8[n]`.
+    def prepared_at(self, gates: Gates) -> Prepared:
+        """Return what was prepared for the pulses at `gates`: `uint8[n]`.
 
         Raises ValueError where a gate lies beyond the recorded pulses.
         """
-        if len(gates) and not 0 <= int(gates.min()) <= int(gates.max()) < self._recorded:
+        if len(gates) and not int(gates.max()) < self._recorded:
             raise ValueError(f"a gate lies outside the {self._recorded} pulses that were emitted")
-        bits, bases, classes = (np.empty(len(gates), np.uint8) for _ in range(3))
-        look_up(self._prepared, gates, bits, bases, classes)
-        return bits, bases, classes
+        found = np.empty(len(gates), np.uint8)
+        look_up(self._prepared, gates, found)
+        return found
+
+    def at(self, gates: Gates) -> tuple[Bits, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return bits, bases and intensity classes of the pulses at `gates`: three `uint8[n]`; ValueError likewise."""
+        found = self.prepared_at(gates)
+        return found & np.uint8(1), (found >> np.uint8(1)) & np.uint8(1), found >> np.uint8(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,63 @@ class DetectionRecord:
             double_clicks=sum(frame.double_clicks for frame in frames),
             side=sum((frame.side for frame in frames), SideCounts()),
         )
+
+
+class DetectionLog:
+    """Bob's record while it grows, frame by frame: what is written once is not joined again when the block is over."""
+
+    def __init__(self, pulses: int = 0) -> None:
+        """Expect a block of `pulses`; 0 if nobody knows."""
+        self._pulses = pulses
+        self._gates: Gates = np.empty(0, np.uint32)
+        self._bases: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._bits: Bits = np.empty(0, np.uint8)
+        self._clicks = 0
+        self._frames = self._measured = 0
+        self._double_clicks = 0
+        self._side = SideCounts()
+
+    def __repr__(self) -> str:
+        return f"DetectionLog({self._clicks} detections so far, redacted)"
+
+    def append(self, frame: DetectionRecord, pulses: int) -> None:
+        """Copy what was detected in the next `pulses` gates."""
+        begin, self._clicks = self._clicks, self._clicks + len(frame)
+        self._frames += 1
+        self._measured += pulses
+        if self._clicks > len(self._gates):
+            self._grow()
+        self._gates[begin : self._clicks] = frame.gates
+        self._bases[begin : self._clicks] = frame.bases
+        self._bits[begin : self._clicks] = frame.bits
+        self._double_clicks += frame.double_clicks
+        self._side += frame.side
+
+    def record(self) -> DetectionRecord:
+        """Return everything so far; LocalProtocolError if no frame was appended."""
+        if not self._frames:
+            raise LocalProtocolError("a block has at least one frame of light")
+        return DetectionRecord(
+            self._gates[: self._clicks],
+            self._bases[: self._clicks],
+            self._bits[: self._clicks],
+            self._double_clicks,
+            self._side,
+        )
+
+    def _grow(self) -> None:
+        """Make room for what the rest of the block should bring at the rate so far, and for a quarter more."""
+        expected = self._clicks * max(self._pulses, self._measured) // self._measured
+        room = max(expected + 10 * math.isqrt(expected), self._clicks + self._clicks // 4)
+        self._gates = _in_room(self._gates, room)
+        self._bases = _in_room(self._bases, room)
+        self._bits = _in_room(self._bits, room)
+
+
+def _in_room[T: np.generic](values: NDArray[T], room: int) -> NDArray[T]:
+    larger = np.empty(room, values.dtype)
+    larger[: len(values)] = values
+    return larger
 
 
 def _by_class(prepared: Prepared, class_count: int) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from common.optics.detector import COSINES, DetectorSettings, Receiver, click_th
 from common.optics.fibre import Fibre
 from common.optics.loops import Thresholds
 from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionRecord, SideCounts
+from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord, SideCounts
 from common.optics.side_light import BRIGHT, POWER_STEPS, RECEIVED, Arrival, Manners
 from common.optics.side_loops import SWITCHED_OFF, measure_watchfully
 from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
@@ -70,10 +70,14 @@ class WatchfulReceiver(Receiver):
         self._off_below = round(switched_off_probability * OFF_CHOICES)
         self._flaws = flaws
 
-    def detect(self, train: PulseTrain) -> DetectionRecord:
-        """Measure the next frame as `Receiver.detect` does, and watch."""
+    def detect_into(self, log: DetectionLog, train: PulseTrain) -> None:
+        """Measure the next frame as `Receiver.detect_into` does, and watch."""
         if train.side is None and not self._off_below:
-            return super().detect(train)
+            super().detect_into(log, train)
+        else:
+            log.append(self._watch(train), len(train))
+
+    def _watch(self, train: PulseTrain) -> DetectionRecord:
         self._check_place(train)
         count, first = len(train), self._next_gate
         manners = _NO_BYTES if train.side is None else train.side.absorb()
@@ -102,9 +106,9 @@ class WatchfulReceiver(Receiver):
         )
         self._next_gate += count
         return DetectionRecord(
-            gates[:clicks].copy(),
-            bases[:clicks].copy(),
-            bits[:clicks].copy(),
+            gates[:clicks],
+            bases[:clicks],
+            bits[:clicks],
             double_clicks,
             _side_counts(manners, off_choices, self._off_below, tally),
         )

@@ -18,8 +18,6 @@ from common.protocol.pinning import Pinning
 from common.randomness import Choice, ChoiceStream, Randomness
 from common.wire.messages import Message
 
-_FEW_BYTES = 1024
-
 
 class Compute(Protocol):
     """Runs a numeric kernel beside the event loop; in tests, right here."""
@@ -85,11 +83,11 @@ class Block:
         with _blaming_the_peer():
             return await self.compute(function, *args, **kwargs)
 
-    async def read_briefly[**P, R](
-        self, size: int, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    async def read_quickly[**P, R](
+        self, size: int, few: int, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Do as `read`, but right here if what was sent has few bytes: a thread would take longer to come and go."""
-        if size > _FEW_BYTES:
+        """Do as `read` does; a `size` of `few` at most is worked on right here: changing threads would take longer."""
+        if size > few:
             return await self.read(function, *args, **kwargs)
         with _blaming_the_peer():
             return function(*args, **kwargs)
@@ -102,3 +100,7 @@ class Block:
     def reached(self, stage: str) -> None:
         """Tell that the block has left a stage."""
         self.tell(StageReached(block_id=str(self.id), number=self.id.number, stage=stage))
+
+
+def _senseless(error: ValueError) -> RemoteProtocolError:
+    return RemoteProtocolError(f"The peer's message makes no sense: {error}.")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.sifting import KEY_BASIS, sift
+from common.distillation.sifting import KEY_BASIS, Sifter, sift
 from common.distillation.stages import count_classes
 
 detections = st.lists(
@@ -27,6 +27,27 @@ def test_matched_detections_are_parted_by_basis_in_their_order(made: list[tuple[
         [bit for bit, basis, _, same in made if same and basis != KEY_BASIS],
         [each for _, basis, each, same in made if same and basis != KEY_BASIS],
     )
+
+
+@given(detections, st.lists(st.integers(0, 60), max_size=5))
+def test_settings_are_parted_piece_by_piece_as_detections_are_at_once(
+    made: list[tuple[int, int, int, bool]], cuts: list[int]
+):
+    settings = np.array([bit | basis << 1 | each << 2 for bit, basis, each, _ in made], np.uint8)
+    sifter = Sifter(len(made), 3)
+    for piece in np.split(settings, sorted(cut for cut in cuts if cut <= len(made))):
+        sifter.add(piece)
+    apart, whole = sifter.key(), sift(settings & 1, settings >> 1 & 1, settings >> 2, 3)
+    for name in ("key_bits", "key_classes", "test_bits", "test_classes", "key_detections", "test_detections"):
+        assert list(getattr(apart, name)) == list(getattr(whole, name))
+
+
+def test_a_sifter_takes_no_more_than_it_has_room_for_and_shows_nothing():
+    sifter = Sifter(3, 2)
+    sifter.add(np.array([0, 2], np.uint8))
+    with pytest.raises(ValueError, match="more matched detections than 3"):
+        sifter.add(np.array([1, 1], np.uint8))
+    assert repr(sifter) == "Sifter(1 of the key, 1 of the test, redacted)"
 
 
 def test_without_marks_all_detections_are_matched():

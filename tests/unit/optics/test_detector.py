@@ -77,15 +77,17 @@ def test_the_compiled_detectors_agree_bit_for_bit_with_the_slow_ones(
     assert fast.double_clicks == slow.double_clicks
 
 
-@pytest.mark.parametrize("dead_time_ns", [0.0, 3.0, 5000.0])
+@pytest.mark.parametrize(
+    ("dead_time_ns", "afterpulse_probability"), [(0.0, 0.0), (0.0, 0.5), (3.0, 0.5), (5000.0, 0.5)]
+)
 @pytest.mark.parametrize("brightest", [0, 2, 31])
 def test_long_frames_that_begin_anywhere_agree_with_the_slow_detectors_too(
-    dead_time_ns: float, brightest: int
+    dead_time_ns: float, afterpulse_probability: float, brightest: int
 ):
     # longer than what the loops work on at a time, and not in step with the words that hold eight first bytes
     world = nature(5)
     states = (world.integers(0, 8, 12_000) | world.integers(0, brightest + 1, 12_000) << 3).astype(np.uint8)
-    detector = DetectorSettings(0.02, 1e-3, dead_time_ns, 0.5, 1e9)
+    detector = DetectorSettings(0.02, 1e-3, dead_time_ns, afterpulse_probability, 1e9)
     fast = measured(states, detector, cuts=[4099, 5000])
     slow = SlowReceiver(detector, 0.5)
     slow.detect(states.tolist(), HERE, CHOICES, nature(1))

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.optics import loops
@@ -31,3 +31,36 @@ def test_lanes_differ_and_follow_from_the_generator_alone():
 
 def test_thresholds_are_probabilities_times_two_to_the_64():
     assert loops.thresholds([0.0, 2**-64, 2**-30, 0.5, 1.0]).tolist() == [0, 1, 2**34, 2**63, 2**64 - 1]
+
+
+@settings(max_examples=40)
+@given(
+    density=st.floats(0, 1),
+    words=st.integers(1, 600),
+    start=st.integers(0, 2**40),
+    seed=st.integers(0, 2**32),
+)
+def test_marked_places_are_all_listed_in_order_whether_few_or_many(
+    density: float, words: int, start: int, seed: int
+):
+    flags = (np.random.default_rng(seed).random(8 * words) < density).astype(np.uint8)
+    places = np.empty(len(flags) + 1, np.int64)
+    found = loops._list_marked(flags, start, places)
+    assert places[:found].tolist() == (start + np.flatnonzero(flags)).tolist()
+
+
+@settings(max_examples=40)
+@given(
+    cumulated=st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3).map(sorted),
+    rest=st.integers(0, 2**56 - 1),
+)
+def test_a_verdict_is_what_every_chance_with_this_first_byte_comes_to(cumulated: list[int], rest: int):
+    verdicts = loops.verdicts(np.tile(np.array(cumulated, np.uint64), (2, 256, 1)))
+    assert (verdicts == verdicts[0, 0]).all()
+    row = np.array(cumulated, np.uint64)
+    for first_byte, verdict in enumerate(verdicts[0, 0].tolist()):
+        outcomes = {
+            int(loops.fired_by_light(np.uint64(first_byte << 56 | low), row)) for low in (0, rest, 2**56 - 1)
+        }
+        assert verdict == loops.UNSURE or outcomes == {verdict}
+        assert verdict != loops.UNSURE or any(t >> 56 == first_byte for t in cumulated)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import LocalProtocolError
-from common.optics.records import DetectionRecord, PreparationRecord
+from common.optics.records import DetectionLog, DetectionRecord, PreparationRecord
 
 FRAMES = (np.array([0b0000, 0b0111, 0b1010], np.uint8), np.array([0b0001, 0b1011], np.uint8))
 
@@ -74,3 +76,33 @@ def test_a_block_without_light_has_no_record():
 def test_records_never_show_what_they_hold():
     assert repr(recorded()) == "PreparationRecord(5 of 5 pulses, redacted)"
     assert repr(detections(77, 78)) == "DetectionRecord(2 detections, 1 double clicks, redacted)"
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=12),
+    expected_pulses=st.sampled_from([0, 1, 100, 10**6]),
+)
+def test_a_log_that_grows_holds_what_its_frames_joined_hold(sizes: list[int], expected_pulses: int):
+    log, frames, first = DetectionLog(expected_pulses), [], 0
+    for size in sizes:
+        frame = detections(*range(first, first + size))
+        log.append(frame, pulses=50)
+        frames.append(frame)
+        first += 50
+    whole, joined = log.record(), DetectionRecord.joined(frames)
+    for name in ("gates", "bases", "bits"):
+        assert getattr(whole, name).tolist() == getattr(joined, name).tolist()
+        assert getattr(whole, name).dtype == getattr(joined, name).dtype
+    assert (whole.double_clicks, whole.side) == (joined.double_clicks, joined.side)
+
+
+def test_a_log_without_light_has_no_record():
+    with pytest.raises(LocalProtocolError, match="at least one frame"):
+        DetectionLog(100).record()
+
+
+def test_a_log_never_shows_what_it_holds():
+    log = DetectionLog(100)
+    log.append(detections(77, 78), 100)
+    assert repr(log) == "DetectionLog(2 detections so far, redacted)"

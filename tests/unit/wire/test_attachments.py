@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.wire.attachments import (
+    GateReader,
     class_planes,
     decode_classes,
     decode_gates,
@@ -36,6 +37,40 @@ def test_gates_have_one_encoding_only(data: bytes, count: int, pulses: int):
     assert len(gates) == count
     assert np.all(np.diff(gates.astype(np.int64)) > 0)
     assert all(gates < pulses)
+
+
+@given(gates=gate_lists, most=st.integers(1, 50))
+def test_gates_are_read_piece_by_piece_as_they_are_at_once(gates: NDArray[np.uint32], most: int):
+    reader, pieces = GateReader(encode_gates(gates), len(gates), PULSES), [np.empty(0, np.uint32)]
+    while sum(map(len, pieces)) < len(gates):
+        pieces.append(reader.read(most))
+        assert 0 < len(pieces[-1]) <= most
+    assert len(reader.read(most)) == 0
+    np.testing.assert_array_equal(np.concatenate(pieces), gates)
+
+
+@given(seed=st.integers(0, 2**32), longest=st.sampled_from([2, 100, 140, 20_000]))
+@settings(max_examples=20, deadline=None)
+def test_gates_of_many_pieces_read_back_as_they_were_written(seed: int, longest: int):
+    # more than are written or read at a time, with gaps that are short eight at a time, now and then, and hardly ever
+    gaps = np.random.default_rng(seed).integers(1, longest, 150_000)
+    gates = np.cumsum(gaps).astype(np.uint32)
+    np.testing.assert_array_equal(decode_gates(encode_gates(gates), len(gates), PULSES), gates)
+
+
+@given(data=st.binary(min_size=8, max_size=24), count=st.integers(0, 24))
+@settings(max_examples=300)
+def test_a_reader_refuses_piece_by_piece_what_it_refuses_at_once(data: bytes, count: int):
+    def outcome(most: int) -> list[int] | None:
+        try:
+            reader, read = GateReader(data, count, 300), list[int]()
+            while len(read) < count:
+                read += reader.read(most).tolist()
+        except ValueError:
+            return None
+        return read
+
+    assert outcome(1) == outcome(9) == outcome(24)
 
 
 def test_gates_are_written_as_the_wire_format_says():
