@@ -100,7 +100,3 @@ class Block:
     def reached(self, stage: str) -> None:
         """Tell that the block has left a stage."""
         self.tell(StageReached(block_id=str(self.id), number=self.id.number, stage=stage))
-
-
-def _senseless(error: ValueError) -> RemoteProtocolError:
-    return RemoteProtocolError(f"The peer's message makes no sense: {error}.")
