@@ -50,7 +50,7 @@ _BLOCKS_ENOUGH = 2
 _REFUSALS_ENOUGH = 3
 _HER_PATIENCE_S = 1.5
 """How long her own Alice waits where nobody can answer, before she says why it cannot come to anything."""
-_TIMEOUT_S = 90.0
+_TIMEOUT_S = 200.0
 _LOOK_EVERY_S = 0.1
 _WORDS = (b"Meet me at noon.", b"Bring the plans.")
 _TRAFFIC_PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
