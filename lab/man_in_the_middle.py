@@ -62,7 +62,7 @@ _FACING = {ALICE: FACING_ALICE, BOB: FACING_BOB}
 async def run_cell(cell: Cell, folder: Path, latched: Path | None = None) -> Evidence:
     """Play one cell in a new folder; `latched` is a home that `make_latched` has made under the cell's scheme.
 
-    Without it, a cell that begins after the latch makes its own. LinkError if nothing is decided within 90 s.
+    Without it, a cell that begins after the latch makes its own. LinkError if nothing is decided within 200 s.
     """
     began = time.monotonic()
     if not cell.is_from_the_start:
