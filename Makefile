@@ -4,6 +4,8 @@
 
 VENV := .venv
 RUN := $(VENV)/bin
+# the tests start some two hundred processes, each of which would compile all sources anew
+unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
 help:

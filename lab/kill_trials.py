@@ -30,7 +30,7 @@ _BLOCKS = 9
 _FRAME_PULSES = 10_000
 _IMPATIENT = {"backoff_first_s": 0.02, "backoff_longest_s": 0.2}
 """Whoever is killed all the time would otherwise spend the time with pausing."""
-_TIMEOUT_S = 40.0
+_TIMEOUT_S = 120.0
 _LOOK_EVERY_S = 0.01
 _SETTLING_LOOKS = 500
 

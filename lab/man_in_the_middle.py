@@ -50,7 +50,7 @@ _BLOCKS_ENOUGH = 2
 _REFUSALS_ENOUGH = 3
 _HER_PATIENCE_S = 1.5
 """How long her own Alice waits where nobody can answer, before she says why it cannot come to anything."""
-_TIMEOUT_S = 90.0
+_TIMEOUT_S = 200.0
 _LOOK_EVERY_S = 0.1
 _WORDS = (b"Meet me at noon.", b"Bring the plans.")
 _TRAFFIC_PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
@@ -62,7 +62,7 @@ _FACING = {ALICE: FACING_ALICE, BOB: FACING_BOB}
 async def run_cell(cell: Cell, folder: Path, latched: Path | None = None) -> Evidence:
     """Play one cell in a new folder; `latched` is a home that `make_latched` has made under the cell's scheme.
 
-    Without it, a cell that begins after the latch makes its own. LinkError if nothing is decided within 90 s.
+    Without it, a cell that begins after the latch makes its own. LinkError if nothing is decided within 200 s.
     """
     began = time.monotonic()
     if not cell.is_from_the_start:

@@ -66,9 +66,8 @@ def test_a_scenario_fails_once_its_countermeasure_is_broken_by_hand(monkeypatch:
     assert scenario("blinding-on").run().verdict == Verdict.EVE_HAS_THE_KEY
     monkeypatch.setattr(block_with_eve, "allowed_bits", lambda *_: 10_000)
     assert scenario("sub-threshold").run().verdict == Verdict.EVE_KNOWS_OF_THE_KEY
-    monkeypatch.setattr(
-        block_with_eve, "allowed_bits", lambda *_: 1_000
-    )  # the check of a larger key takes longer
+    # the check of a larger key takes longer
+    monkeypatch.setattr(block_with_eve, "allowed_bits", lambda *_: 1_000)
     monkeypatch.setattr(block_with_eve, "tolerates", lambda *_: True)
     assert not scenario("intercept-resend-on").run().passed
 
