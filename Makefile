@@ -36,7 +36,7 @@ bench: $(READY)
 	@$(RUN)/qkdlink bench
 
 containers: $(READY)
-	@$(RUN)/python -m pytest tests/containers
+	@$(RUN)/python -m pytest -m "not evidence" -n 2 --dist loadfile tests/containers
 
 evidence: $(READY)
 	@$(RUN)/python -m lab.evidence $(EVIDENCE)
