@@ -18,9 +18,13 @@ def unpack(data: bytes | memoryview, count: int) -> Bits:
     Raises ValueError unless `data` has exactly `ceil(count / 8)` bytes and its filling is zero, so that every
     bit string has one encoding only.
     """
+    check_packed(data, count)
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=count)
+
+
+def check_packed(data: bytes | memoryview, count: int) -> None:
+    """Raise ValueError unless `data` is what `pack` makes of some `count` bits."""
     if len(data) != (count + 7) // 8:
         raise ValueError(f"{count} bits need {(count + 7) // 8} bytes, not {len(data)}")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if bits[count:].any():
+    if count % 8 and data[-1] & (255 >> count % 8):
         raise ValueError(f"the filling after bit {count} is not zero")
-    return bits[:count]

@@ -15,7 +15,7 @@ bit per parity, in the order of the questions and of their lanes, lowest first.
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits, pack, unpack
+from common.bits import check_packed
 from common.distillation.reconciliation.parity import Questions, lanes_in
 from common.distillation.reconciliation.schedule import PASSES
 from common.kernels import kernel
@@ -46,7 +46,7 @@ def decode_questions(data: bytes) -> Questions:
 
 def encode_parities(questions: Questions, answers: NDArray[np.uint64], count: int) -> bytes:
     """Write the `count` parities that answer `questions`, as `Answerer.answer` gives them."""
-    return pack(_gather(questions.indices, questions.masks, answers, count))
+    return _gather(questions.indices, questions.masks, answers, count).tobytes()
 
 
 def decode_parities(questions: Questions, data: bytes, count: int) -> NDArray[np.uint64]:
@@ -54,7 +54,8 @@ def decode_parities(questions: Questions, data: bytes, count: int) -> NDArray[np
 
     `count` must be what the questions ask for.
     """
-    return _spread(questions.indices, questions.masks, unpack(data, count))
+    check_packed(data, count)
+    return _spread(questions.indices, questions.masks, np.frombuffer(data, np.uint8))
 
 
 @kernel
@@ -152,29 +153,32 @@ def _read(  # noqa: C901 - one pass over the bytes; a call per number would cost
 @kernel
 def _gather(
     indices: NDArray[np.uint8], masks: NDArray[np.uint64], answers: NDArray[np.uint64], count: int
-) -> Bits:
-    bits = np.empty(count, np.uint8)
+) -> NDArray[np.uint8]:
+    packed = np.zeros((count + 7) // 8, np.uint8)
     used = 0
     for each in range(masks.size):
         lanes = masks[each] if indices[each] < PASSES else _ONE
         answer = answers[each]
         while lanes:
             lowest = lanes & (~lanes + _ONE)
-            bits[used] = (answer & lowest) != _NONE
+            if answer & lowest:
+                packed[used >> 3] |= 128 >> (used & 7)
             used += 1
             lanes ^= lowest
-    return bits
+    return packed
 
 
 @kernel
-def _spread(indices: NDArray[np.uint8], masks: NDArray[np.uint64], bits: Bits) -> NDArray[np.uint64]:
+def _spread(
+    indices: NDArray[np.uint8], masks: NDArray[np.uint64], packed: NDArray[np.uint8]
+) -> NDArray[np.uint64]:
     answers = np.zeros(masks.size, np.uint64)
     used = 0
     for each in range(masks.size):
         lanes = masks[each] if indices[each] < PASSES else _ONE
         while lanes:
             lowest = lanes & (~lanes + _ONE)
-            if bits[used]:
+            if packed[used >> 3] & (128 >> (used & 7)):
                 answers[each] |= lowest
             used += 1
             lanes ^= lowest
