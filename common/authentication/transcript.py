@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 
 _ENTRY = struct.Struct(">BQ")
-_SMALL_BYTES = 2**16
-"""Parts of this size or less are joined before they are read: reconciliation has a thousand, and each tag reads all."""
 
 
 class Transcript:
@@ -18,7 +16,6 @@ class Transcript:
 
     def __init__(self, heading: bytes) -> None:
         self._parts: list[bytes] = []
-        self._small: list[bytes] = []
         self._length = 0
         self._digest = hashlib.sha256()
         self._digested = 0
@@ -31,7 +28,6 @@ class Transcript:
 
     def parts(self) -> Iterator[bytes]:
         """All bytes so far, in order: what an information-theoretic tag has to run over."""
-        self._join_small()
         return iter(self._parts)
 
     def sha256(self) -> bytes:
@@ -39,7 +35,6 @@ class Transcript:
 
         What was said is digested when this is first asked for, and once: where tags are polynomials, never.
         """
-        self._join_small()
         for part in islice(self._parts, self._digested, None):
             self._digest.update(part)
         self._digested = len(self._parts)
@@ -49,14 +44,5 @@ class Transcript:
         return self._length
 
     def _add(self, part: bytes) -> None:
+        self._parts.append(part)
         self._length += len(part)
-        if len(part) <= _SMALL_BYTES:
-            self._small.append(part)
-        else:
-            self._join_small()
-            self._parts.append(part)
-
-    def _join_small(self) -> None:
-        if self._small:
-            self._parts.append(b"".join(self._small))
-            self._small.clear()
