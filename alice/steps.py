@@ -161,7 +161,7 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
         await block.say(await _answer(answerer, said, block))
         exchanges += 1
     await block.expect_checkpoint()
-    _check_counts(said, answerer.disclosed_bits, sifted.key_detections)
+    _check_counts(said, answerer.disclosed_bits, estimated.key_detections)
     reconciled = ReconciledKey(sifted.key_bits, said.key_errors, answerer.disclosed_bits)
     block.account.reconciled(reconciled, exchanges)
     block.reached("reconcile")

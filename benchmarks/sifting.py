@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from benchmarks.alternation import Contender, Stage, alternate
 from benchmarks.light import SOURCE, Light, shine
 from common.bits import Bits, pack, unpack
-from common.distillation.sifting import select, sift
+from common.distillation.sifting import PIECE, Sifter, select, sift
 from common.distillation.stages import Classes, Counts, SiftedKey
-from common.wire.attachments import decode_classes, decode_gates, encode_classes, encode_gates
+from common.wire.attachments import GateReader, decode_classes, encode_classes, encode_gates
 
 _CLASSES = SOURCE.class_count
 
@@ -29,17 +29,27 @@ def sift_both(light: Light, pulses: int) -> Sifted:
     detected = light.detected
     gaps, bases = encode_gates(detected.gates), pack(detected.bases)
 
-    gates = decode_gates(gaps, len(detected), pulses)
-    bits, alice_bases, classes = light.prepared.at(gates)
-    matched = alice_bases == unpack(bases, len(detected))
-    kept = select(classes, matched)
-    alice = sift(bits, alice_bases, kept, _CLASSES, matched)
-    said_matched, said_classes = pack(matched), encode_classes(kept, _CLASSES)
+    alice, said_matched, said_classes = _sift_prepared(light, gaps, bases, pulses)
 
-    heard_matched = unpack(said_matched, len(detected)).astype(np.bool_)
-    heard_classes = decode_classes(said_classes, int(heard_matched.sum()), _CLASSES)
+    heard_matched = unpack(said_matched, len(detected)).view(np.bool_)
+    heard_classes = decode_classes(said_classes, int(np.count_nonzero(heard_matched)), _CLASSES)
     bob = sift(detected.bits, detected.bases, heard_classes, _CLASSES, heard_matched)
     return Sifted(alice, bob, _counts(alice), _counts(bob))
+
+
+def _sift_prepared(light: Light, gaps: bytes, bases: bytes, pulses: int) -> tuple[SiftedKey, bytes, bytes]:
+    """Return Alice's key, and what she says: which detections match, and their classes."""
+    count = len(light.detected)
+    gates, bob_bases = GateReader(gaps, count, pulses), unpack(bases, count)
+    sifter, matched, classes = Sifter(count, _CLASSES), list[bytes](), list[Classes]()
+    for begin in range(0, count, PIECE):
+        settings = light.prepared.prepared_at(gates.read(PIECE))
+        agrees = ((settings >> np.uint8(1)) & np.uint8(1)) == bob_bases[begin : begin + PIECE]
+        kept = select(settings, agrees)
+        sifter.add(kept)
+        matched.append(pack(agrees))
+        classes.append(kept >> np.uint8(2))
+    return sifter.key(), b"".join(matched), encode_classes(np.concatenate(classes), _CLASSES)
 
 
 def sift_naively(light: Light) -> Sifted:

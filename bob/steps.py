@@ -33,6 +33,7 @@ from common.protocol.block import Block
 from common.protocol.deposit import Deposit
 from common.protocol.key_length import best_case, qber_is_tolerated, reconciliation_qber, secret_length
 from common.protocol.monitoring import Watched, refusal
+from common.protocol.parameters import LinkParameters
 from common.randomness import Choice
 from common.wire.attachments import decode_classes, encode_gates
 from common.wire.messages import (
@@ -106,7 +107,7 @@ async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
 
 async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     """Announce every detection and its basis, once, sealed; then learn which of them count."""
-    count, class_count = len(detected.gates), block.parameters.class_count
+    count = len(detected)
     if count == 0:
         await block.abort(AbortReason.TOO_FEW_DETECTIONS, "no gate clicked")
     await block.say(
@@ -119,20 +120,10 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     await block.say_checkpoint()
     announced = await block.expect(BasisAnnouncement)
     await block.expect_checkpoint()
-    matched = (await block.read(unpack, announced.matched, count)).astype(np.bool_)
-    if (
-        announced.sifted != np.count_nonzero(matched)
-        or not len(announced.emitted) == len(announced.detected) == class_count
-        or sum(announced.emitted) != block.parameters.block_pulses
-        or sum(announced.detected) != count
-        or any(clicks > pulses for clicks, pulses in zip(announced.detected, announced.emitted, strict=True))
-    ):
-        raise RemoteProtocolError("Alice's announcement contradicts itself.")
-    classes = await block.read(decode_classes, announced.classes, announced.sifted, class_count)
-    sifted = await block.compute(sift_bits, detected.bits, detected.bases, classes, class_count, matched)
+    sifted = await block.read(_sift, detected, announced, block.parameters)
     block.account.sifted(sifted, announced.emitted, announced.detected)
     block.reached("sift")
-    return replace(sifted, emitted=announced.emitted, detected=announced.detected)
+    return sifted
 
 
 async def estimate_errors(detected: DetectionRecord, sifted: SiftedKey, block: Block) -> Estimate:
@@ -240,6 +231,23 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
     await deposit.release(block.id)
     block.reached("confirm")
     return secret
+
+
+def _sift(detected: DetectionRecord, announced: BasisAnnouncement, parameters: LinkParameters) -> SiftedKey:
+    """Keep what Alice says has her basis; RemoteProtocolError if what she says cannot be."""
+    count, class_count = len(detected), parameters.class_count
+    matched = unpack(announced.matched, count).view(np.bool_)
+    if (
+        announced.sifted != np.count_nonzero(matched)
+        or not len(announced.emitted) == len(announced.detected) == class_count
+        or sum(announced.emitted) != parameters.block_pulses
+        or sum(announced.detected) != count
+        or any(clicks > pulses for clicks, pulses in zip(announced.detected, announced.emitted, strict=True))
+    ):
+        raise RemoteProtocolError("Alice's announcement contradicts itself.")
+    classes = decode_classes(announced.classes, announced.sifted, class_count)
+    sifted = sift_bits(detected.bits, detected.bases, classes, class_count, matched)
+    return replace(sifted, emitted=announced.emitted, detected=announced.detected)
 
 
 def _asked(corrector: Corrector) -> ParityQuestions | None:

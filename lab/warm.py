@@ -4,10 +4,11 @@ from common.bits import Bits
 from common.distillation.reconciliation.cascade import Answerer, Corrector
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
-from common.distillation.sifting import sift
+from common.distillation.sifting import Sifter, sift
 from common.distillation.verification import verification_seed_bytes, verification_tag
 from common.optics.detector import Receiver
 from common.optics.presets import DEFAULT_PRESET, preset
+from common.optics.records import PreparationRecord
 from common.optics.source import PulseSource
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.randomness import Choice, Nature, Randomness
@@ -30,9 +31,12 @@ def _load_kernels(parameters: LinkParameters) -> None:
         randomness.choices(Choice.MEASUREMENTS, 1),
         randomness.nature(Nature.DETECTORS, 1),
     )
-    _, train = source.emit(0, _PULSES, parameters.fibre)
+    prepared, train = source.emit(0, _PULSES, parameters.fibre)
+    record = PreparationRecord(_PULSES, parameters.class_count)
+    record.append(prepared)
     detected = detectors.detect(train)
-    decode_gates(encode_gates(detected.gates), len(detected.gates), _PULSES)
+    gates = decode_gates(encode_gates(detected.gates), len(detected.gates), _PULSES)
+    Sifter(len(gates), parameters.class_count).add(record.prepared_at(gates))
     verification_tag(detected.bits, bytes(verification_seed_bytes(len(detected.bits), 1e-15)), 1e-15)
     bits = sift(detected.bits, detected.bases, detected.bases * 0, 1).key_bits
     other = bits.copy()
