@@ -3,13 +3,14 @@
 A page is what one attack wrote about one frame. It answers with likelihoods: how probable is what she saw if Alice's
 bit is 0, and if it is 1. Before the announcements she does not know the basis and her stored light is unmeasured
 (`suspected`); afterwards she knows the sifted gates and their basis, and measures what she has stored (`known`).
-Observations of one pulse by several attacks are taken to be independent, up to the one that sent on other light than
-Alice's.
+Given the bit, what several attacks see of one pulse is independent, up to the one that sends on other light than
+Alice's: of that light a later attack learns nothing. What came back from Alice's modulators flies beside and tells
+its bit whatever becomes of her pulse. That Bob's gate clicked is evidence too, and the last (`eve.flight`).
 
-Pages are kept for the latest few blocks, in about a byte per pulse and attack.
+Pages are kept for the latest few blocks, in about a byte and a half per pulse and attack.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from common.optics.bench import Counted, Mask, analyser_overlap
 from common.optics.memory import NO_OUTCOME, QuantumMemory
 from common.optics.records import Gates
 from common.optics.states import Basis
+from eve.flight import Codes, Flight, GateModel, Marks
 
 type Likelihoods = NDArray[np.float64]
 """`float64[2, n]`: probability of what was seen if the bit is 0, and if it is 1, up to a common factor."""
@@ -55,8 +57,13 @@ class Page(Protocol):
         """Answer for gates of this page, supposing a basis; measures nothing."""
         ...
 
-    def replaced(self, gates: Gates) -> Mask:
-        """Tell where other light than Alice's went on, of which later attacks learn nothing about her bit."""
+    @property
+    def beside(self) -> bool:
+        """Whether it speaks of light that comes from Alice whatever becomes of her pulses."""
+        ...
+
+    def moves(self, gates: Gates, flight: Flight) -> None:
+        """Say what became of the light in these gates of this page, a pulse of `flight` each."""
         ...
 
 
@@ -105,26 +112,79 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FlightPage:
+    """What became of pulses of which nothing was seen: jammed, faded or shifted."""
+
+    first_pulse: int
+    end_pulse: int
+    onward: Marks | None = None
+    """How each went on; None: as it was."""
+    arrivals: Marks | None = None
+    """When in its gate each arrives, of `Arrival`, where that was changed."""
+    faded: Marks | None = None
+    """1 where the light lost photons unseen."""
+    faded_share: float = 1.0
+    """Which share of them was left, 0..1."""
+
+    @property
+    def beside(self) -> bool:
+        """No."""
+        return False
+
+    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
+        """Tell nothing."""
+        return np.ones((2, len(gates)))
+
+    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
+        """Tell nothing."""
+        return np.ones((2, len(gates)))
+
+    def moves(self, gates: Gates, flight: Flight) -> None:
+        """Let them go, fade and shift."""
+        places = gates - np.uint32(self.first_pulse)
+        if self.onward is not None:
+            flight.goes_on(self.onward.at(places))
+        if self.faded is not None:
+            flight.fades(self.faded.at(places) > 0, self.faded_share)
+        if self.arrivals is not None:
+            flight.shifts(self.arrivals.at(places))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MeasuredPage:
     """Pulses measured behind analysers: six bits per pulse for what was counted, two for the analyser."""
 
     first_pulse: int
     seen: NDArray[np.uint8] = field(repr=False)
     replaces: bool = True
-    """Whether all of a pulse was measured, so that what went on is not Alice's light."""
+    """Whether all of a pulse was measured where anything was counted, so that what went on is not Alice's light."""
+    onward: Marks | None = None
+    """How each pulse went on, where more is known of that."""
 
     @classmethod
     def write(
-        cls, first_pulse: int, analysers: NDArray[np.uint8], counted: Counted, *, replaces: bool = True
+        cls,
+        first_pulse: int,
+        analysers: NDArray[np.uint8],
+        counted: Counted,
+        *,
+        replaces: bool = True,
+        onward: Codes | None = None,
     ) -> "MeasuredPage":
         """Note what was counted behind analysers 0..3; more than seven photons are noted as seven."""
         zeros, ones = (np.minimum(numbers, _MOST_COUNTED) for numbers in (counted.zeros, counted.ones))
-        return cls(first_pulse, analysers | zeros << np.uint8(2) | ones << np.uint8(5), replaces)
+        seen = analysers | zeros << np.uint8(2) | ones << np.uint8(5)
+        return cls(first_pulse, seen, replaces, None if onward is None else Marks.of(onward))
 
     @property
     def end_pulse(self) -> int:
         """One past the last pulse."""
         return self.first_pulse + len(self.seen)
+
+    @property
+    def beside(self) -> bool:
+        """No."""
+        return False
 
     def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:
         """Photon by photon: (1 + cos 2D)/2 for the detector that the bit points to."""
@@ -135,10 +195,13 @@ class MeasuredPage:
         """Say what was measured; it does not depend on what is announced."""
         return self.likelihoods(gates, np.full(len(gates), basis, np.uint8))
 
-    def replaced(self, gates: Gates) -> Mask:
-        """Where anything was counted, if all was measured: that light is gone."""
-        counted = self.seen[gates - np.uint32(self.first_pulse)] >> np.uint8(2) > 0
-        return np.asarray(counted & self.replaces)
+    def moves(self, gates: Gates, flight: Flight) -> None:
+        """End it where anything was counted, if all was measured."""
+        places = gates - np.uint32(self.first_pulse)
+        if self.onward is not None:
+            flight.goes_on(self.onward.at(places))
+        if self.replaces:
+            flight.of_alice[self.seen[places] >> np.uint8(2) > 0] = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +211,12 @@ class StoredPage:
     first_pulse: int
     end_pulse: int
     memory: QuantumMemory
+    onward: Marks | None = None
+    """How each pulse went on of which she keeps none; None: as it was."""
+    tapped_share: float = 1.0
+    """With which probability a photon of a tapped pulse went on, 0..1."""
+    beside: bool = False
+    """Whether it came back from Alice's modulators instead of flying on to Bob."""
 
     def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:
         """Measure what is stored, in the right basis."""
@@ -158,63 +227,10 @@ class StoredPage:
         """Light that is not measured tells nothing."""
         return np.ones((2, len(gates)))
 
-    def replaced(self, gates: Gates) -> Mask:
-        """Nowhere."""
-        return np.zeros(len(gates), np.bool_)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JammedPage:
-    """Pulses that she replaced without looking."""
-
-    first_pulse: int
-    jammed: Mask = field(repr=False)
-
-    @property
-    def end_pulse(self) -> int:
-        """One past the last pulse."""
-        return self.first_pulse + len(self.jammed)
-
-    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
-        """Tell nothing."""
-        return np.ones((2, len(gates)))
-
-    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:  # noqa: ARG002 - nothing was learnt
-        """Tell nothing."""
-        return np.ones((2, len(gates)))
-
-    def replaced(self, gates: Gates) -> Mask:
-        """Where she jammed."""
-        return np.asarray(self.jammed[gates - np.uint32(self.first_pulse)])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FavouredPage:
-    """Pulses that click more easily for one bit than for the other."""
-
-    first_pulse: int
-    favoured: Bits = field(repr=False)
-    """The bit that clicks more easily; `NO_OUTCOME` for neither."""
-    ratio: float
-    """Click probability of the other bit over that of the favoured one, 0..1."""
-
-    @property
-    def end_pulse(self) -> int:
-        """One past the last pulse."""
-        return self.first_pulse + len(self.favoured)
-
-    def likelihoods(self, gates: Gates, bases: Bases) -> Likelihoods:  # noqa: ARG002 - both bases have the same detectors
-        """Weigh by how easily each bit clicks."""
-        favoured = self.favoured[gates - np.uint32(self.first_pulse)]
-        return np.stack([np.where(favoured == 1, self.ratio, 1.0), np.where(favoured == 0, self.ratio, 1.0)])
-
-    def suspicions(self, gates: Gates, basis: Basis) -> Likelihoods:
-        """Weigh likewise: that a gate clicked is all that she has to hear."""
-        return self.likelihoods(gates, np.full(len(gates), basis, np.uint8))
-
-    def replaced(self, gates: Gates) -> Mask:
-        """Nowhere."""
-        return np.zeros(len(gates), np.bool_)
+    def moves(self, gates: Gates, flight: Flight) -> None:
+        """Go on as noted; where a photon is kept the bit is hers, and how the rest flies tells no more."""
+        if self.onward is not None:
+            flight.goes_on(self.onward.at(gates - np.uint32(self.first_pulse)), self.tapped_share)
 
 
 class BlockNotes:
@@ -222,6 +238,7 @@ class BlockNotes:
 
     def __init__(self) -> None:
         self._pages: list[Page] = []
+        self._ends: list[tuple[int, int, GateModel]] = []
 
     def __repr__(self) -> str:
         return f"BlockNotes({len(self._pages)} pages, redacted)"
@@ -230,31 +247,45 @@ class BlockNotes:
         """Keep a page."""
         self._pages.append(page)
 
+    def end(self, first_pulse: int, end_pulse: int, gate: GateModel) -> None:
+        """Keep where the light of a frame ends, after the whole chain."""
+        self._ends.append((first_pulse, end_pulse, gate))
+
     def known(self, gates: Gates, bases: Bases) -> Knowledge:
         """Return what she knows of the bits at `gates` (`uint32[n]`, ascending), announced to be in these bases.
 
-        Measures what is stored for these gates; asked again, it tells the same.
+        They are sifted: Bob's basis was the same. Measures what is stored for these gates; asked again, it tells the
+        same.
         """
-        return _knowledge(self._weights(gates, lambda page, part: page.likelihoods(gates[part], bases[part])))
+        announced = np.unique(bases).tolist()
+        return _knowledge(
+            self._weights(gates, announced, lambda page, part: page.likelihoods(gates[part], bases[part]))
+        )
 
     def suspected(self, gates: Gates, key_basis_probability: float) -> Knowledge:
-        """Return what she knows of the bits at `gates` (`uint32[n]`, ascending) before any basis is announced."""
+        """Return what she knew of the bits at the sifted `gates` (`uint32[n]`, ascending) before Alice said a basis."""
 
         def supposing(basis: Basis) -> Likelihoods:
-            return self._weights(gates, lambda page, part: page.suspicions(gates[part], basis))
+            return self._weights(gates, Basis, lambda page, part: page.suspicions(gates[part], basis))
 
         key, test = supposing(Basis.KEY), supposing(Basis.TEST)
         return _knowledge(key_basis_probability * key + (1 - key_basis_probability) * test)
 
-    def _weights(self, gates: Gates, told: Callable[[Page, slice], Likelihoods]) -> Likelihoods:
-        """Multiply what the pages tell, page after page, as long as the light was Alice's."""
-        weights = np.ones((2, len(gates)))
-        hers = np.ones(len(gates), np.bool_)
+    def _weights(
+        self, gates: Gates, bases: Collection[int], told: Callable[[Page, slice], Likelihoods]
+    ) -> Likelihoods:
+        """Multiply what the pages tell, as long as the light was Alice's, and what the click tells at the end."""
+        weights, flight = np.ones((2, len(gates))), Flight.begun(len(gates))
         for page in self._pages:
-            first, end = np.searchsorted(gates, [page.first_pulse, page.end_pulse])
-            part = slice(int(first), int(end))
-            weights[:, part] *= np.where(hers[part], told(page, part), 1.0)
-            hers[part] &= ~page.replaced(gates[part])
+            part = _part(gates, page.first_pulse, page.end_pulse)
+            heard = flight.of_alice[part] | page.beside
+            weights[:, part] *= np.where(heard, told(page, part), 1.0)
+            page.moves(gates[part], flight[part])
+        parts = [_part(gates, first, end) for first, end, _ in self._ends]
+        sifted = sum(part.stop - part.start for part in parts)
+        pulses = sum(end - first for first, end, _ in self._ends)
+        for part, (_, _, gate) in zip(parts, self._ends, strict=True):
+            weights[:, part] *= gate.clicks(flight[part], gate.rate(sifted, bases, pulses))
         return weights
 
 
@@ -282,6 +313,11 @@ class Notebook:
     def forget(self, block: Hashable) -> None:
         """Drop the notes on a block that has ended."""
         self._notes.pop(block, None)
+
+
+def _part(gates: Gates, first_pulse: int, end_pulse: int) -> slice:
+    first, end = np.searchsorted(gates, [first_pulse, end_pulse])
+    return slice(int(first), int(end))
 
 
 def _knowledge(weights: Likelihoods) -> Knowledge:

@@ -229,7 +229,7 @@ def _light(
         of_frame, train = source.emit(first, count, parameters.fibre)
         prepared.append(of_frame)
         train = hardware.outlet.emit(train, hardware.probe_photons, reflections)
-        train = play(attacks, train, eve, PublicLink.of(parameters), number, notes)
+        train = play(attacks, train, eve, PublicLink.of(parameters, hardware.flaws), number, notes)
         records.append(receiver.detect(train))
     return _sifted(parameters, prepared, DetectionRecord.joined(records), notes, hardware)
 

@@ -2,12 +2,14 @@
 
 The reconciled key is a string of n bits. Eve knows some of them, and parities of all that Cascade disclosed. Each bit
 of the secret key is a parity, too: a row of the amplification matrix. If those rows, restricted to the bits unknown to
-her, are linearly independent of each other and of the disclosed rows, then whatever she knows, every secret key is
-equally possible. If they are not, some parity of the secret key is known to her for sure.
+her, are linearly independent of each other and of the disclosed rows, then whatever bits and parities she knows, every
+secret key is equally possible. If they are not, some parity of the secret key is known to her for sure.
 
-The verification tag is no linear function of the key. It cannot tell her more than its t bits, and it is drawn
-independently of the matrix: besides independence, at least t unknown dimensions must be left over (`spare_bits`), so
-that each secret key keeps about 2^(spare - t) reconciled keys which agree with everything disclosed.
+So much is exact. The verification tag is no linear function of the key, and given the tag too nothing is said of the
+matrix at hand, only of matrices on average: the t bits of the tag cost her uncertainty at most t bits, and the matrix
+is drawn independently of it from a universal family. By the leftover hash lemma the key is then, for her, within
+2^-((spare - t) / 2 + 1) of a uniform one, where `spare` are the unknown dimensions that the key leaves over. Hence
+`TAG_MARGIN_BITS`.
 
 For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
 (`min_entropy_to_spare_bits`).
@@ -17,8 +19,9 @@ independent on all. Should they not be, all columns are looked at. A key for whi
 is found by counting them, which takes the rank of the disclosed rows alone. Elimination is by the method of the four
 Russians, eight rows at a time, 64 columns per word.
 
-Source: Arlazarov, Dinic, Kronrod, Faradzev, Dokl. Akad. Nauk SSSR 194, 487 (1970); Albrecht, Bard, Hart, ACM Trans.
-Math. Softw. 37, 9 (2010).
+Sources: Tomamichel, Schaffner, Smith, Renner, IEEE Trans. Inf. Theory 57, 5524 (2011) (leftover hashing). Arlazarov,
+Dinic, Kronrod, Faradzev, Dokl. Akad. Nauk SSSR 194, 487 (1970); Albrecht, Bard, Hart, ACM Trans. Math. Softw. 37, 9
+(2010) (elimination).
 """
 
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ from common.distillation.reconciliation.rows import Columns, Rows, packed, parit
 from common.distillation.reconciliation.schedule import Schedule
 from common.kernels import kernel
 
+TAG_MARGIN_BITS = 64
+"""Unknown dimensions to spare beyond the tag's bits: with them the key is 2^-33 = 1.2e-10 from a uniform one."""
 _SPARE_COLUMNS = 64
 _BATCH = 8
 
@@ -63,8 +68,9 @@ class Undetermined:
 
     @property
     def holds(self) -> bool:
-        """Whether the whole secret key is undetermined."""
-        return self.undetermined_bits == self.secret_bits and self.spare_bits >= self.tag_bits
+        """Whether the whole secret key is undetermined, and a tag, if there is one, is paid for."""
+        to_spare = self.tag_bits + TAG_MARGIN_BITS if self.tag_bits else 0
+        return self.undetermined_bits == self.secret_bits and self.spare_bits >= to_spare
 
 
 def undetermined(

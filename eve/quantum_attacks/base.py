@@ -20,13 +20,16 @@ from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
 from common.optics.source import Source
+from common.optics.watchful_receiver import DetectorFlaws
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
-from eve.notebook import BlockNotes
+from eve.flight import GateModel, Marks
+from eve.notebook import BlockNotes, FlightPage
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """0..1."""
 
+_FLAWS = DetectorFlaws()
 _LANE_BYTES = 2**36
 _DRAW_BYTES = 4
 
@@ -40,16 +43,36 @@ class PublicLink:
     detector: DetectorSettings
     key_basis_probability: float
     """Bob's."""
+    flaws: DetectorFlaws = _FLAWS
+    """Of Bob's detectors. Kerckhoffs: she has measured others of their make."""
 
     @classmethod
-    def of(cls, parameters: LinkParameters) -> "PublicLink":
-        """Read it off the parameters that Alice and Bob agree on in public."""
-        return cls(parameters.source, parameters.fibre, parameters.detector, parameters.key_basis_probability)
+    def of(cls, parameters: LinkParameters, flaws: DetectorFlaws = _FLAWS) -> "PublicLink":
+        """Read it off the parameters that Alice and Bob agree on in public, and the data sheets of their devices."""
+        p = parameters
+        return cls(p.source, p.fibre, p.detector, p.key_basis_probability, flaws)
 
     @property
     def lossless_fibre(self) -> Fibre:
         """The best that Eve can put in the fibre's place: no loss; Bob's optics stay as well aligned as they are."""
         return Fibre(0.0, 0.0, self.fibre.misalignment)
+
+    def gate_behind(self, fibre: Fibre) -> GateModel:
+        """Bob's gate, for light that is launched into `fibre` at last."""
+        mismatch = self.flaws.timing_mismatch
+        return GateModel(self.source, fibre, self.detector, mismatch, self.key_basis_probability)
+
+
+class Reflections:
+    """What came back of a probe from Alice's modulators in one frame, until somebody in the chain takes it."""
+
+    def __init__(self, light: PulseTrain) -> None:
+        self._light = light
+
+    def take(self, chosen: Mask, bench: Bench) -> PulseTrain:
+        """Take the reflections of the `chosen` pulses (`bool[n]`), which are then gone, and leave the others."""
+        taken, self._light = bench.switch(self._light, chosen)
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +82,20 @@ class EveTools:
     bench: Bench
     choices: ChoiceStream
     link: PublicLink
+    reflections: Reflections
+    """What came back from Alice's modulators; it flies beside her light, whatever other attacks do to that."""
 
     @classmethod
-    def drawn(cls, randomness: Randomness, place: int, block: int, link: PublicLink) -> "EveTools":
-        """Lay out the tools of the attack at `place` in the chain, for any frame of a block.
+    def drawn(
+        cls, randomness: Randomness, place: int, block: int, link: PublicLink, reflections: Reflections
+    ) -> "EveTools":
+        """Lay out the tools of the attack at `place` in the chain, for one frame of a block.
 
         In a seeded run they draw the same at every call.
         """
         own = Randomness(f"{randomness.node} {place}", randomness.seed)
         bench = Bench(own.nature(Nature.DETECTORS, block))
-        return cls(bench, own.choices(Choice.MEASUREMENTS, block), link)
+        return cls(bench, own.choices(Choice.MEASUREMENTS, block), link, reflections)
 
     def draw_bytes(self, train: PulseTrain, lane: int) -> NDArray[np.uint8]:
         """One random byte of hers per pulse: `uint8[n]`; another lane is independent."""
@@ -115,6 +142,8 @@ class Attack(BaseModel, ABC):
         acted = self.act(touched, chosen, tools, notes)
         loss = medium.transmittance / acted.medium.transmittance
         if loss < 1:
+            first, end = train.first_pulse, train.first_pulse + len(train)
+            notes.add(FlightPage(first, end, faded=Marks.of(~chosen), faded_share=loss))
             spared, _ = tools.bench.split(spared, loss)
         return tools.bench.join(acted, spared)
 
@@ -134,7 +163,14 @@ def play(
     block: int,
     notes: BlockNotes,
 ) -> PulseTrain:
-    """Send a frame of a block through a chain of attacks, the first one nearest to Alice."""
+    """Send a frame of a block through a chain of attacks, the first one nearest to Alice.
+
+    At the entrance reflections of a probe are parted from Alice's light.
+    """
+    entrance = Bench(randomness.nature(Nature.DETECTORS, block))
+    train, reflected = entrance.reflections(train)
+    reflections = Reflections(reflected)
     for place, attack in enumerate(attacks):
-        train = attack.touch(train, EveTools.drawn(randomness, place, block, link), notes)
+        train = attack.touch(train, EveTools.drawn(randomness, place, block, link, reflections), notes)
+    notes.end(train.first_pulse, train.first_pulse + len(train), link.gate_behind(train.medium))
     return train

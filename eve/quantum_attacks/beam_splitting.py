@@ -10,8 +10,11 @@ Luetkenhaus, Phys. Rev. A 65, 012312 (2001).
 
 from typing import ClassVar
 
+import numpy as np
+
 from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
+from eve.flight import TAPPED, Marks
 from eve.notebook import BlockNotes, StoredPage
 from eve.quantum_attacks.base import Attack, EveTools
 
@@ -21,9 +24,10 @@ class BeamSplitting(Attack):
 
     name: ClassVar[str] = "beam-splitting"
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum is never split
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Split, store, send on."""
         first, count, loss = train.first_pulse, len(train), train.medium.transmittance
         passed, kept = tools.bench.split(train, loss)
-        notes.add(StoredPage(first, first + count, tools.bench.store(kept)))
+        tapped = Marks.of(chosen * np.uint8(TAPPED))
+        notes.add(StoredPage(first, first + count, tools.bench.store(kept), tapped, loss))
         return tools.bench.launch(passed, tools.link.lossless_fibre)

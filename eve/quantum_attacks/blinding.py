@@ -19,6 +19,7 @@ from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
 from common.optics.side_light import POWER_STEPS
 from common.optics.states import PHOTON_NUMBERS, Basis, bb84_polarisation
+from eve.flight import GONE
 from eve.notebook import BlockNotes, MeasuredPage
 from eve.quantum_attacks.base import Attack, EveTools, PublicLink
 from eve.quantum_attacks.gain import detected
@@ -44,7 +45,7 @@ class Blinding(Attack):
         numbers, train = tools.bench.count(train)
         answered = tools.decide(train, self.answers(tools.link)[numbers], _ANSWERS)
         counted = tools.bench.measure(train, analysers)
-        notes.add(MeasuredPage.write(first, analysers, counted))
+        notes.add(MeasuredPage.write(first, analysers, counted, onward=chosen * np.uint8(GONE)))
         ones = (counted.ones > counted.zeros) | ((counted.ones == counted.zeros) & (drawn & _COIN > 0))
         return tools.bench.prepare_bright(
             analysers + ones * _ONE, answered * _TRIGGER_STEPS, chosen, tools.link.lossless_fibre, first

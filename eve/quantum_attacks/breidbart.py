@@ -28,8 +28,8 @@ class Breidbart(Attack):
     gain_matching: bool = True
     """Resend as many photons as were found, which keeps every gain; otherwise one photon."""
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum is never resent
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Measure, note, resend."""
         coins = tools.draw_bytes(train, _CHOICES) & np.uint8(1) > 0
         analysers = np.full(len(train), _HALFWAY, np.uint8)
-        return resent(train, analysers, coins, tools, notes, gain_matching=self.gain_matching)
+        return resent(train, chosen, analysers, coins, tools, notes, gain_matching=self.gain_matching)

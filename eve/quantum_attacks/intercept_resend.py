@@ -15,6 +15,7 @@ import numpy as np
 from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
 from common.optics.states import Basis, bb84_polarisation
+from eve.flight import GONE
 from eve.notebook import BlockNotes, MeasuredPage
 from eve.quantum_attacks.base import Attack, EveTools
 
@@ -40,7 +41,7 @@ class InterceptResend(Attack):
     gain_matching: bool = True
     """Resend as many photons as were found, which keeps every gain; otherwise one photon."""
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum is never resent
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Measure, note, resend."""
         drawn = tools.draw_bytes(train, _CHOICES)
         bases = {
@@ -49,11 +50,14 @@ class InterceptResend(Attack):
             Bases.TEST: np.full(len(train), Basis.TEST, np.uint8),
         }[self.bases]
         analysers = bases * np.uint8(bb84_polarisation(Basis.TEST, 0))
-        return resent(train, analysers, drawn & _COIN > 0, tools, notes, gain_matching=self.gain_matching)
+        return resent(
+            train, chosen, analysers, drawn & _COIN > 0, tools, notes, gain_matching=self.gain_matching
+        )
 
 
 def resent(
     train: PulseTrain,
+    chosen: Mask,
     analysers: np.ndarray[tuple[int], np.dtype[np.uint8]],
     coins: Mask,
     tools: EveTools,
@@ -61,10 +65,10 @@ def resent(
     *,
     gain_matching: bool,
 ) -> PulseTrain:
-    """Measure behind `analysers` (`uint8[n]`, 0..3), note it, and send what was found; a coin decides a tie."""
+    """Measure the `chosen` behind `analysers` (`uint8[n]`, 0..3) and send what was found; a coin decides a tie."""
     medium, first = train.medium, train.first_pulse
     counted = tools.bench.measure(train, analysers)
-    notes.add(MeasuredPage.write(first, analysers, counted))
+    notes.add(MeasuredPage.write(first, analysers, counted, onward=chosen * np.uint8(GONE)))
     ones = (counted.ones > counted.zeros) | ((counted.ones == counted.zeros) & coins)
     photons = counted.zeros + counted.ones
     if not gain_matching:

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
-from eve.notebook import BlockNotes, JammedPage
+from eve.flight import GONE, Marks
+from eve.notebook import BlockNotes, FlightPage
 from eve.quantum_attacks.base import Attack, EveTools
 
 
@@ -32,7 +33,8 @@ class Jamming(Attack):
 
     def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Throw Alice's light away and send something else, or nothing."""
-        notes.add(JammedPage(train.first_pulse, chosen))
+        first, end = train.first_pulse, train.first_pulse + len(train)
+        notes.add(FlightPage(first, end, onward=Marks.of(chosen * np.uint8(GONE))))
         _, nothing = tools.bench.switch(train, np.ones(len(train), np.bool_))
         if self.kind is Jam.DARKNESS:
             return nothing

@@ -16,6 +16,7 @@ import numpy as np
 from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
 from common.optics.states import PHOTON_NUMBERS
+from eve.flight import COUNTED, GONE, Marks
 from eve.notebook import BlockNotes, StoredPage
 from eve.quantum_attacks.base import Attack, EveTools, PublicLink
 from eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
@@ -30,16 +31,17 @@ class PhotonNumberSplitting(Attack):
     gain_matching: bool = True
     """Pass as much as keeps Bob's signal gain; otherwise all that was split and no single photon."""
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum is never split
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Count, keep one, block, send on."""
         first, count = train.first_pulse, len(train)
         multiple_share, single_share = self.shares(tools.link)
         numbers, train = tools.bench.count(train)
         kept, rest = tools.bench.extract(train, numbers >= 2)
-        notes.add(StoredPage(first, first + count, tools.bench.store(kept)))
         by_number = np.full(PHOTON_NUMBERS, multiple_share)
         by_number[:2] = single_share
         passes = tools.decide(rest, by_number[numbers], _CHOICES)
+        onward = np.where(passes & (numbers > 0), np.uint8(COUNTED + 1), np.uint8(GONE)) * chosen
+        notes.add(StoredPage(first, first + count, tools.bench.store(kept), Marks.of(onward)))
         passed, _ = tools.bench.switch(rest, passes)
         return tools.bench.launch(passed, tools.link.lossless_fibre)
 

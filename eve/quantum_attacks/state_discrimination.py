@@ -14,6 +14,7 @@ import numpy as np
 from common.optics.bench import NO_CONCLUSION, Counted, Mask, conclusive_probability
 from common.optics.pulses import PulseTrain
 from common.optics.states import Basis, bb84_polarisation
+from eve.flight import COUNTED, GONE
 from eve.notebook import BlockNotes, MeasuredPage
 from eve.quantum_attacks.base import Attack, EveTools, PublicLink
 from eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
@@ -31,17 +32,21 @@ class UnambiguousStateDiscrimination(Attack):
     gain_matching: bool = True
     """Pass as much as keeps Bob's signal gain; otherwise every conclusive pulse and no other."""
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - vacuum tells nothing
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
         """Count, ask, note, send on."""
         first = train.first_pulse
         conclusive_share, rest_share = self.shares(tools.link)
         numbers, train = tools.bench.count(train)
         asked, rest = tools.bench.switch(train, numbers >= _ENOUGH)
-        passed, _ = tools.bench.switch(rest, tools.decide(rest, rest_share, _REST))
+        passes = tools.decide(rest, rest_share, _REST)
+        passed, _ = tools.bench.switch(rest, passes)
         states = tools.bench.discriminate(asked)
         told = (states != NO_CONCLUSION).astype(np.uint8)
         ones = (states & _ONE > 0) & (told > 0)
-        notes.add(MeasuredPage.write(first, states & _TEST & told * _TEST, Counted(told - ones, told * ones)))
+        untouched = passes & (numbers > 0) & (numbers < _ENOUGH)
+        onward = np.where(untouched, numbers + np.uint8(COUNTED), np.uint8(GONE)) * chosen
+        analysers = states & _TEST & told * _TEST
+        notes.add(MeasuredPage.write(first, analysers, Counted(told - ones, told * ones), onward=onward))
         sent = told * tools.decide(passed, conclusive_share, _CONCLUSIVE)
         known = tools.bench.prepare((states, numbers * sent), tools.link.lossless_fibre, first)
         return tools.bench.join(known, passed)

@@ -1,9 +1,9 @@
 """Trojan horse: shine a probe into Alice's outlet, and read her settings off what comes back.
 
 The apparatus sends the probe (`probe_photons`); the reflections fly out beside Alice's pulses with their polarisation
-(`common.optics.outlet`). Here they are parted from her light, which goes on untouched, and kept until the bases are
-known. With a mean of mu_out reflected photons a bit is known with probability 1 - exp(-mu_out). Bob sees nothing;
-a watchdog on Alice's outlet sees the probe, and isolation keeps mu_out small.
+(`common.optics.outlet`). At Eve's entrance they are parted from her light, whatever is done to that, and here they are
+kept until the bases are known. With a mean of mu_out reflected photons a bit is known with probability 1 -
+exp(-mu_out). Bob sees nothing; a watchdog on Alice's outlet sees the probe, and isolation keeps mu_out small.
 
 Sources: Gisin, Fasel, Kraus, Zbinden, Ribordy, Phys. Rev. A 73, 022320 (2006); Lucamarini et al., Phys. Rev. X 5,
 031030 (2015).
@@ -26,9 +26,9 @@ class TrojanHorse(Attack):
     probe_photons: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 1e6
     """Mean photon number per pulse of the probe that shines into Alice's outlet."""
 
-    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:  # noqa: ARG002 - the others carry no reflection
-        """Part the reflections from Alice's light, keep them, send the light on."""
-        first, count = train.first_pulse, len(train)
-        hers, reflected = tools.bench.reflections(train)
-        notes.add(StoredPage(first, first + count, tools.bench.store(reflected)))
-        return hers
+    def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:
+        """Keep the reflections, send the light on."""
+        first, end = train.first_pulse, train.first_pulse + len(train)
+        reflected = tools.reflections.take(chosen, tools.bench)
+        notes.add(StoredPage(first, end, tools.bench.store(reflected), beside=True))
+        return train

@@ -98,7 +98,7 @@ def live(
     """Run one block; `attacks` is a chain or its text, separated by spaces. Both choose bases alike."""
     chain = [attack_from(text) for text in attacks.split()] if isinstance(attacks, str) else attacks
     key = source.key_basis_probability
-    link = PublicLink(source, fibre, detector, key)
+    link = PublicLink(source, fibre, detector, key, flaws)
     emitter = PulseSource(source, ChoiceStream(bytes(31) + b"A"), np.random.default_rng(seed))
     receiver = WatchfulReceiver(
         detector,

@@ -85,7 +85,7 @@ def test_a_text_is_an_attack_with_its_settings():
         ("intercept-resend:colour=red", "cannot have colour: .* its settings are fraction, bases"),
         ("intercept-resend:bases=both", "cannot have bases"),
         ("jamming:photons=32", "cannot have photons"),
-        ("time-shift:mismatch=-1", "cannot have mismatch"),
+        ("trojan-horse:probe_photons=-1", "cannot have probe_photons"),
         ("trojan-horse:probe_photons=inf", "cannot have probe_photons"),
     ],
 )

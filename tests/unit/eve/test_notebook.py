@@ -4,7 +4,7 @@ import pytest
 from common.optics.bench import Bench, Counted
 from common.optics.fibre import Fibre
 from common.optics.states import Basis
-from eve.notebook import BlockNotes, FavouredPage, Knowledge, MeasuredPage, Notebook, StoredPage
+from eve.notebook import BlockNotes, Knowledge, MeasuredPage, Notebook, StoredPage
 
 NOBODY = Knowledge(np.empty(0, np.uint8), np.empty(0))
 GATES = np.arange(4, dtype=np.uint32)
@@ -33,18 +33,17 @@ def test_several_photons_halfway_say_more_than_one():
 
 
 def test_two_measurements_of_parts_of_one_pulse_add_up_and_the_second_of_new_light_does_not_count():
-    favoured = FavouredPage(0, np.array([0, 1, 0, 2], np.uint8), 0.5)
-    measured = MeasuredPage.write(0, np.ones(4, np.uint8), counted([1, 0, 0, 0], [0, 0, 1, 0]))
+    part = MeasuredPage.write(0, np.ones(4, np.uint8), counted([1, 0, 0, 0], [0, 1, 0, 0]), replaces=False)
+    whole = MeasuredPage.write(0, np.ones(4, np.uint8), counted([1, 0, 1, 0], [0, 0, 0, 1]))
     both, replaced = BlockNotes(), BlockNotes()
-    for page in (favoured, measured):
+    for page in (part, whole):
         both.add(page)
-    for page in (measured, favoured):
+    for page in (whole, part):
         replaced.add(page)
-    odds = np.cos(np.pi / 8) ** 2 / np.sin(np.pi / 8) ** 2
-    assert both.known(GATES, KEY).probabilities == pytest.approx(
-        [2 * odds / (1 + 2 * odds), 2 / 3, odds / 2 / (1 + odds / 2), 0.5]
-    )
-    assert replaced.known(GATES, KEY).probabilities[0] == pytest.approx(odds / (1 + odds))
+    p = np.cos(np.pi / 8) ** 2
+    two = p**2 / (p**2 + (1 - p) ** 2)
+    assert both.known(GATES, KEY).probabilities == pytest.approx([two, p, p, p])
+    assert replaced.known(GATES, KEY).probabilities == pytest.approx([p, p, p, p])
 
 
 def test_stored_light_is_silent_before_the_announcement_and_tells_the_bit_afterwards_again_and_again():

@@ -84,9 +84,7 @@ def test_without_eve_no_monitor_is_alarmed():
 
 @pytest.mark.parametrize(("mismatch", "guess", "information"), [(0.5, 0.667, 0.082), (0.1, 0.909, 0.561)])
 def test_a_shifted_click_points_to_the_better_detector(mismatch: float, guess: float, information: float):
-    outcome = live(
-        f"time-shift:mismatch={mismatch}", fibre=Fibre(20, 0.2, 0.0), flaws=DetectorFlaws(mismatch)
-    )
+    outcome = live("time-shift", fibre=Fibre(20, 0.2, 0.0), flaws=DetectorFlaws(mismatch))
     knowledge, right = outcome.known()
     assert_rate(right, len(knowledge), 1 / (1 + mismatch))
     assert knowledge.guess_probability == pytest.approx(guess, abs=5e-4)
@@ -95,7 +93,7 @@ def test_a_shifted_click_points_to_the_better_detector(mismatch: float, guess: f
 
 
 def test_a_time_shift_leaves_gain_and_balance_and_shows_in_the_times_of_arrival():
-    outcome = live("time-shift:mismatch=0.5", fibre=Fibre(20, 0.2, 0.0))
+    outcome = live("time-shift", fibre=Fibre(20, 0.2, 0.0))
     record = outcome.record
     assert not gain_alarm(outcome.gains)
     assert_rate(int(record.bits.sum()), len(record), 0.5)
@@ -110,7 +108,7 @@ def test_a_time_shift_leaves_gain_and_balance_and_shows_in_the_times_of_arrival(
 
 
 def test_a_time_shift_on_matched_detectors_tells_her_nothing():
-    outcome = live("time-shift:mismatch=1", fibre=Fibre(20, 0.2, 0.0), flaws=DetectorFlaws(1.0))
+    outcome = live("time-shift", fibre=Fibre(20, 0.2, 0.0), flaws=DetectorFlaws(1.0))
     knowledge, right = outcome.known()
     assert knowledge.unknown.all()
     assert_rate(right, len(knowledge), 0.5)

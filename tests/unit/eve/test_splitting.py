@@ -97,7 +97,8 @@ def test_without_gain_matching_the_signal_itself_gives_her_away():
 
 def test_at_10_km_the_weak_decoy_rises_and_the_two_sided_gain_test_sees_it_at_1e8_pulses():
     rise = gain(attacked_yield, 10, NU) / gain(honest_yield, 10, NU)
-    assert 1.03 < rise < 1.06
+    assert f"{rise:.3f}" == "1.058"
+    assert f"{PhotonNumberSplitting().shares(gys(10))[1]:.2f}" == "0.66"
     pulses = (50_000_000, 25_000_000, 25_000_000)
     honest, attacked = (
         [

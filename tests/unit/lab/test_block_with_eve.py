@@ -7,6 +7,7 @@ import pytest
 from common.distillation.monitors import Monitor
 from common.optics.fibre import Fibre
 from common.optics.outlet import Outlet
+from common.optics.watchful_receiver import DetectorFlaws
 from common.protocol.aborts import AbortReason
 from common.protocol.parameters import ProtocolName
 from eve.quantum_attacks.catalogue import attack_from
@@ -116,8 +117,8 @@ def test_random_efficiency_refuses_blinding_where_no_photocurrent_is_seen():
 
 
 def test_a_time_shift_is_refused_by_the_times_of_arrival_and_costs_more_than_is_left_where_nobody_looks():
-    assert run("time-shift:mismatch=0.5").refused_by == Monitor.ARRIVAL_TIMES
-    unwatched = run("time-shift:mismatch=0.1", turned_off=OFF)
+    assert run("time-shift").refused_by == Monitor.ARRIVAL_TIMES
+    unwatched = run("time-shift", hardware=Hardware(DetectorFlaws(0.1)), turned_off=OFF)
     assert unwatched.known_fraction == 0
     assert unwatched.min_entropy_bits < 0.2 * 10_000
 

@@ -12,6 +12,7 @@ from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.rows import Rows, packed, parity_rows
 from common.distillation.stages import VerifiedKey
 from lab.undetermined import (
+    TAG_MARGIN_BITS,
     Disclosed,
     amplification_rows,
     min_entropy_to_spare_bits,
@@ -90,10 +91,13 @@ def test_with_amplification_that_removes_too_little_the_check_fails(disclosed: D
     free = int(mask.sum()) - rank(
         parity_rows(np.flatnonzero(mask), disclosed.plan, SEED, disclosed.questions)
     )
-    longest = undetermined(mask, seed_bits(free - TAG_BITS), free - TAG_BITS, disclosed)
+    most = free - TAG_BITS - TAG_MARGIN_BITS
+    longest = undetermined(mask, seed_bits(most), most, disclosed)
     assert longest.holds
-    beyond_the_tag = undetermined(mask, seed_bits(free - 20), free - 20, disclosed)
-    assert not beyond_the_tag.holds
+    for beyond_the_margin in (most + 1, free - TAG_BITS, free - 20):
+        found = undetermined(mask, seed_bits(beyond_the_margin), beyond_the_margin, disclosed)
+        assert found.undetermined_bits == beyond_the_margin
+        assert not found.holds
     too_long = undetermined(mask, seed_bits(free + 40), free + 40, disclosed)
     assert not too_long.holds
     assert too_long.undetermined_bits < free + 40

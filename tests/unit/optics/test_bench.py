@@ -2,13 +2,20 @@
 
 import copy
 import pickle  # noqa: TID251 - to see that stored light refuses it
+from functools import reduce
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from common.errors import LocalProtocolError
-from common.optics.bench import Bench, analyser_overlap
+from common.optics.bench import (
+    NO_CONCLUSION,
+    Bench,
+    analyser_overlap,
+    answer_probabilities,
+    conclusive_probability,
+)
 from common.optics.fibre import Fibre
 from common.optics.memory import NO_OUTCOME
 from common.optics.pulses import PulseTrain
@@ -157,10 +164,45 @@ def test_the_overlap_of_a_state_and_an_analyser_is_malus_law():
                 assert analyser_overlap(basis, bit, analyser) == pytest.approx(np.sin(angle) ** 2, abs=1e-12)
 
 
-def test_light_halfway_between_the_bases_is_none_of_the_four_states(bench: Bench):
-    eight = np.full(COUNT, 8, np.uint8)
-    odd = bench.prepare((np.full(COUNT, 3, np.uint8), eight), FIBRE, 0)
-    assert (bench.discriminate(odd) == 255).all()
+@pytest.mark.parametrize("photons", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("polarisation", [1, 3])
+def test_light_halfway_between_two_states_is_answered_with_a_state_that_it_is_not(
+    bench: Bench, photons: int, polarisation: int
+):
+    # not an oracle that says "none of the four": an answer of measurement operators, as below
+    light = bench.prepare(
+        (np.full(COUNT, polarisation, np.uint8), np.full(COUNT, photons, np.uint8)), FIBRE, 0
+    )
+    told = bench.discriminate(light)
+    for state, expected in enumerate(answer_probabilities(polarisation, photons)):
+        answered = int((told == 2 * state).sum())
+        assert abs(answered - COUNT * expected) <= SIGMAS * np.sqrt(COUNT * expected * (1 - expected)) + 1e-6
+    assert (told == NO_CONCLUSION).mean() < 1 or photons < 3
+
+
+@pytest.mark.parametrize("photons", [3, 4, 5, 8])
+def test_the_answers_of_discrimination_are_those_of_operators_that_vanish_on_the_other_states(photons: int):
+    # another way: n photons as vectors of 2^n numbers, and what is orthogonal to three of the four by linear algebra
+    def pulse(polarisation: int) -> NDArray[np.float64]:
+        angle = np.pi / 8 * polarisation
+        return reduce(np.kron, [np.array([np.cos(angle), np.sin(angle)])] * photons)
+
+    four = np.stack([pulse(state) for state in (0, 2, 4, 6)])
+    reciprocal = np.linalg.pinv(four).T  # row k is orthogonal to all but state k
+    largest = np.linalg.eigvalsh(
+        reciprocal @ reciprocal.T
+    ).max()  # of the sum of the operators: the scale is 1 over it
+    for polarisation in range(8):
+        expected = (reciprocal @ pulse(polarisation)) ** 2 / largest
+        np.testing.assert_allclose(answer_probabilities(polarisation, photons), expected, atol=1e-12)
+
+
+def test_of_one_of_the_four_states_an_answer_is_right():
+    for photons in range(32):
+        for state in range(4):
+            answers = answer_probabilities(2 * state, photons)
+            expected = np.eye(4)[state] * conclusive_probability(photons)
+            np.testing.assert_allclose(answers, expected, atol=1e-12)
 
 
 def test_noise_is_in_all_four_states_alike(bench: Bench):
