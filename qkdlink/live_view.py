@@ -95,6 +95,10 @@ class LiveView:
             case _:
                 return
 
+    def eve_ended(self, words: str) -> None:
+        """Say that Eve has ended, and with which words."""
+        self._say(f"eve      {told_of_eves_end(words)}")
+
     def summary(self, result: LinkResult) -> None:
         """Say what came out of the run."""
         alice, bob = result.link.alice, result.link.bob
@@ -191,6 +195,11 @@ def _description(parameters: LinkParameters) -> str:
         f" {parameters.block_pulses} pulses a block, {light},"
         f" key basis {parameters.key_basis_probability:.0%}"
     )
+
+
+def told_of_eves_end(words: str) -> str:
+    """Say in one line that she has gone, by her last words, and that nobody else has."""
+    return f"Eve has gone, and the link goes on without her: {words}"
 
 
 def _doing(state: EveState) -> str:

@@ -83,6 +83,8 @@ async def test_an_attack_of_ones_own_is_switched_by_its_name_and_nonsense_is_ref
         await link.command(Go())
         assert await asyncio.wait_for(link.eve.wait(), 10) == 0
         await link.makes_keys(1)
+        assert link.link.eve is not None
+        assert link.link.eve.gone == "eve ended with status 0"
 
 
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
