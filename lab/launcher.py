@@ -210,8 +210,8 @@ async def run_link(
             lives: dict[str, asyncio.Task[None]] = {}
 
             def telling(_: object) -> None:
-                nodes[EVE].gone = nodes[EVE].last_words
-                on_eve_end(nodes[EVE].gone)
+                words = nodes[EVE].gone = nodes[EVE].last_words
+                on_eve_end(words)
 
             for name in names:
                 nodes[name] = await processes.enter_async_context(_running(home, name, seed))
@@ -336,6 +336,13 @@ class LinkResult:
         return self.keys_equal and eve is not None and eve.fingerprint == self.link.alice.fingerprint
 
     @property
+    def key_undetermined(self) -> bool | None:
+        """Whether every key that Eve has followed is undetermined for her; None if she has followed none."""
+        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        verdicts = [each.key_undetermined for each in learnt if each.key_undetermined is not None]
+        return all(verdicts) if verdicts else None
+
+    @property
     def known_fraction_of_sifted(self) -> float | None:
         """Share of all sifted bits of the key basis that Eve knows for sure; None if she has followed none."""
         learnt = [] if self.link.eve is None else self.link.eve.learnt
@@ -352,6 +359,8 @@ class LinkResult:
                 "attacks": list(self.attacks),
                 "known_fraction_of_sifted": self.known_fraction_of_sifted,
                 "key_recovered": self.key_recovered,
+                "key_undetermined": self.key_undetermined,
+                "ended": self.link.eve.gone,
             }
         }
 

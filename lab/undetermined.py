@@ -10,7 +10,7 @@ independently of the matrix: besides independence, at least t unknown dimensions
 that each secret key keeps about 2^(spare - t) reconciled keys which agree with everything disclosed.
 
 For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
-(`min_entropy_suffices`).
+(`common.distillation.leftover_hash`).
 
 Only as many columns are looked at as there are rows, and 64 more: rows that are independent on some columns are
 independent on all. Should they not be, all columns are looked at. Elimination is by the method of the four Russians,
@@ -81,17 +81,6 @@ def undetermined(
     some = _some(every, disclosed_rows + secret_bits + _SPARE_COLUMNS)
     found = found_on(some, disclosed_rank=disclosed_rows)  # on all columns the rank is at most that
     return found if found.holds else found_on(every)
-
-
-def min_entropy_suffices(
-    min_entropy_bits: float, leaked_bits: int, secret_bits: int, privacy_cost_bits: float
-) -> bool:
-    """Whether Eve's min-entropy over the reconciled key pays for what was disclosed and for the secret key.
-
-    `leaked_bits` are parities and tag; `privacy_cost_bits` is 2 log2(1 / (2 eps)) for a key that is eps-close to a
-    uniform one (leftover hash lemma; Tomamichel, Schaffner, Smith, Renner, IEEE Trans. Inf. Theory 57, 5524 (2011)).
-    """
-    return min_entropy_bits - leaked_bits >= secret_bits + privacy_cost_bits
 
 
 def rank(rows: Rows) -> int:

@@ -211,8 +211,14 @@ def _knowing(learnt: EveLearnt) -> str:
     return (
         f"block {learnt.number}: she knows {learnt.known_fraction_of_sifted:.2%} of {learnt.sifted_bits} sifted bits"
         f" for sure, {learnt.information_bits:.0f} bits in all; {learnt.removed_bits} bits were removed"
-        + ("; THE KEY IS HERS" if learnt.key_recovered else "")
+        + _whose(learnt)
     )
+
+
+def _whose(learnt: EveLearnt) -> str:
+    if learnt.key_recovered:
+        return "; THE KEY IS HERS"
+    return "; SHE KNOWS OF THE KEY" if learnt.key_undetermined is False else ""
 
 
 def _way(route: str) -> str:

@@ -147,6 +147,8 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
         "attacks": ["intercept-resend:bases=key"],
         "known_fraction_of_sifted": 1.0,
         "key_recovered": True,
+        "key_undetermined": False,
+        "ended": None,
     }
     eve, alice = result.link.eve, result.link.alice
     assert eve is not None
