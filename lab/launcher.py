@@ -210,7 +210,7 @@ async def run_link(
             lives: dict[str, asyncio.Task[None]] = {}
 
             def telling(_: object) -> None:
-                words = nodes[EVE].gone = nodes[EVE].last_words
+                words = nodes[EVE].gone = nodes[EVE].last_words.removeprefix(f"{EVE}: ")
                 on_eve_end(words)
 
             for name in names:

@@ -170,9 +170,9 @@ class Scene:
                 self.words.append(f"{entry.node}: light {fault}: {detail}")
             case PatchChanged(light=light, classical=words):
                 self.words.append(f"{entry.node}: light {_way(light)}, words {_way(words)}")
-            case NodeStopped() if entry.node == EVE:
+            case NodeStopped(reason=reason) if entry.node == EVE:
                 self.state = None
-                self.words.append("Eve has gone")
+                self.words.append(f"Eve has gone: {reason}")
             case _:
                 return
 
