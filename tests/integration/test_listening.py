@@ -35,6 +35,7 @@ BLOCKS = 3
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("later") / "recording"
+    folder.mkdir(0o755)
     return folder, asyncio.run(make_recording(folder, blocks=BLOCKS))
 
 
@@ -59,6 +60,8 @@ def test_a_recording_has_every_wire_in_the_order_of_time_for_its_owner_alone(rec
     assert [each.time for each in entries] == sorted(each.time for each in entries)
     files = [path for path in recording.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    folders = [recording, *(path for path in recording.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
 
 
 def test_the_keys_of_user_traffic_never_crossed_a_wire(recording: Path):
