@@ -59,7 +59,7 @@ class LightTap:
             try:
                 frame: tuple[bytes | memoryview, ...] = (delivery.payload,)
                 if self.treat is not None and not delivery.retained:
-                    frame = await self._at_work(delivery.payload, self.treat)
+                    frame = await self._in_a_thread(delivery.payload, self.treat)
                 await self._line.publish(self._topic, *frame)
                 self.passed += 1
             except (LinkError, FrameRefused, SealBroken):
@@ -77,7 +77,7 @@ class LightTap:
             frame = self._begun
         raise AttackError(f"{self.whose()} has had a frame of light in its hand for {STALL_S} s: it is stuck")
 
-    async def _at_work(self, payload: bytes | memoryview, treat: Treat) -> tuple[bytes, ...]:
+    async def _in_a_thread(self, payload: bytes | memoryview, treat: Treat) -> tuple[bytes, ...]:
         self._begun += 1
         self._is_at_work = True
         loop = asyncio.get_running_loop()
