@@ -36,7 +36,7 @@ type Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class _Command(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class AttackLight(_Command):

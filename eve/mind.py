@@ -1,7 +1,12 @@
-"""Eve's mind: which attacks she makes on light at this moment, and the notebook of what they told her."""
+"""Eve's mind: which attacks she makes on light at this moment, and the notebook of what they told her.
+
+Frames come from one thread and questions from another; a block is in one hand at a time. What she has noted of other
+blocks can be asked for while an attack is at work, or stuck.
+"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from common.optics.pulses import PulseTrain
 from common.optics.records import Gates
@@ -9,8 +14,12 @@ from common.protocol.parameters import LinkParameters
 from common.randomness import Randomness
 from common.wire.pulse_frames import FrameHeader
 from common.wire.topics import EVE
+from eve.guarded import Guarded, place_of
 from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
+
+type Place = tuple[str, int]
+"""Session and number of a block."""
 
 
 class Mind:
@@ -21,7 +30,9 @@ class Mind:
         self._link = PublicLink.of(parameters)
         self._randomness = Randomness(EVE, seed)
         self._attacks: tuple[QuantumAttack, ...] = ()
-        self._at_work = threading.Lock()
+        self._in_hand: set[Place] = set()
+        self._changed = threading.Condition()
+        self._latest: QuantumAttack | None = None
 
     @property
     def attacks(self) -> tuple[QuantumAttack, ...]:
@@ -33,17 +44,43 @@ class Mind:
         self._attacks = tuple(attacks)
 
     def treat(self, header: FrameHeader, train: PulseTrain) -> PulseTrain:
-        """Let the chain act on a frame, and note what it tells; frames are treated one at a time."""
-        with self._at_work:
-            notes = self.notebook.notes((header.session, header.block))
-            return play(self._attacks, train, self._randomness, self._link, header.block, notes)
+        """Let the chain act on a frame, and note what it tells.
+
+        Raises AttackError if an attack goes wrong.
+        """
+        chain = [Guarded(attack, self._begin) for attack in self._attacks]
+        with self._at((header.session, header.block)) as place:
+            with self._changed:
+                notes = self.notebook.notes(place)
+            return play(chain, train, self._randomness, self._link, header.block, notes)
 
     def known(self, session: str, block: int, gates: Gates, bases: Bases) -> Knowledge:
         """Return what her notes tell of the bits at `gates` (`uint32[n]`, ascending), announced to be in these bases.
 
         What she has stored of them is measured; of a block that she let pass untouched she knows nothing.
         """
-        with self._at_work:
-            place = (session, block)
-            notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
+        with self._at((session, block)) as place:
+            with self._changed:
+                notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
             return notes.known(gates, bases)
+
+    @property
+    def latest(self) -> str:
+        """Which attack was the last to get a frame, as `eve.guarded` names it."""
+        return "an attack" if self._latest is None else place_of(self._latest)
+
+    def _begin(self, attack: QuantumAttack) -> None:
+        self._latest = attack
+
+    @contextmanager
+    def _at(self, place: Place) -> Iterator[Place]:
+        """Have a block in hand."""
+        with self._changed:
+            self._changed.wait_for(lambda: place not in self._in_hand)
+            self._in_hand.add(place)
+        try:
+            yield place
+        finally:
+            with self._changed:
+                self._in_hand.discard(place)
+                self._changed.notify_all()

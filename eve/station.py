@@ -8,6 +8,7 @@ from common.journal.events import NodeStarted, NodeStopped
 from common.node.broker import broker_access, light_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
+from common.node.program import sentence
 from common.node.settings import read_seal_key
 from common.optics.seal import LightSeal
 from common.transport.light_line import connect_light
@@ -47,6 +48,7 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
         line = await open_things.enter_async_context(connect_light(light_access(settings, EVE, folder)))
         light = LightTap(line, topics, seal, await line.subscribe(topics.light(settings.alice)))
+        light.whose = lambda: mind.latest
         receipts = ReceiptTap(line, topics, await line.subscribe(topics.receipts(settings.bob)))
         relay = ClassicalRelay()
         senses = Senses(settings, folder, mind, pipe, journal.tell)
@@ -84,14 +86,19 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
         hands = Hands(mind, light, words, panel, half_links, own, journal.tell)
         hands.take_up(attacks)
         commands = await bus.subscribe(topics.eve_control())
+        reason = "ended"
         try:
             async with panel.plugged(hands.routed(wanted)), asyncio.TaskGroup() as group:
                 hands.say()
-                lives = {"light": light.run, "receipts": receipts.run, **senses.lives}
+                lives = {"light": light.run, "work": light.watch_the_work, "receipts": receipts.run}
+                lives |= senses.lives
                 tasks = [group.create_task(live(), name=name) for name, live in lives.items()]
                 await Control(hands, hands.own, journal.tell).run(commands)
                 for task in tasks:
                     task.cancel()
+        except* Exception as errors:
+            reason = sentence(errors)
+            raise
         finally:
             senses.finish()
-            journal.tell(NodeStopped(reason="ended"))
+            journal.tell(NodeStopped(reason=reason))

@@ -2,10 +2,14 @@
 
 Without an attack she passes the sealed frame on as it is. With one she opens it, lets the chain of attacks act, and
 sends what is left under the same header, sealed by the emulated optics in her own name.
+
+An attack works in a thread of its own, which nobody waits for when she goes: it may be somebody's program, and stuck.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from common.errors import LinkError
 from common.optics.pulses import PulseTrain
@@ -14,6 +18,10 @@ from common.transport.light_line import LightLine
 from common.transport.mqtt import Subscription
 from common.wire.pulse_frames import FrameHeader, FrameRefused, split
 from common.wire.topics import EVE, Topics
+from eve.guarded import AttackError
+
+STALL_S = 20
+"""For so long a frame may be in an attack's hand: a node waits no longer for light (`light_patience_s`)."""
 
 type Treat = Callable[[FrameHeader, PulseTrain], PulseTrain]
 """What she does with a frame of light; runs beside the event loop."""
@@ -35,6 +43,10 @@ class LightTap:
         """Each sees every sealed frame as it came, where it lies."""
         self.passed = self.lost = 0
         """Frames so far."""
+        self.whose: Callable[[], str] = lambda: "an attack"
+        """Says which attack has a frame in its hand."""
+        self._begun = 0
+        self._is_at_work = False
 
     async def run(self) -> None:
         """Pass light on for as long as she lives."""
@@ -47,11 +59,47 @@ class LightTap:
             try:
                 frame: tuple[bytes | memoryview, ...] = (delivery.payload,)
                 if self.treat is not None and not delivery.retained:
-                    frame = await asyncio.to_thread(self._treated, delivery.payload, self.treat)
+                    frame = await self._in_a_thread(delivery.payload, self.treat)
                 await self._line.publish(self._topic, *frame)
                 self.passed += 1
             except (LinkError, FrameRefused, SealBroken):
                 self.lost += 1  # Bob names a missing frame; to her it is just lost light
+
+    async def watch_the_work(self) -> None:
+        """Raise AttackError once an attack has had one frame in its hand for `STALL_S`.
+
+        Seconds are counted and not read off a clock: those in which Eve was stopped altogether are not the attack's.
+        """
+        frame, seconds = self._begun, 0
+        while seconds < STALL_S:
+            await asyncio.sleep(1)
+            seconds = seconds + 1 if self._is_at_work and frame == self._begun else 0
+            frame = self._begun
+        raise AttackError(f"{self.whose()} has had a frame of light in its hand for {STALL_S} s: it is stuck")
+
+    async def _in_a_thread(self, payload: bytes | memoryview, treat: Treat) -> tuple[bytes, ...]:
+        self._begun += 1
+        self._is_at_work = True
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[tuple[bytes, ...]] = loop.create_future()
+
+        def work() -> None:
+            try:
+                treated = self._treated(payload, treat)
+            except Exception as error:  # noqa: BLE001 - whoever waits for the frame raises it
+                tell(done.set_exception, error)
+            else:
+                tell(done.set_result, treated)
+
+        def tell[T](how: Callable[[T], None], outcome: T) -> None:
+            with suppress(RuntimeError):  # she has gone in the meantime, and her loop with her
+                loop.call_soon_threadsafe(lambda: None if done.done() else how(outcome))
+
+        threading.Thread(target=work, name="attack on light", daemon=True).start()
+        try:
+            return await done
+        finally:
+            self._is_at_work = False
 
     def _treated(self, payload: bytes | memoryview, treat: Treat) -> tuple[bytes, ...]:
         header, associated, sealed = split(payload)

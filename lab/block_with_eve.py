@@ -7,13 +7,13 @@ what was disclosed and what was removed.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import log2
 
 import numpy as np
 
 from common.bits import Bits
 from common.distillation.estimation import estimate
 from common.distillation.finite_key import KeyLength
+from common.distillation.leftover_hash import min_entropy_to_spare_bits
 from common.distillation.monitors import Alarm, Monitor
 from common.distillation.reconciliation.cascade import (
     Answerer,
@@ -44,7 +44,7 @@ from common.randomness import Choice, Nature, Randomness
 from eve.notebook import BlockNotes, Knowledge
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
 from lab.analysis import Analysis, allowed_bits, starting_point, tolerates
-from lab.undetermined import Disclosed, Undetermined, min_entropy_to_spare_bits, undetermined
+from lab.undetermined import Disclosed, Undetermined, undetermined
 
 _FRAME_PULSES = 2**20
 _FLAWS, _OUTLET = DetectorFlaws(), Outlet()
@@ -294,7 +294,7 @@ def _distilled(
         ] & np.uint8(1)
         check = undetermined(seen.knowledge.unknown, seed_bits, secret_bits, disclosed)
     entropy, told = seen.knowledge.min_entropy_bits, leaked + tag_bits
-    to_spare = min_entropy_to_spare_bits(entropy, told, secret_bits, -2 * log2(2 * parameters.eps_sec))
+    to_spare = min_entropy_to_spare_bits(entropy, told, secret_bits, parameters.eps_sec)
     return _account(None, seen, estimated, leaked, secret_bits, check, to_spare)
 
 

@@ -35,7 +35,12 @@ from lab.security import DEFAULT_SECURITY, Security
 _SETTLE_TIMEOUT_S = 15.0
 _PIPE_LIMIT_BYTES = 1 << 20
 
+_NOTICE = ": INSECURE: "
+"""In what a node says at its start of how it was set up (`common.node.station`), which is nothing that it dies of."""
+
 type Watch = Callable[[Entry], None]
+type OnEnd = Callable[[str], None]
+"""Takes the last words of a process that the link can do without."""
 
 
 @dataclass(slots=True)
@@ -46,13 +51,18 @@ class Node:
     process: asyncio.subprocess.Process
     reports: asyncio.StreamReader
     words: asyncio.StreamReader
+    notice: str = ""
+    """What it has warned of at its start."""
     last_line: str = ""
+    """Of what it has said since."""
     fingerprint: str | None = None
     opened: set[str] = field(default_factory=set)
     blocks: list[BlockEnded] = field(default_factory=list)
     epochs: list[EpochBegan] = field(default_factory=list)
     learnt: list[EveLearnt] = field(default_factory=list)
     """What Eve knows of each block that she could follow."""
+    gone: str | None = None
+    """Its last words, if it has ended while the link went on."""
     bootstrap: BootstrapClosed | None = None
     is_up: bool = False
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -72,12 +82,18 @@ class Node:
     async def listen(self) -> None:
         """Read what the node writes for a person, until it ends: a pipe that nobody reads would stop the node."""
         async for line in self.words:
-            self.last_line = line.decode(errors="replace").strip() or self.last_line
+            said = line.decode(errors="replace").strip()
+            if _NOTICE in said:
+                self.notice = said
+            else:
+                self.last_line = said or self.last_line
 
     @property
     def last_words(self) -> str:
-        """Why the node ended, once it has."""
-        return self.last_line or f"{self.name} ended with status {self.process.returncode}"
+        """Why the node ended, once it has; who was killed could not say."""
+        status = self.process.returncode
+        was_killed = status is not None and status < 0
+        return (not was_killed and self.last_line) or f"{self.name} ended with status {status}"
 
     async def started(self, life: asyncio.Task[None]) -> None:
         """Wait until the node is up, or has ended."""
@@ -125,9 +141,13 @@ class RunningLink:
     """By name: done once the process has ended and everything that it told was read."""
 
     async def until_done(self) -> None:
-        """Wait until Alice has made all her blocks and Bob has settled them; LinkError if a process fails."""
+        """Wait until Alice has made all her blocks and Bob has settled them; LinkError if a process of theirs fails.
+
+        Eve may end before them: the link is given back then.
+        """
         broker = asyncio.create_task(self.broker.process.wait(), name="broker")
-        done, _ = await asyncio.wait([*self.lives.values(), broker], return_when=asyncio.FIRST_COMPLETED)
+        needed = self.lives[ALICE], self.lives[BOB], broker
+        done, _ = await asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
         if done == {broker}:
             raise LinkError(f"The broker ({self.broker.kind}) has ended; {self.broker.log} says why.")
         broker.cancel()
@@ -158,11 +178,13 @@ async def run_link(
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
     round_trip_s: float = 0.0,
+    on_eve_end: OnEnd = lambda _: None,
 ) -> AsyncIterator[RunningLink]:
     """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
 
     With `eve`, her settings (`eve.settings`), she is between them before either of them begins; unless these name
-    `key_logs`, she is lent those of both nodes, so that she can tell what she has learnt.
+    `key_logs`, she is lent those of both nodes, so that she can tell what she has learnt. If she ends before the
+    context does, `on_eve_end` is told her last words, and the link goes on.
     `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`. Question and answer
     take `round_trip_s` longer than on this machine; not with Eve, who listens where she was told.
     """
@@ -195,14 +217,22 @@ async def run_link(
             names = (BOB, ALICE) if eve is None else (EVE, BOB, ALICE)
             nodes: dict[str, Node] = {}
             lives: dict[str, asyncio.Task[None]] = {}
+
+            def telling(_: object) -> None:
+                words = nodes[EVE].gone = nodes[EVE].last_words.removeprefix(f"{EVE}: ")
+                on_eve_end(words)
+
             for name in names:
                 nodes[name] = await processes.enter_async_context(_running(home, name, seed))
                 lives[name] = asyncio.create_task(_live(nodes[name], watch), name=name)
                 if name == EVE:
                     await nodes[EVE].started(lives[EVE])
+                    lives[EVE].add_done_callback(telling)
             try:
                 yield RunningLink(broker, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives)
             finally:
+                if EVE in lives:
+                    lives[EVE].remove_done_callback(telling)
                 for node in reversed(nodes.values()):
                     await stop(node.process)
                 await asyncio.gather(*lives.values())
@@ -325,6 +355,13 @@ class LinkResult:
         return self.keys_equal and eve is not None and eve.fingerprint == self.link.alice.fingerprint
 
     @property
+    def key_undetermined(self) -> bool | None:
+        """Whether every key that Eve has followed is undetermined for her; None if she has followed none."""
+        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        verdicts = [each.key_undetermined for each in learnt if each.key_undetermined is not None]
+        return all(verdicts) if verdicts else None
+
+    @property
     def known_fraction_of_sifted(self) -> float | None:
         """Share of all sifted bits of the key basis that Eve knows for sure; None if she has followed none."""
         learnt = [] if self.link.eve is None else self.link.eve.learnt
@@ -341,6 +378,8 @@ class LinkResult:
                 "attacks": list(self.attacks),
                 "known_fraction_of_sifted": self.known_fraction_of_sifted,
                 "key_recovered": self.key_recovered,
+                "key_undetermined": self.key_undetermined,
+                "ended": self.link.eve.gone,
             }
         }
 
@@ -399,6 +438,7 @@ async def run_to_the_end(
     eve: Mapping[str, Any] | None = None,
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
+    on_eve_end: OnEnd = lambda _: None,
 ) -> LinkResult:
     """Run a link until all blocks are done."""
     started = time.monotonic()
@@ -412,6 +452,7 @@ async def run_to_the_end(
         eve=eve,
         watch=watch,
         on_broker=on_broker,
+        on_eve_end=on_eve_end,
     ) as link:
         await link.until_done()
     seconds = time.monotonic() - started

@@ -18,7 +18,7 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId, Name
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import KeyStore
-from common.trust.private_files import NewFile, private_folder, write_new
+from common.trust.private_files import FOLDER_MODE, NewFile, private_folder, write_new
 from eve.listening.key_log import KeyLog
 from eve.recorder import Passed, Wire, read_recording
 from lab.home import ALICE, BOB, LinkHome, open_home
@@ -92,6 +92,7 @@ async def make_recording(
     _check_new(folder)
     chosen = parameters or tiny_parameters()
     with private_folder(folder), tempfile.TemporaryDirectory(prefix="qkdlink-") as house:
+        _make_private(folder)
         home = open_home(Path(house) / "home")
         result = await run_to_the_end(
             home,
@@ -135,6 +136,16 @@ async def make_recording(
 def _check_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} is neither new nor empty: name another folder for a recording.")
+
+
+def _make_private(folder: Path) -> None:
+    """Take from everybody else a folder that was there, and empty: what time gives her will lie in it."""
+    try:
+        folder.chmod(FOLDER_MODE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be made private: {error.strerror}; name a folder of your own."
+        ) from error
 
 
 def _deliver(home: LinkHome, link: RunningLink) -> dict[KeySource, tuple[DeliveredKey, DeliveredKey]]:

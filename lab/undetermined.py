@@ -12,7 +12,7 @@ is drawn independently of it from a universal family. By the leftover hash lemma
 `TAG_MARGIN_BITS`.
 
 For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
-(`min_entropy_to_spare_bits`).
+(`common.distillation.leftover_hash`).
 
 Only as many columns are looked at as there are rows, and 64 more: rows that are independent on some columns are
 independent on all. Should they not be, all columns are looked at. A key for which too few dimensions are left unknown
@@ -96,17 +96,6 @@ def undetermined(
     some = _some(every, disclosed_rows + secret_bits + _SPARE_COLUMNS)
     found = found_on(some, disclosed_rank=disclosed_rows)  # on all columns the rank is at most that
     return found if found.holds else found_on(every)
-
-
-def min_entropy_to_spare_bits(
-    min_entropy_bits: float, leaked_bits: int, secret_bits: int, privacy_cost_bits: float
-) -> float:
-    """Eve's min-entropy over the reconciled key, less what was disclosed and the secret key: below 0 it does not pay.
-
-    `leaked_bits` are parities and tag; `privacy_cost_bits` is 2 log2(1 / (2 eps)) for a key that is eps-close to a
-    uniform one (leftover hash lemma; Tomamichel, Schaffner, Smith, Renner, IEEE Trans. Inf. Theory 57, 5524 (2011)).
-    """
-    return min_entropy_bits - leaked_bits - secret_bits - privacy_cost_bits
 
 
 def rank(rows: Rows) -> int:

@@ -25,7 +25,7 @@ from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.planning import plan, smallest_block, task_for
 from lab.security import Security
-from qkdlink.live_view import LiveView
+from qkdlink.live_view import LiveView, told_of_eves_end
 
 _COMFORTABLE_SECRET_BITS = 20_000
 _LARGEST_DEFAULT_BLOCK = 500_000_000
@@ -115,12 +115,17 @@ def demo(
                     eve={"attacks": list(attacks)} if attacks else None,
                     watch=view.watch,
                     on_broker=view.broker,
+                    on_eve_end=_on_stderr if console.quiet else view.eve_ended,
                 )
             )
         view.summary(result)
     if as_json:
         sys.stdout.write(json.dumps(result.as_json()) + "\n")
     return 0 if result.keys_equal else 1
+
+
+def _on_stderr(words: str) -> None:
+    sys.stderr.write(f"qkdlink: {told_of_eves_end(words)}\n")
 
 
 def up(
@@ -159,6 +164,7 @@ async def _up(
         eve={"attacks": list(attacks)} if attacks else None,
         watch=view.watch,
         on_broker=view.broker,
+        on_eve_end=view.eve_ended,
     ) as link:
         ended = asyncio.create_task(link.until_done())
         stopped = asyncio.create_task(told_to_stop.wait())

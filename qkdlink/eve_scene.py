@@ -105,7 +105,9 @@ class Row:
             return "under way"
         if not self.ended.secret_bits:
             return f"refused: {self.ended.aborted}"
-        return "a key" if self.learnt is None else "a key, not hers"
+        if self.learnt is None:
+            return "a key"
+        return "a key, not hers" if self.learnt.key_undetermined else "a key she knows of"
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -168,9 +170,9 @@ class Scene:
                 self.words.append(f"{entry.node}: light {fault}: {detail}")
             case PatchChanged(light=light, classical=words):
                 self.words.append(f"{entry.node}: light {_way(light)}, words {_way(words)}")
-            case NodeStopped() if entry.node == EVE:
+            case NodeStopped(reason=reason) if entry.node == EVE:
                 self.state = None
-                self.words.append("Eve has gone")
+                self.words.append(f"Eve has gone: {reason}")
             case _:
                 return
 
@@ -191,8 +193,7 @@ class Scene:
         last = told[-1]
         return (
             f"Block {last.number}: she came to {last.information_bits:.0f} bits and heard {last.disclosed_bits},"
-            f" {last.removed_bits} were removed, {last.secret_bits} are left"
-            + (": THE KEY IS HERS." if last.key_recovered else " and not hers.")
+            f" {last.removed_bits} were removed, {last.secret_bits} are left{_whose(last)}."
         )
 
     def _row(self, block: str, number: int) -> Row:
@@ -216,6 +217,12 @@ class Scene:
         for mark in self.marks:
             mark.on = mark.name in making
             mark.settings = making.get(mark.name) or mark.settings
+
+
+def _whose(learnt: EveLearnt) -> str:
+    if learnt.key_recovered:
+        return ": THE KEY IS HERS"
+    return " and not hers" if learnt.key_undetermined else ": SHE KNOWS OF THE KEY"
 
 
 def _percent(rate: float | None) -> str:

@@ -95,6 +95,10 @@ class LiveView:
             case _:
                 return
 
+    def eve_ended(self, words: str) -> None:
+        """Say that Eve has ended, and with which words."""
+        self._say(f"eve      {told_of_eves_end(words)}")
+
     def summary(self, result: LinkResult) -> None:
         """Say what came out of the run."""
         alice, bob = result.link.alice, result.link.bob
@@ -193,6 +197,11 @@ def _description(parameters: LinkParameters) -> str:
     )
 
 
+def told_of_eves_end(words: str) -> str:
+    """Say in one line that she has gone, by her last words, and that nobody else has."""
+    return f"Eve has gone, and the link goes on without her: {words}"
+
+
 def _doing(state: EveState) -> str:
     attacks = ", then ".join(state.attacks) or "lets everything pass"
     return f"light {_way(state.light)}, words {_way(state.words)}; {attacks}"
@@ -202,8 +211,14 @@ def _knowing(learnt: EveLearnt) -> str:
     return (
         f"block {learnt.number}: she knows {learnt.known_fraction_of_sifted:.2%} of {learnt.sifted_bits} sifted bits"
         f" for sure, {learnt.information_bits:.0f} bits in all; {learnt.removed_bits} bits were removed"
-        + ("; THE KEY IS HERS" if learnt.key_recovered else "")
+        + _whose(learnt)
     )
+
+
+def _whose(learnt: EveLearnt) -> str:
+    if learnt.key_recovered:
+        return "; THE KEY IS HERS"
+    return "; SHE KNOWS OF THE KEY" if learnt.key_undetermined is False else ""
 
 
 def _way(route: str) -> str:

@@ -121,6 +121,8 @@ class EveLearnt(Event):
     secret_bits: int
     key_recovered: bool
     """Whether the key that she came to has the verification tag that Alice has shown."""
+    key_undetermined: bool | None
+    """Whether her min-entropy pays for what was disclosed and for all secret bits; null where there is no key."""
 
 
 class PatchRefused(Event):

@@ -57,6 +57,11 @@ class PulseTrain:
         """What else flies with these pulses, opaque like them; None with honest light."""
         return self._side
 
+    @property
+    def is_dark(self) -> bool:
+        """Whether it has been measured, sealed or put through an instrument already, which whoever did it knows."""
+        return self._states is None
+
     def absorb(self) -> States:
         """Take the states out (`uint8[n]`, read-only), for the optics floor only; the train is dark then.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.distillation.leftover_hash import min_entropy_suffices
 from common.distillation.stages import SecretKey
 from common.distillation.verification import verification_tag_bits
 from common.errors import ConfigurationError
@@ -140,6 +141,10 @@ def learnt(
     length = overheard.sifted_bits
     amplified = overheard.amplified if overheard.has_key else None
     tag_bits = verification_tag_bits(length, parameters.eps_cor) if overheard.shown else 0
+    disclosed, entropy = overheard.disclosed_parities + tag_bits, known.min_entropy_bits
+    undetermined = None
+    if amplified is not None:
+        undetermined = min_entropy_suffices(entropy, disclosed, amplified.secret_bits, parameters.eps_sec)
     return EveLearnt(
         block_id=str(block),
         number=block.number,
@@ -147,11 +152,12 @@ def learnt(
         known_fraction_of_sifted=known.known_fraction,
         guess_probability=known.guess_probability,
         information_bits=known.information * length,
-        min_entropy_bits=known.min_entropy_bits,
-        disclosed_bits=overheard.disclosed_parities + tag_bits,
+        min_entropy_bits=entropy,
+        disclosed_bits=disclosed,
         removed_bits=0 if amplified is None else length - amplified.secret_bits,
         secret_bits=0 if amplified is None else amplified.secret_bits,
         key_recovered=recovered,
+        key_undetermined=undetermined,
     )
 
 

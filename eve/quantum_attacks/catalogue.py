@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ _LISTED: tuple[type[Attack], ...] = (
 ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in _LISTED}
 """Every attack by its name."""
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
 
 def attack_from(text: str) -> QuantumAttack:
     """Build the attack that a text names: `intercept-resend:fraction=0.25,bases=key`, `mine.py:Mine:strength=2`.
@@ -76,8 +79,17 @@ def text_of(attack: QuantumAttack) -> str:
 
 
 def own_attacks(places: Sequence[str]) -> dict[str, type[QuantumAttack]]:
-    """Load attacks of one's own from `FILE.py:Class` texts, by their names; ConfigurationError if one cannot be."""
-    return {attack.name: attack for attack in map(load_attack, places)}
+    """Load attacks of one's own from `FILE.py:Class` texts, by their names.
+
+    Raises ConfigurationError if one cannot be loaded, or if two have one name.
+    """
+    own: dict[str, type[QuantumAttack]] = {}
+    for place in places:
+        attack = load_attack(place)
+        if attack.name in own:
+            raise ConfigurationError(f"{place} is called {attack.name!r}, as another attack of one's own is")
+        own[attack.name] = attack
+    return own
 
 
 def load_attack(where: str) -> type[QuantumAttack]:
@@ -97,7 +109,19 @@ def load_attack(where: str) -> type[QuantumAttack]:
         )
     if inspect.isabstract(loaded):
         raise ConfigurationError(f"{name} in {file} is no attack yet: it lacks the method `act`")
-    return cast("type[QuantumAttack]", loaded)
+    attack = cast("type[QuantumAttack]", loaded)
+    _check_name(attack.name, f"{name} in {file}")
+    return attack
+
+
+def _check_name(name: str, place: str) -> None:
+    """Refuse what cannot be said on a command line or in a message, and what is said for something else."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{place} is called {name!r}: its `name` has to be of at most 64 lower-case letters, digits and hyphens"
+        )
+    if name in ATTACKS:
+        raise ConfigurationError(f"{place} is called {name!r}, as a listed attack is: give it another `name`")
 
 
 def _module(file: Path) -> ModuleType:
@@ -112,17 +136,24 @@ def _module(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigurationError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 
 
 def _built(of_class: type[QuantumAttack], name: str, settings: Mapping[str, object]) -> QuantumAttack:
-    if not issubclass(of_class, BaseModel):
-        if settings:
-            raise ConfigurationError(f"{name} takes no settings")
-        return of_class()
+    if settings and not issubclass(of_class, BaseModel):
+        raise ConfigurationError(f"{name} takes no settings")
+    try:
+        return _validated(of_class, name, settings) if issubclass(of_class, BaseModel) else of_class()
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _validated[Model: BaseModel](of_class: type[Model], name: str, settings: Mapping[str, object]) -> Model:
     try:
         return of_class.model_validate(settings)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from common.journal.events import BlockEnded, Entry
 from lab.home import open_home
 from lab.launcher import Node, RunningLink, run_link
 from tests.support.processes import small_parameters, until
+from tests.support.splices import spliced_link
 
 PARAMETERS = small_parameters(pulses=100_000)
 TALKATIVE = (
@@ -51,6 +52,24 @@ async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_i
         await until_one_dies()
     assert links[0].alice.process.returncode is not None
     assert links[0].bob.process.returncode is not None
+
+
+async def test_eve_who_ends_takes_nobody_with_her_and_no_notice_is_a_last_word(tmp_path: Path) -> None:
+    last_words: list[str] = []
+    async with spliced_link(tmp_path / "home", lends=True, on_eve_end=last_words.append) as spliced:
+        link = spliced.link
+        done = asyncio.create_task(link.until_done())
+        await spliced.makes_keys(1)
+        spliced.signal_eve(signal.SIGKILL)
+        await until(lambda: bool(last_words), "her end")
+        await spliced.makes_keys(1)
+        assert not done.done()
+        assert "INSECURE" in link.alice.notice
+        os.kill(link.alice.process.pid, signal.SIGKILL)
+        with pytest.raises(LinkError, match=r"^alice ended with status -9$"):
+            await done
+    assert link.eve is not None
+    assert [link.eve.gone] == last_words == ["eve ended with status -9"]
 
 
 async def test_the_launchers_error_is_the_sentence_of_the_node_that_could_not_live(tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
 """Eve played over the broker while the link runs: by her console, by other front ends, and by nobody else."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 from textual.widgets import DataTable, Static
 
-from common.journal.events import BlockEnded, CommandRefused, EveLearnt, EveState, PatchChanged
+from common.journal.events import (
+    BlockEnded,
+    BlockOpened,
+    CommandRefused,
+    EveLearnt,
+    EveState,
+    NodeStopped,
+    PatchChanged,
+)
 from common.node.settings import load_settings
 from common.transport.addresses import Address
 from eve.control import AttackLight, Go
@@ -15,10 +24,11 @@ from lab.broker import LOOPBACK, find_mosquitto, free_port
 from lab.home import LinkAddresses, Splice
 from lab.installation import Site, install
 from lab.kill_trials import tiny_parameters
+from qkdlink.cli import main
 from qkdlink.eve import open_wires
 from qkdlink.eve_console import EveConsole
 from qkdlink.eve_scene import Scene
-from tests.support.processes import until
+from tests.support.processes import Journal, until
 from tests.support.splices import BRISK, TOPICS, SplicedLink, spliced_link
 from tests.support.terminals import on_a_terminal, programs
 
@@ -33,6 +43,21 @@ class Absorber(Attack):
 
     def act(self, train, chosen, tools, notes):
         return tools.bench.split(train, 0.0)[0]
+
+
+class Sleeper(Attack):
+    name: ClassVar[str] = "sleeper"
+
+    def act(self, train, chosen, tools, notes):
+        while True:
+            pass
+
+
+class Leaver(Attack):
+    name: ClassVar[str] = "leaver"
+
+    def act(self, train, chosen, tools, notes):
+        raise SystemExit(0)
 """
 
 
@@ -69,7 +94,8 @@ async def test_a_person_plays_eve_from_the_console(tmp_path: Path) -> None:
 
 async def test_an_attack_of_ones_own_is_switched_by_its_name_and_nonsense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
-    async with spliced_link(tmp_path / "home", own_attacks=[f"{tmp_path}/mine.py:Absorber"]) as link:
+    own = [f"{tmp_path}/mine.py:{name}" for name in ("Absorber", "Sleeper")]
+    async with spliced_link(tmp_path / "home", own_attacks=own) as link:
         await link.makes_keys(1)
         await link.command(AttackLight(attacks=("absorber",)))
         await until(lambda: bool(refusals(link)), "the refusal")
@@ -80,9 +106,40 @@ async def test_an_attack_of_ones_own_is_switched_by_its_name_and_nonsense_is_ref
         assert link.told(EveState, "eve")[-1].attacks == ["absorber:fraction=1.0"]
         await link.command(AttackLight(attacks=()))
         await link.makes_keys(1)
+        await link.command(AttackLight(attacks=("sleeper",)))
+        begun = len(link.told(BlockOpened, "alice"))
+        await until(lambda: len(link.told(BlockOpened, "alice")) > begun, "a block that is never through")
         await link.command(Go())
         assert await asyncio.wait_for(link.eve.wait(), 10) == 0
         await link.makes_keys(1)
+        assert link.link.eve is not None
+        assert link.link.eve.gone == "eve ended with status 0"
+
+
+def test_an_attack_of_ones_own_that_goes_wrong_is_named_and_the_demo_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    blocks = ["--protocol", "single-photon", "--block-pulses", "80000", "--blocks", "4"]
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "demo",
+                "--json",
+                *blocks,
+                "--attack",
+                f"{tmp_path}/mine.py:Leaver",
+                "--home",
+                f"{tmp_path}/home",
+            ]
+        )
+    told = f"The attack Leaver in {tmp_path}/mine.py went wrong: SystemExit: 0."
+    said = capsys.readouterr()
+    assert said.err == f"qkdlink: Eve has gone, and the link goes on without her: {told}\n"
+    eve = json.loads(said.out)["eve"]
+    assert (eve["ended"], eve["key_recovered"]) == (told, False)
+    assert ended.value.code == 0, "the link has made a key without her"
+    assert Journal(tmp_path / "home/eve/journal.jsonl").of(NodeStopped) == [NodeStopped(reason=told)]
 
 
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")

@@ -19,7 +19,7 @@ from eve.control import Command
 from lab.broker import LOOPBACK, free_port
 from lab.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
 from lab.kill_trials import tiny_parameters
-from lab.launcher import RunningLink, run_link
+from lab.launcher import OnEnd, RunningLink, run_link
 from tests.support.processes import until
 
 BRISK = {"rekey_blocks": 2, "backoff_first_s": 0.01, "backoff_longest_s": 0.5, "light_patience_s": 2.0}
@@ -174,7 +174,11 @@ def eve_behind(patch: pytest.MonkeyPatch) -> Cable:
 
 @asynccontextmanager
 async def spliced_link(
-    folder: Path, *attacks: str, lends: bool = False, **eve: object
+    folder: Path,
+    *attacks: str,
+    lends: bool = False,
+    on_eve_end: OnEnd = lambda _: None,
+    **eve: object,
 ) -> AsyncIterator[SplicedLink]:
     """A link of tiny blocks without an end, and Eve between, plugged into light and words unless told otherwise.
 
@@ -183,6 +187,12 @@ async def spliced_link(
     entries: list[Entry] = []
     settings = {"attacks": list(attacks), **({} if lends else {"key_logs": []}), **eve}
     async with run_link(
-        open_home(folder), tiny_parameters(), blocks=0, alice=BRISK, eve=settings, watch=entries.append
+        open_home(folder),
+        tiny_parameters(),
+        blocks=0,
+        alice=BRISK,
+        eve=settings,
+        watch=entries.append,
+        on_eve_end=on_eve_end,
     ) as link:
         yield SplicedLink(link, folder, entries)

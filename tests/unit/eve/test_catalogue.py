@@ -7,7 +7,7 @@ from common.errors import ConfigurationError
 from common.optics.source import Source
 from common.optics.states import Basis
 from eve.quantum_attacks.base import Attack
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from, load_attack
+from eve.quantum_attacks.catalogue import ATTACKS, attack_from, load_attack, own_attacks
 from eve.quantum_attacks.intercept_resend import Bases, InterceptResend
 from tests.support.line_with_eve import assert_rate, live
 from tests.support.source import ROOT
@@ -39,6 +39,24 @@ class Unfinished(Attack):
 
 class NoAttack:
     pass
+
+
+class Demanding:
+    name = "demanding"
+
+    def __init__(self):
+        raise SystemExit(0)
+
+    def touch(self, train, tools, notes):
+        return train
+
+
+class Spaced(Plain):
+    name = "a b\\nc"
+
+
+class Namesake(Plain):
+    name = "intercept-resend"
 """
 
 
@@ -113,6 +131,9 @@ def test_the_attack_that_the_documentation_writes_works_in_twenty_lines(tmp_path
     assert_rate(int(knowledge.certain.sum()), len(knowledge), (1 - exp(-0.25)) / 2)
     assert right > knowledge.certain.sum()
     assert outcome.errors(Basis.KEY)[0] == 0
+    for number in ("nan", "inf", "2"):
+        with pytest.raises(ConfigurationError, match="cannot have transmittance"):
+            attack_from(f"{tmp_path}/mine.py:HalfListener:transmittance={number}")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +144,12 @@ def test_the_attack_that_the_documentation_writes_works_in_twenty_lines(tmp_path
         ("Unfinished", "Unfinished in .* is no attack yet: it lacks the method `act`"),
         ("not a name", "does not name an attack: write FILE.py:Class"),
         ("Plain:strength=1", "Plain takes no settings"),
+        ("Demanding", "Demanding cannot be made: SystemExit: 0"),
+        (
+            "Spaced",
+            r"Spaced in .* is called 'a b\\nc': its `name` has to be of at most 64 lower-case letters",
+        ),
+        ("Namesake", "Namesake in .* is called 'intercept-resend', as a listed attack is"),
     ],
 )
 def test_a_class_that_is_no_attack_is_refused(own: Path, name: str, sentence: str):
@@ -136,5 +163,14 @@ def test_a_file_that_is_not_there_or_does_not_run_is_refused(tmp_path: Path):
     (tmp_path / "broken.py").write_text("1 / 0")
     with pytest.raises(ConfigurationError, match="cannot be loaded: ZeroDivisionError"):
         load_attack(f"{tmp_path}/broken.py:Mine")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(0)")
+    with pytest.raises(ConfigurationError, match="cannot be loaded: SystemExit: 0"):
+        load_attack(f"{tmp_path}/leaving.py:Mine")
     with pytest.raises(ConfigurationError, match=r"write FILE\.py:Class"):
         load_attack("mine.txt:Mine")
+
+
+def test_two_attacks_of_ones_own_have_two_names(own: Path):
+    assert set(own_attacks([f"{own}:Mine", f"{own}:Plain"])) == {"mine", "plain"}
+    with pytest.raises(ConfigurationError, match="is called 'mine', as another attack"):
+        own_attacks([f"{own}:Mine", f"{own}:Mine"])

@@ -109,6 +109,8 @@ NONSENSE = {
     "unknown-command": ({"command": "dance"}, "dance"),
     "surplus": ({"command": "go", "now": True}, "'go.now', which is not a key here"),
     "unknown-route": ({"command": "plug", "light": "moon", "words": "eve"}, "moon"),
+    "one-for-true": ({"command": "impersonate", "on": 1}, "impersonate.on"),
+    "a-text-for-true": ({"command": "impersonate", "on": "yes"}, "impersonate.on"),
     "half-a-plug": ({"command": "plug", "light": "eve"}, "words"),
     "unknown-attack": ({"command": "attack", "attacks": ["teleport"]}, "No attack is called 'teleport'"),
     "unknown-setting": ({"command": "attack", "attacks": ["breidbart:x=1"]}, "its settings are fraction"),

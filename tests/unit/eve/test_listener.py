@@ -3,19 +3,23 @@
 import json
 import os
 from collections.abc import Iterator
+from math import ceil, log2
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from common.distillation.verification import verification_tag_bits
 from common.journal.events import EveLearnt, Event
 from common.keys.identifiers import BlockId
 from common.node.launcher_pipe import Fingerprint, LauncherPipe
+from common.optics.records import Gates
 from common.transport.connections import ACCEPTED
 from common.wire.framing import Envelope, encode
-from common.wire.messages import Abort, Checkpoint
+from common.wire.messages import Abort, Checkpoint, VerificationHash
 from eve.listening.key_log import KeyLog
-from eve.listening.listener import Listener, Overhearing
-from eve.notebook import BlockNotes
+from eve.listening.listener import Known, Listener, Overhearing
+from eve.notebook import Bases, BlockNotes, Knowledge
 from eve.relay import Way
 from tests.support.pair import small_block
 from tests.support.tls_tap import Tapped, keyed_contexts, tapped
@@ -23,6 +27,10 @@ from tests.unit.eve.test_recovery import CONVERSATION, LENGTH, SECRET_BITS
 
 SESSION, LINK = "ab" * 16, "link-1"
 PARAMETERS = small_block().model_copy(update={"block_pulses": LENGTH})
+[PARITIES] = [
+    message.disclosed_parities for _, message in CONVERSATION if isinstance(message, VerificationHash)
+]
+DISCLOSED_BITS = PARITIES + verification_tag_bits(LENGTH, PARAMETERS.eps_cor)
 TAG = Checkpoint(position=0, scheme="none", tag=b"")
 
 
@@ -34,13 +42,16 @@ def reports(tmp_path: Path) -> Iterator[tuple[LauncherPipe, Path]]:
     os.close(file)
 
 
-def listening(tmp_path: Path, pipe: LauncherPipe) -> tuple[Listener, list[Event]]:
+def knows_nothing(_: str, __: int, gates: Gates, bases: Bases) -> Knowledge:
+    return BlockNotes().known(gates, bases)
+
+
+def listening(
+    tmp_path: Path, pipe: LauncherPipe, known: Known = knows_nothing
+) -> tuple[Listener, list[Event]]:
     told: list[Event] = []
     log = KeyLog.of([tmp_path / "keys.log"])
-    overhearing = Overhearing(
-        LINK, PARAMETERS, log.secret, lambda _, __, gates, bases: BlockNotes().known(gates, bases)
-    )
-    return Listener(overhearing, told.append, pipe), told
+    return Listener(Overhearing(LINK, PARAMETERS, log.secret, known), told.append, pipe), told
 
 
 def line_with(tmp_path: Path, *messages: tuple[Way, Envelope]) -> Tapped:
@@ -66,10 +77,30 @@ def test_a_block_is_accounted_for_once_when_it_ends(tmp_path: Path, reports: tup
     assert (learnt.known_fraction_of_sifted, learnt.guess_probability) == (0, 0.5)
     assert (learnt.removed_bits, learnt.min_entropy_bits) == (LENGTH - SECRET_BITS, LENGTH)
     assert not learnt.key_recovered
+    assert learnt.key_undetermined
     none = Fingerprint()
     none.begin(BlockId(LINK, SESSION, 1))
     none.settle(BlockId(LINK, SESSION, 1), None)
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"fingerprint": none.hexdigest()}]
+
+
+@pytest.mark.parametrize(("short_bits", "undetermined"), [(0, True), (1, False)])
+def test_a_key_is_undetermined_while_what_she_lacks_pays_for_it(
+    tmp_path: Path, reports: tuple[LauncherPipe, Path], short_bits: int, undetermined: bool
+):
+    def known(_: str, __: int, gates: Gates, ___: Bases) -> Knowledge:
+        lacked = SECRET_BITS + DISCLOSED_BITS + ceil(-2 * log2(2 * PARAMETERS.eps_sec)) - short_bits
+        return Knowledge(np.zeros(len(gates), np.uint8), np.where(np.arange(len(gates)) < lacked, 0.5, 1.0))
+
+    listener, told = listening(tmp_path, reports[0], known)
+    for way, data in line_with(tmp_path, *in_block(1)):
+        listener.passed(1, way, data)
+    listener.finish()
+    [learnt] = told
+    assert isinstance(learnt, EveLearnt)
+    assert learnt.disclosed_bits == DISCLOSED_BITS
+    assert learnt.key_undetermined is undetermined
+    assert not learnt.key_recovered
 
 
 def test_a_block_that_is_aborted_or_cut_off_after_sifting_is_accounted_for_without_a_key(

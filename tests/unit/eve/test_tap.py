@@ -1,11 +1,13 @@
 """Eve's taps: what passes, what she makes of it, and what does not go on."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
 import numpy as np
+import pytest
 
 from common.errors import LinkError
 from common.optics.fibre import Fibre
@@ -15,6 +17,7 @@ from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameHeader, Receipt, split
 from common.wire.topics import EVE, Topics
+from eve.guarded import AttackError
 from eve.tap import LightTap, ReceiptTap
 
 TOPICS = Topics("link-1")
@@ -105,6 +108,33 @@ async def test_light_that_cannot_go_on_is_lost_and_the_next_goes_on():
         frames.put(Delivery(a_frame(alice, 2), retained=False))
         await until(lambda: tap.passed == 1)
     assert len(line.sent) == 1
+
+
+async def test_an_attack_that_is_stuck_is_found_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eve.tap.STALL_S", 2)
+    tap, line, frames = taps()
+    alice, go_on = LightSeal(KEY, "alice"), threading.Event()
+    tap.whose = lambda: "the attack Sleeper"
+
+    def slow(_: FrameHeader, train: PulseTrain) -> PulseTrain:
+        go_on.wait(10)
+        return train
+
+    tap.treat = slow
+    async with living(tap):
+        watching = asyncio.create_task(tap.watch_the_work())
+        frames.put(Delivery(a_frame(alice, 0), retained=False))
+        await asyncio.sleep(1.5)
+        go_on.set()
+        await until(lambda: tap.passed)
+        go_on.clear()
+        frames.put(Delivery(a_frame(alice, 1), retained=False))
+        await asyncio.sleep(1)
+        assert not watching.done(), "each frame has its own time"
+        with pytest.raises(AttackError, match=r"Sleeper has had a frame of light in its hand for 2 s"):
+            await asyncio.wait_for(watching, 5)
+    assert len(line.sent) == 1  # she has ended, and the attack has not
+    go_on.set()
 
 
 async def test_a_receipt_passes_on_and_is_seen_unless_a_half_link_takes_it():

@@ -15,7 +15,6 @@ from lab.undetermined import (
     TAG_MARGIN_BITS,
     Disclosed,
     amplification_rows,
-    min_entropy_to_spare_bits,
     rank,
     undetermined,
 )
@@ -137,8 +136,3 @@ def test_a_parity_that_was_disclosed_is_found_in_the_key(disclosed: Disclosed):
     assert not found.holds
     assert found.undetermined_bits == 0
     assert undetermined(np.ones(LENGTH, np.bool_), sum_of_all, 1, replace(disclosed, questions=())).holds
-
-
-def test_probable_knowledge_is_charged_by_its_min_entropy():
-    assert min_entropy_to_spare_bits(1000.0, 300, 600, 60.0) == 40.0
-    assert min_entropy_to_spare_bits(1000.0, 300, 641, 60.0) < 0

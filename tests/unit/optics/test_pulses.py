@@ -26,7 +26,7 @@ def test_a_pulse_train_shows_its_length_its_place_and_its_medium_and_nothing_els
     assert (len(train), train.first_pulse, train.medium) == (200, 40, FIBRE)
     assert repr(train) == str(train) == "PulseTrain(200 pulses from 40, unseen)"
     shown = {name for name in dir(train) if not name.startswith("_")}
-    assert shown == {"absorb", "first_pulse", "medium", "side"}
+    assert shown == {"absorb", "first_pulse", "is_dark", "medium", "side"}
     assert train.side is None
 
 
@@ -39,7 +39,9 @@ def test_light_cannot_be_copied():
 def test_light_is_measured_once():
     train = PulseTrain(np.zeros(10, np.uint8), FIBRE, 0)
     settings = DetectorSettings(1.0, 0.0, 0.0, 0.0, 1e9)
+    assert not train.is_dark
     Receiver(settings, 0.5, ChoiceStream(bytes(32)), np.random.default_rng(1)).detect(train)
+    assert train.is_dark
     with pytest.raises(LocalProtocolError, match="measured or sealed already"):
         Receiver(settings, 0.5, ChoiceStream(bytes(32)), np.random.default_rng(1)).detect(train)
 

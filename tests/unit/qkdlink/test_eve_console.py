@@ -82,7 +82,9 @@ def ended(number: int = 1, secret_bits: int = 0, aborted: str | None = "qber-per
     )
 
 
-def learnt(number: int = 1, *, secret_bits: int = 0, key_recovered: bool = False) -> EveLearnt:
+def learnt(
+    number: int = 1, *, secret_bits: int = 0, key_recovered: bool = False, undetermined: bool = True
+) -> EveLearnt:
     return EveLearnt(
         block_id=f"link/{number}",
         number=number,
@@ -95,6 +97,7 @@ def learnt(number: int = 1, *, secret_bits: int = 0, key_recovered: bool = False
         removed_bits=130,
         secret_bits=secret_bits,
         key_recovered=key_recovered,
+        key_undetermined=undetermined if secret_bits else None,
     )
 
 
@@ -203,9 +206,17 @@ async def test_q_leaves_the_console_and_tells_eve_nothing():
 def test_a_key_that_is_hers_is_called_hers():
     scene = Scene()
     heard(scene, ended(1, 20, None), "alice")
-    heard(scene, learnt(1, secret_bits=20, key_recovered=True))
+    heard(scene, learnt(1, secret_bits=20, key_recovered=True, undetermined=False))
     assert [row.verdict for row in scene.rows.values()] == ["HER KEY"]
     assert "THE KEY IS HERS" in scene.balance
+
+
+def test_a_key_of_which_she_knows_a_part_is_not_called_not_hers():
+    scene = Scene()
+    heard(scene, ended(1, 20, None), "alice")
+    heard(scene, learnt(1, secret_bits=20, undetermined=False))
+    assert [row.verdict for row in scene.rows.values()] == ["a key she knows of"]
+    assert scene.balance.endswith("20 are left: SHE KNOWS OF THE KEY.")
 
 
 def test_moving_the_strength_keeps_every_other_setting_and_stays_within_0_and_1():
