@@ -14,7 +14,7 @@ def nonsense() -> None:
 
 
 def block_of(elsewhere: list[object]) -> Block:
-    async def compute(function: Callable[..., Any], /, *args: object) -> Any:
+    async def compute(function: Callable[..., Any], /, *args: object) -> object:
         elsewhere.append(function)
         return function(*args)
 
