@@ -2,7 +2,8 @@
 
 glibc gives large pieces back to the system when they are freed and asks for them anew, in pages that the system first
 has to fill with zeros; and threads that compute get arenas of their own, each with what it keeps. That was a
-tenth to a quarter of a station's processor time. What it holds at most does not grow by this: it is what two blocks need, as before.
+tenth to a quarter of a station's processor time. What it holds at most does not grow by this: it is what two blocks
+need, as before.
 
 Source: mallopt(3).
 """
