@@ -1,8 +1,9 @@
 """Memory that was used once is kept: a block asks for the same hundreds of megabytes as the one before it.
 
 glibc gives large pieces back to the system when they are freed and asks for them anew, in pages that the system first
-has to fill with zeros; and threads that compute get arenas of their own, each with what it keeps. For a station that
-was a quarter of its processor time. What it holds at most does not grow by this: it is what two blocks need, as before.
+has to fill with zeros; and threads that compute get arenas of their own, each with what it keeps. That was a
+tenth to a quarter of a station's processor time. What it holds at most does not grow by this: it is what two blocks
+need, as before.
 
 Source: mallopt(3).
 """
