@@ -48,14 +48,9 @@ def as_table(rows: Sequence[Row]) -> Group:
                 pass
     if not links:
         return Group(table, _explanation(limits.values()))
-    costs = _table(_LINK_HEADINGS, {"link"}, wrapped=set())
-    costs.title = f"blocks of {links[0].speed.course.block_pulses:.3g} pulses"
-    costs.title_justify = "left"
-    for pair in links:
-        for speed in (pair.speed, pair.with_dead_time):
-            if speed is not None:
-                costs.add_row(*_cost_cells(speed))
-    return Group(table, "", costs, _explanation(limits.values()))
+    sizes = sorted({pair.speed.course.block_pulses for pair in links})
+    costs = (_costs([pair for pair in links if pair.speed.course.block_pulses == size]) for size in sizes)
+    return Group(table, "", *costs, _explanation(limits.values()))
 
 
 def secret_capacity(eta: float) -> float:
@@ -96,7 +91,7 @@ def _link_cells(pair: LinkPair) -> tuple[str, ...]:
     rates, delayed = pair.speed.rates, pair.with_dead_time
     slower = None if delayed is None else delayed.rates.secret_bits_per_second
     return (
-        f"link, eta {pair.speed.course.eta:g}",
+        f"eta {pair.speed.course.eta:g}, {_short(pair.speed.course.block_pulses)}",
         f"{_in_prefixes(rates.secret_bits_per_second)}bit",
         _NOBODY,
         _NOBODY
@@ -106,6 +101,18 @@ def _link_cells(pair: LinkPair) -> tuple[str, ...]:
         _in_prefixes(rates.pulses_per_second * secret_capacity(pair.speed.course.eta)),
         _elsewhere(LINK),
     )
+
+
+def _costs(links: Sequence[LinkPair]) -> Table:
+    """Lay out what links with blocks of the same size have cost."""
+    costs = _table(_LINK_HEADINGS, {"link"}, wrapped=set())
+    costs.title = f"blocks of {links[0].speed.course.block_pulses:.3g} pulses"
+    costs.title_justify = "left"
+    for pair in links:
+        for speed in (pair.speed, pair.with_dead_time):
+            if speed is not None:
+                costs.add_row(*_cost_cells(speed))
+    return costs
 
 
 def _cost_cells(speed: LinkSpeed) -> tuple[str, ...]:
@@ -130,7 +137,7 @@ def _cost_cells(speed: LinkSpeed) -> tuple[str, ...]:
 def _explanation(limits: Iterable[Limit]) -> str:
     lines = [
         "Medians of runs in turns with those of what stands beside it; spread: fastest less slowest.",
-        "Both parties' work. link: finite-key secret bits stored on both sides.",
+        "Both parties' work. eta, pulses a block: a whole link, finite-key secret bits stored on both sides.",
         "Below: pulses and sifted bits per second, efficiency f and exchanges of reconciliation,",
         "seconds of CPU per second and peak memory of alice/bob/broker.",
         "limit: what this machine, or for the link nature, allows at most",
@@ -170,6 +177,10 @@ def _link_object(pair: LinkPair) -> dict[str, Any]:
 
 def _readable(ratio: float) -> str:
     return f"{ratio:.0f}" if ratio >= _WHOLE else f"{ratio:.3g}"
+
+
+def _short(pulses: int) -> str:
+    return f"{pulses:.0e}".replace("e+0", "e")
 
 
 def _in_prefixes(value: float) -> str:

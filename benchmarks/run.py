@@ -1,7 +1,7 @@
 """A whole run: every stage, what limits it, and the link at several efficiencies; small, usual or long."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from benchmarks import limits
@@ -24,7 +24,7 @@ class Length(StrEnum):
     USUAL = "usual"
     """Up to five minutes."""
     LONG = "long"
-    """Blocks of 10^8 pulses, and a minute or more for every link."""
+    """Blocks of 10^8 and of 2 * 10^8 pulses, and a minute or more for every link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,12 @@ class Plan:
 
     stages: Sizes
     limit_bytes: int
-    block_pulses: int
+    block_pulses: tuple[int, ...]
     blocks: int
     seconds: float
     """Of each link, at least, after its first block."""
     with_dead_time: bool
+    """With blocks of the first size."""
     etas: tuple[float, ...] = ETAS
 
 
@@ -66,7 +67,7 @@ PLANS = {
             transcripts=4,
         ),
         limit_bytes=2**20,
-        block_pulses=5_000_000,
+        block_pulses=(5_000_000,),
         blocks=2,
         seconds=0.0,
         with_dead_time=False,
@@ -74,7 +75,7 @@ PLANS = {
     Length.USUAL: Plan(
         Sizes(),
         limit_bytes=2**25,
-        block_pulses=30_000_000,
+        block_pulses=(30_000_000,),
         blocks=4,
         seconds=10.0,
         with_dead_time=True,
@@ -82,7 +83,7 @@ PLANS = {
     Length.LONG: Plan(
         Sizes(),
         limit_bytes=2**25,
-        block_pulses=100_000_000,
+        block_pulses=(100_000_000, 200_000_000),
         blocks=6,
         seconds=60.0,
         with_dead_time=True,
@@ -100,13 +101,11 @@ def rows(plan: Plan) -> Iterator[Row]:
         )
         return
     for eta in plan.etas:
-        yield _pair(plan, eta)
+        for place, pulses in enumerate(plan.block_pulses):
+            yield _pair(plan, eta, pulses, with_dead_time=plan.with_dead_time and place == 0)
 
 
-def _pair(plan: Plan, eta: float) -> LinkPair:
-    course = Course(eta, plan.block_pulses, plan.blocks, plan.seconds)
-    return LinkPair(measure(course), _delayed(plan, eta) if plan.with_dead_time else None)
-
-
-def _delayed(plan: Plan, eta: float) -> LinkSpeed:
-    return measure(Course(eta, plan.block_pulses, plan.blocks, plan.seconds, DEAD_TIME_NS))
+def _pair(plan: Plan, eta: float, pulses: int, *, with_dead_time: bool) -> LinkPair:
+    course = Course(eta, pulses, plan.blocks, plan.seconds)
+    delayed = replace(course, dead_time_ns=DEAD_TIME_NS)
+    return LinkPair(measure(course), measure(delayed) if with_dead_time else None)

@@ -103,7 +103,7 @@ def test_the_json_object_has_the_agreed_fields_of_a_stage_and_no_others() -> Non
     assert [field.name for field in fields(Stage)] == list(fields_of_stage)
 
 
-def test_the_json_object_has_one_link_per_efficiency_and_tells_the_dead_time_beside_it() -> None:
+def test_the_json_object_has_a_link_per_efficiency_and_size_and_tells_the_dead_time_beside_it() -> None:
     (link,) = json.loads(json.dumps(as_object([LINK])))["link"]
     assert set(link) >= {"eta", "block_pulses", "efficiency", "rounds_per_block", "cpu_seconds", "peak_mib"}
     assert (link["pulses_per_second"], link["sifted_bits_per_second"], link["secret_bits_per_second"]) == (
@@ -139,7 +139,7 @@ def test_the_table_shows_both_rates_in_readable_units_on_eighty_columns() -> Non
 
 def test_the_table_shows_a_links_key_beside_its_dead_time_and_the_channels_capacity() -> None:
     lines = shown([LINK])
-    (row,) = (line for line in lines if line[:3] == ["link,", "eta", "0.5"])
+    (row,) = (line for line in lines if line[:3] == ["eta", "0.5,", "1e8"])
     assert row[3:] == [
         "1.5",
         "Mbit",
