@@ -1,7 +1,8 @@
 """How fast a whole link is: broker, Alice and Bob as processes, timed from one finished block to a later one.
 
 The link is a usual one: Mosquitto, TLS from PSKs, the default scheme, one decoy, intensities and bias planned for the
-block. The fibre has no length, so that the detectors' efficiency is the total one. Time begins when both sides hold the
+block. Reconciliation goes at the pace with the fewest exchanges, since here an exchange costs more time than its parities
+are worth. The fibre has no length, so that the detectors' efficiency is the total one. Time begins when both sides hold the
 first key, which has paid for starting, compiling and the bootstrap; from there on everything counts, re-keying and all.
 Blocks that were under way at that moment are not counted, although they take of the time: the figure never flatters.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 
 from alice.in_flight import LEAST_BLOCKS
+from common.distillation.reconciliation.schedule import Pace
 from common.errors import LinkError
 from common.journal.events import BlockEnded, Entry
 from common.optics.presets import DEFAULT_PRESET, preset
@@ -44,13 +46,16 @@ class Course:
     """At a clock of 1 GHz."""
     round_trip_s: float = 0.0
     """By which a question of the nodes and its answer take longer than on this machine."""
+    pace: Pace = Pace.DISTANCE
+    """Of reconciliation."""
 
     def parameters(self) -> LinkParameters:
         """Plan the link; ConfigurationError if blocks of this size give no key."""
         device = preset(DEFAULT_PRESET)
         task = task_for(device, self.block_pulses, ProtocolName.ONE_DECOY, 0.0)
         detector = replace(task.detector, efficiency=self.eta, dead_time_ns=self.dead_time_ns)
-        return plan(replace(task, detector=detector)).link_parameters()
+        planned = plan(replace(task, detector=detector)).link_parameters()
+        return planned.model_copy(update={"reconciliation_pace": self.pace})
 
 
 @dataclass(frozen=True, slots=True)

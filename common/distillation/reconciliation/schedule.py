@@ -46,7 +46,8 @@ class Pace(StrEnum):
     PARITIES = "parities"
     """Blocks twice as long: up to one percent less is disclosed, in two to three times the exchanges."""
     DISTANCE = "distance"
-    """Blocks half as long: a third to a half of the exchanges, for up to two percent more: for long round trips."""
+    """Blocks half as long: a third to a half of the exchanges, for up to two percent more: for long round trips,
+    and where processors are the limit."""
 
 
 _FIRST_BLOCK_ERRORS = 1.24
