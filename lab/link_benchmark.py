@@ -1,8 +1,8 @@
 """How fast a whole link is: broker, Alice and Bob as processes, timed from one finished block to a later one.
 
 The link is a usual one: Mosquitto, TLS from PSKs, the default scheme, one decoy, intensities and bias planned for the
-block. Reconciliation goes at the pace with the fewest exchanges, since here an exchange costs more time than its parities
-are worth. The fibre has no length, so that the detectors' efficiency is the total one. Time begins when both sides hold the
+block. Reconciliation goes at the pace with the fewest exchanges: here an exchange costs more time than its parities are
+worth. The fibre has no length, so that the detectors' efficiency is the total one. Time begins when both sides hold the
 first key, which has paid for starting, compiling and the bootstrap; from there on everything counts, re-keying and all.
 Blocks that were under way at that moment are not counted, although they take of the time: the figure never flatters.
 """
