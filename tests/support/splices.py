@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import AnyEvent, BlockEnded, Entry
+from common.journal.events import AnyEvent, BlockEnded, BlockSettled, Entry
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess, Bus, connect
@@ -66,8 +66,9 @@ class SplicedLink:
         return [node.last_words for node in nodes if self.link.lives[node.name].done()]
 
     def key_ids(self, node: str) -> set[str]:
-        """Blocks of which a node holds a key, so far."""
-        return {block.block_id for block in self.told(BlockEnded, node) if block.secret_bits}
+        """Blocks of which a node holds a key, so far: at their end, or because it was settled at a later contact."""
+        ended = {block.block_id for block in self.told(BlockEnded, node) if block.secret_bits}
+        return ended | {block.block_id for block in self.told(BlockSettled, node) if block.available}
 
     async def agrees(self) -> None:
         """Wait until both ends hold the same keys of the same blocks, those since their start and two more at least.
