@@ -1,0 +1,58 @@
+"""A command that is asked to end."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from qkdlink import cli
+
+ASKED = (signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in ASKED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", ASKED)
+def test_it_cleans_up_whoever_was_at_work_when_the_signal_came(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    cleaned = []
+
+    async def asks() -> None:
+        signal.raise_signal(number)
+        await asyncio.sleep(0)
+
+    async def run() -> None:
+        other = asyncio.create_task(asks())
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.gather(other)
+            cleaned.append(True)
+
+    monkeypatch.setattr(cli, "app", lambda **_: asyncio.run(run()))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo"])
+    assert ended.value.code == 130
+    assert cleaned
+
+
+@pytest.mark.parametrize("number", ASKED)
+def test_it_ends_where_ctrl_c_is_ignored_as_in_the_background_of_a_script(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(cli, "app", lambda **_: signal.raise_signal(number))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["demo"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
