@@ -6,9 +6,14 @@ from datetime import datetime
 
 import pytest
 
+from common.keys.allotment import UNIT_BITS
 from tests.containers.compose import NODES, Project, docker
 
 pytestmark = pytest.mark.timeout(300)
+
+INTERRUPTIONS = 12
+"""At most: what the tests of this file do to a link, both nodes counted."""
+BLOCKS_IN_FLIGHT = 2
 
 
 def in_mid_block(link: Project) -> bool:
@@ -82,13 +87,30 @@ def test_a_second_up_changes_nothing_and_says_so(link: Project):
     assert log.count("for Bob's machine") == 1
 
 
-def test_after_all_that_both_ledgers_are_the_same(link: Project):
+def test_after_all_that_both_ledgers_are_the_same_but_for_tags_that_were_lost_on_their_way(link: Project):
+    """A tag is paid for before it leaves: of one that never arrived, only its owner knows."""
     link.compose("stop", "alice")
     link.compose("run", "--rm", "--no-deps", "--no-TTY", "--env", "QKDLINK_BLOCKS=1", "alice")
     link.compose("stop", "bob")
     alice, bob = (link.balance(node) for node in NODES)
     link.compose("start", *NODES)
     assert (alice.pop("node"), bob.pop("node")) == NODES
+    spent_by_alice, spent_by_bob = alice.pop("spent"), bob.pop("spent")
+    lost = {
+        purpose: spent_by_alice.get(purpose, 0) - spent_by_bob.get(purpose, 0)
+        for purpose in spent_by_alice | spent_by_bob
+    }
+    assert {purpose for purpose, bits in lost.items() if bits > 0} <= {
+        "tags-alice-to-bob",
+        "reserve-at-alice",
+    }
+    assert {purpose for purpose, bits in lost.items() if bits < 0} <= {"tags-bob-to-alice", "reserve-at-bob"}
+    assert sum(map(abs, lost.values())) <= INTERRUPTIONS * BLOCKS_IN_FLIGHT * UNIT_BITS
+    assert all(bits % UNIT_BITS == 0 for bits in lost.values())
+    for counted, sign in (("available_bits", -1), ("authentication_bits", 1)):
+        assert alice.pop(counted) - bob.pop(counted) == sign * sum(lost.values())
+    for follows in ("net_gain_per_block", "blocks_payable", "reserve_lacks_bits", "seconds_to_starvation"):
+        del alice[follows], bob[follows]
     assert alice == bob
     assert alice["pending_blocks"] == 0
     assert alice["latched"]
