@@ -394,9 +394,10 @@ def _end_in_order() -> None:
 
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
-    """Do what Ctrl-C does now: to a running event loop it is no exception in the middle of a step."""
-    now = signal.getsignal(signal.SIGINT)
-    (now if callable(now) else signal.default_int_handler)(number, frame)
+    """Do what Ctrl-C does now, which to a running event loop is no exception in the middle of a step."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.default_int_handler(number, frame)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _text_of(file: Path) -> str:

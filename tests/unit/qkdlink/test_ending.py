@@ -45,6 +45,23 @@ def test_it_cleans_up_whoever_was_at_work_when_the_signal_came(
 
 
 @pytest.mark.parametrize("number", ASKED)
+def test_it_tells_an_event_loop_that_waits_for_ctrl_c_itself(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    async def run() -> None:
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
+        signal.raise_signal(number)
+        async with asyncio.timeout(5):
+            await told.wait()
+
+    monkeypatch.setattr(cli, "app", lambda **_: asyncio.run(run()))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["up"])
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("number", ASKED)
 def test_it_ends_where_ctrl_c_is_ignored_as_in_the_background_of_a_script(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
