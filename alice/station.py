@@ -1,6 +1,7 @@
 """Alice's process: keep a line to Bob, change its key in time, and make one block after the other on it."""
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 from weakref import WeakSet
@@ -45,6 +46,7 @@ from common.wire.patch import Patch
 from common.wire.topics import EVE
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_SWITCHED = "the patch panel was switched"
 _MOST_KEYS_TRIED = 4
 """How many link PSKs are offered, newest first, before the line is given up for a while."""
 
@@ -124,7 +126,7 @@ class Alice:
     def repatched(self, _: Patch) -> None:
         """Give up whatever is under way: light or words go another way from now on."""
         for line in self._lines:
-            line.cut(LinkError("the patch panel was switched"))
+            line.cut(LinkError(_SWITCHED))
 
     async def _begin_block(self, line: OpenLine) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
@@ -264,19 +266,24 @@ class Alice:
             psk_identity(settings.link, key_id(key)),
         )
         address = self._station.dialled(bootstrap=False)
-        connection = await dial_psk(
+        dialling = dial_psk(
             address.host, address.port, identity, psk, settings.peer, key_log=self._station.key_log
         )
-        return await self._open(connection, key)
+        return await self._open(dialling, key)
 
     async def _bootstrap(self) -> OpenLine:
         if self._station.anchor is None:
             raise ConfigurationError("The bootstrap was reopened while this node ran: restart it.")
-        return await self._open(await self._station.anchor.dial(self._station.dialled(bootstrap=True)), None)
+        return await self._open(self._station.anchor.dial(self._station.dialled(bootstrap=True)), None)
 
-    async def _open(self, connection: AnyConnection, key: BlockId | None) -> OpenLine:
-        line = await OpenLine.open(self._station, connection, key)
+    async def _open(self, dialling: Awaitable[AnyConnection], key: BlockId | None) -> OpenLine:
+        """Meet Bob; a line that was dialled before the panel was switched, and met on after, leads the wrong way."""
+        patching = self._station.patching
+        routes = patching.current.routes
+        line = await OpenLine.open(self._station, await dialling, key)
         self._lines.add(line)
+        if patching.current.routes != routes:
+            line.cut(LinkError(_SWITCHED))
         return line
 
     # --- epochs ------------------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.connections import Connection
 from common.transport.psk import KeyedPeer, LinkKeys, dial_psk, listen_psk
-from lab.broker import LOOPBACK, free_port
 from lab.planning import plan, task_for
+from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 
 _LINK, _SESSION, _KEY_ID = "bench", "5e" * 16, "5e" * 16 + "/1"

@@ -11,23 +11,21 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import LinkError
 from common.transport.addresses import Address
 from common.trust.private_files import NewFile, write_new
+from lab.ports import LOOPBACK, free_port
 
-LOOPBACK = "127.0.0.1"
 _PYTHON = (sys.executable, "-P")
 _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
-_LOWEST_PORT, _PORTS = 15_000, 17_000
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
 
 _HOUSE_RULES = """\
@@ -91,18 +89,6 @@ def find_mosquitto() -> str | None:
     return shutil.which(
         "mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     )
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody uses now.
-
-    It lies below those that systems give to callers: a connection that begins in the meantime cannot take it.
-    """
-    while True:
-        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            return port
 
 
 @asynccontextmanager

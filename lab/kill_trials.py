@@ -19,10 +19,11 @@ from common.optics.presets import DEFAULT_PRESET, preset
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.transport.addresses import Address
 from lab.agreement import NODES, Audit, journal_faults, journal_of
-from lab.broker import LOOPBACK, free_port, run_broker
+from lab.broker import run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
 from lab.mortal import Death, Mortal
 from lab.planning import plan, task_for
+from lab.ports import LOOPBACK, free_port
 
 PULSES = 80_000
 """Some four thousand secret bits, in a tenth of a second: enough to pay for tags and to fill a reserve."""

@@ -27,8 +27,9 @@ from common.store.key_store import KeyStore
 from common.store.ledger import Balance
 from common.transport.addresses import Address
 from common.wire.topics import EVE
-from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker, stop
+from lab.broker import RunningBroker, run_broker, stop
 from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 from lab.security import DEFAULT_SECURITY, Security
 

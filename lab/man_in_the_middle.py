@@ -32,13 +32,14 @@ from common.wire.topics import EVE
 from eve.settings import EveSettings
 from eve.station import run as run_eve
 from lab.agreement import NODES, Audit, journal_of
-from lab.broker import LOOPBACK, RunningBroker, free_port, run_broker
+from lab.broker import RunningBroker, run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
 from lab.key_exchanges import KEY_BYTES
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.leaks import FACING_ALICE, FACING_BOB, furnish
 from lab.matrix import Cell, Evidence, Fingerprints
 from lab.mortal import Mortal
+from lab.ports import LOOPBACK, free_port
 from lab.security import Security
 from lab.traffic_in_the_middle import Interceptor
 from lab.user_traffic import TrafficKey, echoes, echoing
@@ -267,8 +268,11 @@ class _Trial:
     def _is_hopeless(self, name: str) -> bool:
         if self.blocks(name):
             return False
-        refused = sum(1 for _ in _told(self.home, name, PeerRefused, self.came))
-        lost = sum(1 for _ in _told(self.home, name, LineLost, self.came))
+        dialler = (
+            name if name == ALICE else _hers(name)
+        )  # it tells one refusal a call; who listens, one a key
+        refused = sum(1 for _ in _told(self.home, dialler, PeerRefused, self.came))
+        lost = sum(1 for _ in _told(self.home, dialler, LineLost, self.came))
         ended = self._gone(name) or not self.nodes[name].is_alive
         return bool(ended) or refused + lost >= _REFUSALS_ENOUGH
 
@@ -303,7 +307,7 @@ class _Reading:
         """Compare keys, and let user traffic pass under them."""
         made = {name: self.trial.blocks(name) for name in NODES}
         theirs = {name: _keys(self.home.node(name), made[name]) for name in NODES}
-        hers = {name: _keys(self._facing(name), made[name]) for name in NODES}
+        hers = {name: self._hers(name, made[name]) for name in NODES}
         known = {name: _in_common(theirs[name], hers[name]) for name in NODES}
         read, arrived = await self._traffic()
         return Evidence(
@@ -335,7 +339,7 @@ class _Reading:
         alices, bobs = newest[ALICE], newest[BOB]
         if alices is None or bobs is None:
             return [], []
-        with_alice, with_bob = (_keys(self._facing(n), [k[0]]) for n, k in ((ALICE, alices), (BOB, bobs)))
+        with_alice, with_bob = self._hers(ALICE, [alices[0]]), self._hers(BOB, [bobs[0]])
         async with echoing(TrafficKey(bobs[1])) as application:
             eve = Interceptor(
                 application, _as_traffic_key(with_alice, alices[0]), _as_traffic_key(with_bob, bobs[0])
@@ -356,18 +360,25 @@ class _Reading:
             keys = _keys(self.home.node(name), before, _TRAFFIC_PARTS[:1])
         return max(keys.items(), key=lambda each: each[0].number, default=None)
 
-    def _facing(self, name: str) -> Path:
-        return self.home.node(_hers(name))
+    def _hers(self, name: str, blocks: list[BlockId]) -> dict[BlockId, bytes]:
+        """Return what she has of a victim's blocks, whether or not the last tag of each has reached her in time.
+
+        Her program may have been ended between a victim's last word about a block and its own; it has the key then.
+        """
+        return _keys(self.home.node(_hers(name)), blocks, states=(State.PENDING, State.AVAILABLE))
 
 
 def _keys(
-    folder: Path, blocks: list[BlockId], parts: Sequence[Purpose] = _TRAFFIC_PARTS
+    folder: Path,
+    blocks: list[BlockId],
+    parts: Sequence[Purpose] = _TRAFFIC_PARTS,
+    states: Sequence[State] = (State.AVAILABLE,),
 ) -> dict[BlockId, bytes]:
-    """Return the keys that a store has of these blocks; none if there is no store."""
+    """Return the keys that a store has of these blocks, if they are in one of these states; none without a store."""
     if not (folder / STORE_FILE).exists():
         return {}
     with closing(KeyStore.of(folder)) as store:
-        found = {block: _traffic_key(store, block, parts) for block in blocks}
+        found = {block: _traffic_key(store, block, parts) for block in blocks if store.state(block) in states}
     return {block: key for block, key in found.items() if key is not None}
 
 
@@ -380,9 +391,7 @@ def _as_traffic_key(keys: dict[BlockId, bytes], block: BlockId) -> TrafficKey | 
 
 
 def _traffic_key(store: KeyStore, block: BlockId, parts: Sequence[Purpose]) -> bytes | None:
-    """Return 32 bytes of an available block, from the first of these parts that has them."""
-    if store.state(block) is not State.AVAILABLE:
-        return None
+    """Return 32 bytes of a block, from the first of these parts that has them."""
     for purpose in parts:
         material = store.material(block, purpose)
         if material is not None and len(material) >= KEY_BYTES:

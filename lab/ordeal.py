@@ -18,10 +18,11 @@ import numpy as np
 from common.journal.events import BlockEnded
 from common.transport.addresses import Address
 from lab.agreement import NODES, Audit, journal_faults, journal_of
-from lab.broker import LOOPBACK, RunningBroker, free_port, kill, run_broker
+from lab.broker import RunningBroker, kill, run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.mortal import Mortal
+from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 
 _SHORTEST_PEACE_S, _LONGEST_PEACE_S = 0.05, 0.9

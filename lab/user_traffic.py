@@ -26,8 +26,8 @@ from common.errors import LinkError
 from common.transport.addresses import Address
 from eve.recorder import Recorder
 from eve.relay import ClassicalRelay
-from lab.broker import LOOPBACK, free_port
 from lab.key_exchanges import DeliveredKey, Exchange, KeySource, Primitive, exchange_of, key_from, parts
+from lab.ports import LOOPBACK, free_port
 
 LONGEST_MESSAGE_BYTES = 1 << 16
 _LENGTH = struct.Struct(">I")

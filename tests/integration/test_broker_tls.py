@@ -19,9 +19,10 @@ from common.transport.apparatus import apparatus_context
 from common.transport.light_line import connect_light
 from common.transport.mqtt import BrokerAccess, Bus, connect
 from common.trust.pki import create_authority, issue
-from lab.broker import find_mosquitto, free_port
+from lab.broker import find_mosquitto
 from lab.home import LinkAddresses
 from lab.installation import Site, install
+from lab.ports import free_port
 from qkdlink.demo import planned
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")

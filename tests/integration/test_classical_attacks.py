@@ -16,9 +16,9 @@ from eve.classical_attacks.base import Chain
 from eve.classical_attacks.catalogue import TREATMENTS, text_of, treatment_from
 from eve.relay import ClassicalRelay
 from lab.agreement import NODES, Audit
-from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB
 from lab.kill_trials import tiny_parameters
+from lab.ports import LOOPBACK, free_port
 from tests.support.processes import Bench, bench, until
 
 PATIENCE_S = 1.0

@@ -27,8 +27,9 @@ from common.protocol.roles import Role
 from common.transport.addresses import Address
 from common.trust.pki import create_authority
 from common.trust.preshared import PADS_FROM_BITS, create_preshared
-from lab.broker import LOOPBACK, find_mosquitto, free_port
+from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB, replace_file
+from lab.ports import LOOPBACK, free_port
 from qkdlink.cli import main
 from qkdlink.doctor import doctor
 from tests.support.processes import Bench, bench, small_parameters, until, without_mosquitto

@@ -35,8 +35,8 @@ from common.transport.tls import PeerIdentity
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials
 from common.trust.pki import Validity
-from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB
+from lab.ports import LOOPBACK, free_port
 from qkdlink import keys as keys_command
 from tests.support.processes import Bench, LocalNode, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to

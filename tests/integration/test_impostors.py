@@ -23,8 +23,8 @@ from common.transport.addresses import Address
 from common.transport.connections import ACCEPTED
 from common.trust import pki
 from common.trust.pki import Validity
-from lab.broker import LOOPBACK
 from lab.home import ALICE, BOB
+from lab.ports import LOOPBACK
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 

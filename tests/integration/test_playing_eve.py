@@ -20,10 +20,11 @@ from common.node.settings import load_settings
 from common.transport.addresses import Address
 from eve.control import AttackLight, Go
 from eve.settings import EveSettings
-from lab.broker import LOOPBACK, find_mosquitto, free_port
+from lab.broker import find_mosquitto
 from lab.home import LinkAddresses, Splice
 from lab.installation import Site, install
 from lab.kill_trials import tiny_parameters
+from lab.ports import LOOPBACK, free_port
 from qkdlink.cli import main
 from qkdlink.eve import open_wires
 from qkdlink.eve_console import EveConsole

@@ -16,9 +16,9 @@ from common.journal.events import NodeStarted
 from common.store.key_store import KeyStore
 from common.store.owner import StoreOwner
 from common.trust import pki
-from lab.broker import LOOPBACK, free_port
 from lab.home import ALICE, BOB, LinkHome
 from lab.mortal import Mortal
+from lab.ports import LOOPBACK, free_port
 from tests.support.processes import Bench, Journal, bench, small_parameters, until
 
 NOW = datetime.now(UTC)

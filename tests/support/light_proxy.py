@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from common.transport.addresses import Address
 from common.wire.pulse_frames import FrameHeader, split
-from lab.broker import LOOPBACK
+from lab.ports import LOOPBACK
 
 _PUBLISH = 0x30
 

@@ -29,9 +29,10 @@ from common.optics.presets import DEFAULT_PRESET, preset
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.transport.addresses import Address
 from lab import broker as lab_broker
-from lab.broker import LOOPBACK, BrokerUser, RunningBroker, free_port, run_broker
+from lab.broker import BrokerUser, RunningBroker, run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file, toml
 from lab.planning import plan, task_for
+from lab.ports import LOOPBACK, free_port
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
 SMALL_BLOCK = 200_000

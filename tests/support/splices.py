@@ -16,10 +16,10 @@ from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess, Bus, connect
 from common.wire.topics import EVE, Topics
 from eve.control import Command
-from lab.broker import LOOPBACK, free_port
 from lab.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
 from lab.kill_trials import tiny_parameters
 from lab.launcher import OnEnd, RunningLink, run_link
+from lab.ports import LOOPBACK, free_port
 from tests.support.processes import until
 
 BRISK = {"rekey_blocks": 2, "backoff_first_s": 0.01, "backoff_longest_s": 0.5, "light_patience_s": 2.0}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from common.transport.addresses import Address
-from lab.broker import LOOPBACK
+from lab.ports import LOOPBACK
 
 
 class Wire:

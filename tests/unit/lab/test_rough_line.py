@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common.transport.addresses import Address
-from lab.broker import LOOPBACK, free_port
+from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 
 DELAY_S = 0.05

@@ -59,9 +59,9 @@ from common.transport.mqtt import BrokerAccess
 from common.trust.pki import Validity, issue
 from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
 from common.trust.used_marks import mark
-from lab.broker import LOOPBACK
 from lab.home import ALICE, LinkAddresses, replace_file, toml
 from lab.installation import NODES_AUTHORITY, Site, install
+from lab.ports import LOOPBACK
 from tests.support.processes import merged, small_parameters
 
 NOW = datetime.now(UTC)

@@ -14,7 +14,7 @@ from common.transport.addresses import Address
 from common.transport.light_line import LightLine, connect_light
 from common.transport.mqtt import BrokerAccess, Subscription
 from common.wire.mqtt_packets import publication_head
-from lab.broker import LOOPBACK
+from lab.ports import LOOPBACK
 
 CONNACK, SUBACK, PINGREQ, PINGRESP = b"\x20\2\0\0", b"\x90\3\0\1\0", b"\xc0\0", b"\xd0\0"
 

@@ -1,0 +1,56 @@
+"""Ports for processes that are about to start: nobody uses them, and no two launchers are given the same."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from lab import ports
+from lab.ports import LOOPBACK, free_port
+
+TAKES_ONE_OF = (
+    "import sys; from lab import ports; ports._LOWEST_PORT, ports._PORTS = int(sys.argv[1]), 2;"
+    "print(ports.free_port(), flush=True); sys.stdin.read()"
+)
+
+
+def test_a_port_is_free_and_below_those_that_systems_give_to_callers() -> None:
+    port = free_port()
+    assert 15_000 <= port < 32_000
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, port))
+
+
+def test_a_port_is_handed_out_once_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = free_port(), free_port()
+    draws = iter([first, second, first, 12_345])
+    monkeypatch.setattr(ports.secrets, "randbelow", lambda _: next(draws) - 15_000)
+    assert free_port() == 12_345
+
+
+def test_a_port_in_use_is_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as busy:
+        draws = iter([busy.getsockname()[1], 12_346])
+        monkeypatch.setattr(ports.secrets, "randbelow", lambda _: next(draws) - 15_000)
+        assert free_port() == 12_346
+
+
+def test_two_processes_are_given_two_ports_and_a_process_that_ends_gives_its_port_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = free_port()
+    monkeypatch.setattr(ports, "_LOWEST_PORT", pair)
+    monkeypatch.setattr(ports, "_PORTS", 2)
+    for _ in range(
+        3
+    ):  # the other one has just the second: the first is kept here, and none is kept by the dead
+        with subprocess.Popen(
+            [sys.executable, "-c", TAKES_ONE_OF, str(pair)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other:
+            assert other.stdout is not None
+            assert int(other.stdout.readline()) == pair + 1
+            other.kill()

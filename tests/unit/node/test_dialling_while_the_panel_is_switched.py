@@ -1,0 +1,68 @@
+"""A line that was dialled before the patch panel was switched leads the wrong way, and is given up at once."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from alice.line import OpenLine
+from alice.station import Alice
+from common.errors import LinkError
+from common.wire.patch import DIRECT, Patch
+
+EVE = Patch(light="eve", classical="eve")
+AS_BRIGHT = Patch(probe_photons=3.0)
+
+
+class Line:
+    """What Alice does with a line here."""
+
+    def __init__(self) -> None:
+        self.lost: LinkError | None = None
+
+    def cut(self, why: LinkError) -> None:
+        """Give it up."""
+        self.lost = why
+
+
+def alice(current: Patch) -> tuple[Alice, SimpleNamespace]:
+    patching = SimpleNamespace(current=current)
+    settings = SimpleNamespace(
+        rekey_blocks=1,
+        rekey_seconds=1.0,
+        blocks=0,
+        blocks_in_flight=2,
+        backoff_first_s=1.0,
+        backoff_longest_s=1.0,
+    )
+    vault = SimpleNamespace(store=SimpleNamespace(last_number=lambda: 0))
+    station = SimpleNamespace(settings=settings, vault=vault, patching=patching)
+    return Alice(cast("Any", station), cast("Any", None), cast("Any", None)), patching
+
+
+@pytest.mark.parametrize("during_meeting", [False, True], ids=["while dialling", "while meeting"])
+@pytest.mark.parametrize(
+    ("before", "after", "is_given_up"),
+    [(DIRECT, EVE, True), (EVE, DIRECT, True), (DIRECT, DIRECT, False), (DIRECT, AS_BRIGHT, False)],
+)
+async def test_a_line_is_given_up_if_light_or_words_go_another_way_than_when_it_was_dialled(
+    before: Patch, after: Patch, is_given_up: bool, during_meeting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who, patching = alice(before)
+
+    async def dial() -> str:
+        await asyncio.sleep(0)
+        if not during_meeting:
+            patching.current = after
+        return "connection"
+
+    async def meet(*_: object) -> Line:
+        await asyncio.sleep(0)
+        patching.current = after
+        return Line()
+
+    monkeypatch.setattr(OpenLine, "open", meet)
+    line = await who._open(cast("Any", dial()), None)
+    assert (line.lost is not None) == is_given_up
+    assert line in who._lines, "whatever is switched later cuts it too"
