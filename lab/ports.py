@@ -2,14 +2,13 @@
 
 Between the choice of a port and the moment when a child listens at it lie seconds, in which everybody else who starts
 links here chooses too (tests in parallel do). So a port that was chosen is kept for the life of this process, with a
-lock on one byte of a file that all launchers of this user share; a lock ends with its process, however it ends.
+lock on one byte of a file that all launchers of this user share (in their cache folder); a lock ends with its process, however it ends.
 """
 
 import fcntl
 import os
 import secrets
 import socket
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -39,8 +38,11 @@ def _is_unused(port: int) -> bool:
 
 
 def _lock(port: int) -> bool:
+    locks = _locks()
+    if locks is None:
+        return True
     try:
-        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except (
         BlockingIOError,
         PermissionError,
@@ -50,7 +52,11 @@ def _lock(port: int) -> bool:
 
 
 @cache
-def _locks() -> int:
+def _locks() -> int | None:
     """Open the file whose bytes are locked; it is never closed, because closing it would give all locks back."""
-    path = Path(tempfile.gettempdir()) / f"qkdlink-ports-{os.getuid()}"
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkdlink"
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / "ports", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except (OSError, RuntimeError):  # nowhere to write: then a port is free as far as anybody can see
+        return None

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,16 +25,33 @@ def test_a_port_is_free_and_below_those_that_systems_give_to_callers() -> None:
 
 def test_a_port_is_handed_out_once_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = free_port(), free_port()
-    draws = iter([first, second, first, 12_345])
-    monkeypatch.setattr(ports.secrets, "randbelow", lambda _: next(draws) - 15_000)
-    assert free_port() == 12_345
+    draws = iter([first, second, first])
+    draw = ports.secrets.randbelow
+    monkeypatch.setattr(ports.secrets, "randbelow", lambda below: next(draws, 15_000 + draw(below)) - 15_000)
+    assert free_port() not in (first, second)
+    assert not list(draws), "all three were refused"
 
 
 def test_a_port_in_use_is_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((LOOPBACK, 0)) as busy:
-        draws = iter([busy.getsockname()[1], 12_346])
-        monkeypatch.setattr(ports.secrets, "randbelow", lambda _: next(draws) - 15_000)
-        assert free_port() == 12_346
+        draws = iter([busy.getsockname()[1]])
+        draw = ports.secrets.randbelow
+        monkeypatch.setattr(
+            ports.secrets, "randbelow", lambda below: next(draws, 15_000 + draw(below)) - 15_000
+        )
+        assert free_port() != busy.getsockname()[1]
+
+
+def test_where_nothing_can_be_written_a_port_is_free_as_far_as_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "qkdlink").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ports._locks.cache_clear()
+    try:
+        assert 15_000 <= free_port() < 32_000
+    finally:
+        ports._locks.cache_clear()
 
 
 def test_two_processes_are_given_two_ports_and_a_process_that_ends_gives_its_port_back(
