@@ -8,7 +8,7 @@ from benchmarks import naive_light
 from benchmarks.alternation import Contender, Stage, alternate
 from common.optics.detector import DetectorSettings, Receiver
 from common.optics.fibre import Fibre
-from common.optics.records import DetectionRecord, PreparationRecord
+from common.optics.records import DetectionLog, DetectionRecord, PreparationRecord
 from common.optics.source import PulseSource, Source
 from common.randomness import Choice, Nature, Randomness
 
@@ -43,13 +43,13 @@ def shine(pulses: int, detector: DetectorSettings = DETECTOR) -> Light:
         bob.choices(Choice.MEASUREMENTS, 1),
         bob.nature(Nature.DETECTORS, 1),
     )
-    prepared, detected = PreparationRecord(pulses, SOURCE.class_count), []
+    prepared, log = PreparationRecord(pulses, SOURCE.class_count), DetectionLog(pulses)
     for first in range(0, pulses, FRAME_PULSES):
         room = prepared.room(min(FRAME_PULSES, pulses - first))
         frame, train = source.emit(first, len(room), FIBRE, room)
         prepared.append(frame)
-        detected.append(receiver.detect(train))
-    return Light(prepared, DetectionRecord.joined(detected))
+        receiver.detect_into(log, train)
+    return Light(prepared, log.record())
 
 
 def shine_naively(pulses: int, detector: DetectorSettings = DETECTOR) -> list[naive_light.Detections]:

@@ -2,7 +2,8 @@
 
 Between the choice of a port and the moment when a child listens at it lie seconds, in which everybody else who starts
 links here chooses too (tests in parallel do). So a port that was chosen is kept for the life of this process, with a
-lock on one byte of a file that all launchers of this user share (in their cache folder); a lock ends with its process, however it ends.
+lock on one byte of a file that all launchers of this user share, in their cache folder. A lock ends with its process,
+however that ends.
 """
 
 import fcntl

@@ -19,7 +19,7 @@ from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
 from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds, verdicts
 from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord, Gates
+from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord
 from common.optics.source import BASIS_CHOICES, check_basis_probability
 from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, States, bb84_polarisation
 from common.randomness import ChoiceStream
@@ -81,7 +81,6 @@ class Receiver:
         self._afterpulse_threshold = thresholds([settings.afterpulse_probability])[0]
         self._memory = np.zeros(2, np.int64)
         self._next_gate = 0
-        self._scratch = (np.empty(0, np.uint32), np.empty(0, np.uint8), np.empty(0, np.uint8))
 
     def __repr__(self) -> str:
         return f"Receiver(next gate {self._next_gate}, redacted)"
@@ -97,17 +96,15 @@ class Receiver:
         return log.record()
 
     def detect_into(self, log: DetectionLog, train: PulseTrain) -> None:
-        """Do as `detect` does, and append what is detected to the log of the block."""
+        """Do as `detect` does, and add what is detected to the log of the block."""
         self._check_place(train)
         medium, states = train.medium, train.absorb()
         for begin in range(0, len(states), PIECE):
-            piece = states[begin : begin + PIECE]
-            log.append(self._measure(piece, medium), len(piece))
+            self._measure(states[begin : begin + PIECE], medium, log)
 
-    def _measure(self, states: States, medium: Fibre) -> DetectionRecord:
-        """Measure the next gates; what is returned is overwritten by the next call."""
+    def _measure(self, states: States, medium: Fibre, log: DetectionLog) -> None:
         count = len(states)
-        gates, bases, bits = self._room_for(count)
+        gates, bases, bits = log.room(count)
         clicks, double_clicks = measure(
             states,
             self._choices.read(self._next_gate, count),
@@ -124,17 +121,7 @@ class Receiver:
             bits,
         )
         self._next_gate += count
-        return DetectionRecord(gates[:clicks], bases[:clicks], bits[:clicks], double_clicks)
-
-    def _room_for(self, clicks: int) -> tuple[Gates, NDArray[np.uint8], NDArray[np.uint8]]:
-        """Arrays for so many gates, bases and bits, kept from frame to frame: fresh memory costs more than its use."""
-        if len(self._scratch[0]) < clicks:
-            self._scratch = (
-                np.empty(clicks, np.uint32),
-                np.empty(clicks, np.uint8),
-                np.empty(clicks, np.uint8),
-            )
-        return self._scratch
+        log.add(count, clicks, double_clicks)
 
     def _check_place(self, train: PulseTrain) -> None:
         if train.first_pulse != self._next_gate:

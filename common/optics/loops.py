@@ -35,6 +35,7 @@ PIECE = 2**18
 _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
+_COUNTERS = 256
 _DENSE = 10
 """Where more than one flag in so many is set, every place is written rather than every flag looked for (measured)."""
 UNSURE = np.uint8(255)
@@ -444,3 +445,21 @@ def look_up(
     """Read what was prepared for the pulses at `gates`, which lie within `prepared`."""
     for i in range(len(gates)):
         found[i] = prepared[gates[i]]
+
+
+@kernel
+def count_from(values: NDArray[np.uint8], least: np.uint8) -> int:
+    """Count the values that are `least` or more: in bytes, as many beside each other as vectors are long at most."""
+    counters = np.empty(_COUNTERS, np.uint8)
+    rows = len(values) // _COUNTERS
+    found = 0
+    for first in range(0, rows, 255):
+        counters[:] = 0
+        for row in range(first, min(first + 255, rows)):
+            some = values[row * _COUNTERS : (row + 1) * _COUNTERS]
+            for i in range(_COUNTERS):
+                counters[i] += np.uint8(some[i] >= least)
+        found += counters.astype(np.int64).sum()
+    for value in values[rows * _COUNTERS :]:
+        found += int(value >= least)
+    return found

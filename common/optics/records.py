@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.bits import Bits
 from common.errors import LocalProtocolError
-from common.optics.loops import look_up
+from common.optics.loops import count_from, look_up
 
 type Prepared = NDArray[np.uint8]
 """One byte per pulse: bit 0 is the key bit, bit 1 the basis (`Basis`), the bits above the class."""
@@ -139,7 +139,7 @@ class DetectionRecord:
 
 
 class DetectionLog:
-    """Bob's record while it grows, frame by frame: what is written once is not joined again when the block is over."""
+    """Bob's record while it grows: what is detected is written where it will stay until the block is over."""
 
     def __init__(self, pulses: int = 0) -> None:
         """Expect a block of `pulses`; 0 if nobody knows."""
@@ -148,29 +148,36 @@ class DetectionLog:
         self._bases: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._bits: Bits = np.empty(0, np.uint8)
         self._clicks = 0
-        self._frames = self._measured = 0
+        self._pieces = self._measured = 0
         self._double_clicks = 0
         self._side = SideCounts()
 
     def __repr__(self) -> str:
         return f"DetectionLog({self._clicks} detections so far, redacted)"
 
-    def append(self, frame: DetectionRecord, pulses: int) -> None:
-        """Copy what was detected in the next `pulses` gates."""
-        begin, self._clicks = self._clicks, self._clicks + len(frame)
-        self._frames += 1
-        self._measured += pulses
-        if self._clicks > len(self._gates):
-            self._grow()
-        self._gates[begin : self._clicks] = frame.gates
-        self._bases[begin : self._clicks] = frame.bases
-        self._bits[begin : self._clicks] = frame.bits
-        self._double_clicks += frame.double_clicks
-        self._side += frame.side
+    def room(self, gates: int) -> tuple[Gates, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return where the clicks of the next `gates` gates belong, as many as there can be: gates, bases and bits."""
+        end = self._clicks + gates
+        if end > len(self._gates):
+            self._grow(gates)
+        return (
+            self._gates[self._clicks : end],
+            self._bases[self._clicks : end],
+            self._bits[self._clicks : end],
+        )
+
+    def add(self, gates: int, clicks: int, double_clicks: int, side: SideCounts | None = None) -> None:
+        """Keep the first `clicks` places of the room for these `gates`."""
+        self._pieces += 1
+        self._measured += gates
+        self._clicks += clicks
+        self._double_clicks += double_clicks
+        if side is not None:
+            self._side += side
 
     def record(self) -> DetectionRecord:
-        """Return everything so far; LocalProtocolError if no frame was appended."""
-        if not self._frames:
+        """Return everything so far; LocalProtocolError if nothing was measured."""
+        if not self._pieces:
             raise LocalProtocolError("a block has at least one frame of light")
         return DetectionRecord(
             self._gates[: self._clicks],
@@ -180,23 +187,23 @@ class DetectionLog:
             self._side,
         )
 
-    def _grow(self) -> None:
-        """Make room for what the rest of the block should bring at the rate so far, and for a quarter more."""
-        expected = self._clicks * max(self._pulses, self._measured) // self._measured
-        room = max(expected + 10 * math.isqrt(expected), self._clicks + self._clicks // 4)
-        self._gates = _in_room(self._gates, room)
-        self._bases = _in_room(self._bases, room)
-        self._bits = _in_room(self._bits, room)
+    def _grow(self, gates: int) -> None:
+        """Make room for what the rest of the block should bring at the rate so far, for a quarter more, and for this."""
+        expected = self._clicks * max(self._pulses, self._measured) // max(self._measured, 1)
+        room = max(expected + 10 * math.isqrt(expected), self._clicks + self._clicks // 4) + gates
+        self._gates = _in_room(self._gates, self._clicks, room)
+        self._bases = _in_room(self._bases, self._clicks, room)
+        self._bits = _in_room(self._bits, self._clicks, room)
 
 
-def _in_room[T: np.generic](values: NDArray[T], room: int) -> NDArray[T]:
+def _in_room[T: np.generic](values: NDArray[T], used: int, room: int) -> NDArray[T]:
     larger = np.empty(room, values.dtype)
-    larger[: len(values)] = values
+    larger[:used] = values[:used]
     return larger
 
 
 def _by_class(prepared: Prepared, class_count: int) -> NDArray[np.int64]:
     """Count the pulses of each class: `int64[class_count]`. Comparing bytes is cheaper than a counter for each."""
     at_least = [len(prepared)]
-    at_least += [int(np.count_nonzero(prepared >= np.uint8(4 * each))) for each in range(1, class_count)]
+    at_least += [count_from(prepared, np.uint8(4 * each)) for each in range(1, class_count)]
     return -np.diff([*at_least, 0])

@@ -24,7 +24,7 @@ from common.optics.detector import COSINES, DetectorSettings, Receiver, click_th
 from common.optics.fibre import Fibre
 from common.optics.loops import Thresholds
 from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord, SideCounts
+from common.optics.records import MOST_PULSES, DetectionLog, SideCounts
 from common.optics.side_light import BRIGHT, POWER_STEPS, RECEIVED, Arrival, Manners
 from common.optics.side_loops import SWITCHED_OFF, measure_watchfully
 from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
@@ -75,9 +75,9 @@ class WatchfulReceiver(Receiver):
         if train.side is None and not self._off_below:
             super().detect_into(log, train)
         else:
-            log.append(self._watch(train), len(train))
+            self._watch(train, log)
 
-    def _watch(self, train: PulseTrain) -> DetectionRecord:
+    def _watch(self, train: PulseTrain, log: DetectionLog) -> None:
         self._check_place(train)
         count, first = len(train), self._next_gate
         manners = _NO_BYTES if train.side is None else train.side.absorb()
@@ -85,7 +85,7 @@ class WatchfulReceiver(Receiver):
             raise LocalProtocolError(f"side light of {len(manners)} pulses cannot fly with {count} pulses")
         off_choices = self._choices.read(MOST_PULSES + first, count) if self._off_below else _NO_BYTES
         tally = np.zeros(5, np.int64)
-        gates, bases, bits = np.empty(count, np.uint32), np.empty(count, np.uint8), np.empty(count, np.uint8)
+        gates, bases, bits = log.room(count)
         clicks, double_clicks = measure_watchfully(
             train.absorb(),
             manners,
@@ -105,13 +105,7 @@ class WatchfulReceiver(Receiver):
             bits,
         )
         self._next_gate += count
-        return DetectionRecord(
-            gates[:clicks],
-            bases[:clicks],
-            bits[:clicks],
-            double_clicks,
-            _side_counts(manners, off_choices, self._off_below, tally),
-        )
+        log.add(count, clicks, double_clicks, _side_counts(manners, off_choices, self._off_below, tally))
 
 
 def check_switched_off_probability(probability: float) -> None:
