@@ -21,23 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.kernels import kernel
+from common.optics.marked import SPARE_PLACES, list_marked
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _BYTE, _TOP_BYTE = np.uint64(8), np.uint64(56)
-_ONE = np.uint64(1)
-_BYTE_NUMBERS = np.uint64(0x0001020304050607)
-"""A one in byte k, times this, has k in its highest byte."""
 PIECE = 2**18
 """Pulses that pass one loop before the next begins: what one leaves, the other finds in the second cache."""
 _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
 _COUNTERS = 256
-_DENSE = 10
-"""Where more than one flag in so many is set, every place is written rather than every flag looked for (measured)."""
 UNSURE = np.uint8(255)
 """The verdict of a first byte with which the other 56 bits decide."""
 
@@ -90,53 +86,11 @@ def _glance(lane: np.uint64, first: int, words: NDArray[np.uint64]) -> NDArray[n
 
 
 @kernel
-def _list_marked(flags: NDArray[np.uint8], start: int, places: NDArray[np.int64]) -> int:
-    """Write `start` plus where `flags` (0 or 1, a multiple of eight) are 1 to `places`; return how many there are.
-
-    Few flags are looked at eight together. Whether the first of them is there is no branch, since nobody could foresee
-    it: where it is not, the next place overwrites. How many more there are is one, so that where flags are many, each
-    place is written, and what is not flagged overwritten.
-    """
-    found = 0
-    if _DENSE * _count_marked(flags) > len(flags):
-        for i in range(len(flags)):
-            places[found] = start + i
-            found += int(flags[i])
-        return found
-    words = flags.view(np.uint64)
-    for i in range(len(words)):
-        word, place = words[i], start + 8 * i
-        lowest = word & (~word + _ONE)
-        places[found] = place + int((lowest * _BYTE_NUMBERS) >> _TOP_BYTE)
-        found += int(word > 0)
-        word ^= lowest
-        while word:
-            lowest = word & (~word + _ONE)
-            places[found] = place + int((lowest * _BYTE_NUMBERS) >> _TOP_BYTE)
-            found += 1
-            word ^= lowest
-    return found
-
-
-@kernel
-def _count_marked(flags: NDArray[np.uint8]) -> int:
-    """Count the flags (0 or 1, a multiple of eight), at most 255 words of them at a time so that no byte overflows."""
-    words, found = flags.view(np.uint64), 0
-    for start in range(0, len(words), 255):
-        sums = np.uint64(0)
-        for word in words[start : start + 255]:
-            sums += word
-        for place in range(8):
-            found += int((sums >> (_BYTE * np.uint64(place))) & np.uint64(255))
-    return found
-
-
-@kernel
 def choose(
     choices: NDArray[np.uint8],
     bounds: NDArray[np.uint16],
     prepared: NDArray[np.uint8],
-    unsettled: NDArray[np.int64],
+    unsettled: NDArray[np.int32],
 ) -> int:
     """Choose bit and cell of each pulse from one byte; list the cells that are `unsettled`, and return their number.
 
@@ -165,13 +119,13 @@ def choose(
             cells[i] = (cells[i] << 1) | (some[i] & 1)
         if in_halves:
             flags[len(some) :] = 0
-            found += _list_marked(flags, start, unsettled[found:])
+            found += list_marked(flags, start, unsettled[found:])
     return found
 
 
 @kernel
 def settle(
-    unsettled: NDArray[np.int64],
+    unsettled: NDArray[np.int32],
     choices: NDArray[np.uint8],
     low_choices: NDArray[np.uint8],
     bounds: NDArray[np.uint16],
@@ -201,14 +155,14 @@ def shine(
     """
     words = np.empty(_STRETCH // 8 + 1, np.uint64)
     flags = np.zeros(_STRETCH, np.uint8)
-    places = np.empty(_STRETCH + 1, np.int64)
+    places = np.empty(_STRETCH + SPARE_PLACES, np.int32)
     for start in range(0, len(prepared), _STRETCH):
         settings, lit = prepared[start : start + _STRETCH], states[start : start + _STRETCH]
         glances = _glance(lanes[0], first_pulse + start, words)
         for intensity_class in range(len(photon_tails)):
             _count_photons(glances, settings, intensity_class, photon_tails[intensity_class], lit, flags)
         flags[len(settings) :] = 0
-        for k in range(_list_marked(flags, 0, places)):
+        for k in range(list_marked(flags, 0, places)):
             i = places[k]
             intensity_class, photons = settings[i] >> 2, lit[i]
             drawn = _completed(np.uint64(glances[i]), lanes[1], np.uint64(first_pulse + start + i))
@@ -287,7 +241,7 @@ def _register(
 
 @kernel
 def _measure_forgetfully(
-    places: NDArray[np.int64],
+    places: NDArray[np.int32],
     start: int,
     first_gate: int,
     glances: NDArray[np.uint8],
@@ -350,13 +304,13 @@ def measure(
     limits = _click_limits(click_thresholds)
     words = np.empty(_STRETCH // 8 + 1, np.uint64)
     flags = np.zeros(_STRETCH, np.uint8)
-    places = np.empty(_STRETCH + 1, np.int64)
+    places = np.empty(_STRETCH + SPARE_PLACES, np.int32)
     for start in range(0, len(states), _STRETCH):
         light = states[start : start + _STRETCH]
         glances = _glance(lanes[0], first_gate + start, words)
         _mark_possible_clicks(glances, light, limits, flags)
         flags[len(light) :] = 0
-        found = _list_marked(flags, start, places)
+        found = list_marked(flags, start, places)
         end = start + len(light)
         if forgetful:
             more, more_doubles = _measure_forgetfully(
@@ -459,7 +413,7 @@ def count_from(values: NDArray[np.uint8], least: np.uint8) -> int:
             some = values[row * _COUNTERS : (row + 1) * _COUNTERS]
             for i in range(_COUNTERS):
                 counters[i] += np.uint8(some[i] >= least)
-        found += counters.astype(np.int64).sum()
+        found += int(counters.astype(np.int64).sum())
     for value in values[rows * _COUNTERS :]:
         found += int(value >= least)
     return found

@@ -188,7 +188,7 @@ class DetectionLog:
         )
 
     def _grow(self, gates: int) -> None:
-        """Make room for what the rest of the block should bring at the rate so far, for a quarter more, and for this."""
+        """Make room for what the rest of the block should bring at the rate so far, a quarter more, and this."""
         expected = self._clicks * max(self._pulses, self._measured) // max(self._measured, 1)
         room = max(expected + 10 * math.isqrt(expected), self._clicks + self._clicks // 4) + gates
         self._gates = _in_room(self._gates, self._clicks, room)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
 from common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
+from common.optics.marked import SPARE_PLACES
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, Prepared
 from common.optics.states import PHOTON_NUMBERS
@@ -80,7 +81,7 @@ class PulseSource:
         self._lanes = lane_keys(nature, _LANES)
         self._next_pulse = 0
         self._settled = 0
-        self._places = np.empty(0, np.int64)
+        self._places = np.empty(0, np.int32)
 
     def __repr__(self) -> str:
         return f"PulseSource(next pulse {self._next_pulse}, redacted)"
@@ -111,8 +112,8 @@ class PulseSource:
     def _choose(self, first_pulse: int, prepared: Prepared) -> None:
         """Choose bit, basis and class of as many pulses as `prepared` has room for."""
         count = len(prepared)
-        if len(self._places) <= count:
-            self._places = np.empty(count + 1, np.int64)
+        if len(self._places) < count + SPARE_PLACES:
+            self._places = np.empty(count + SPARE_PLACES, np.int32)
         choices = self._choices.read(first_pulse, count)
         unsettled = self._places[: choose(choices, self._bounds, prepared, self._places)]
         low_choices = self._choices.read(_LOW_CHOICES + self._settled, len(unsettled))

@@ -35,22 +35,6 @@ def test_thresholds_are_probabilities_times_two_to_the_64():
 
 @settings(max_examples=40)
 @given(
-    density=st.floats(0, 1),
-    words=st.integers(1, 600),
-    start=st.integers(0, 2**40),
-    seed=st.integers(0, 2**32),
-)
-def test_marked_places_are_all_listed_in_order_whether_few_or_many(
-    density: float, words: int, start: int, seed: int
-):
-    flags = (np.random.default_rng(seed).random(8 * words) < density).astype(np.uint8)
-    places = np.empty(len(flags) + 1, np.int64)
-    found = loops._list_marked(flags, start, places)
-    assert places[:found].tolist() == (start + np.flatnonzero(flags)).tolist()
-
-
-@settings(max_examples=40)
-@given(
     cumulated=st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3).map(sorted),
     rest=st.integers(0, 2**56 - 1),
 )
