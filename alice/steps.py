@@ -14,7 +14,7 @@ from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
-from common.distillation.sifting import PIECE, Sifter, select
+from common.distillation.sifting import PIECE, Sifter, selected
 from common.distillation.stages import (
     Counts,
     Estimate,
@@ -235,7 +235,7 @@ def _sift(
     for begin in range(0, count, PIECE):
         settings = prepared.prepared_at(gates.read(PIECE))
         agrees = ((settings >> np.uint8(1)) & np.uint8(1)) == bob_bases[begin : begin + PIECE]
-        kept = select(settings, agrees)
+        kept = selected(settings, agrees)
         sifter.add(kept)
         classes[sifted : sifted + len(kept)] = kept >> np.uint8(2)
         sifted += len(kept)

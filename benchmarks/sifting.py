@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.alternation import Contender, Stage, alternate
 from benchmarks.light import SOURCE, Light, shine
 from common.bits import Bits, pack, unpack
-from common.distillation.sifting import PIECE, Sifter, select, sift
+from common.distillation.sifting import PIECE, Sifter, selected, sift
 from common.distillation.stages import Classes, Counts, SiftedKey
 from common.wire.attachments import GateReader, decode_classes, encode_classes, encode_gates
 
@@ -45,7 +45,7 @@ def _sift_prepared(light: Light, gaps: bytes, bases: bytes, pulses: int) -> tupl
     for begin in range(0, count, PIECE):
         settings = light.prepared.prepared_at(gates.read(PIECE))
         agrees = ((settings >> np.uint8(1)) & np.uint8(1)) == bob_bases[begin : begin + PIECE]
-        kept = select(settings, agrees)
+        kept = selected(settings, agrees)
         sifter.add(kept)
         matched.append(pack(agrees))
         classes.append(kept >> np.uint8(2))

@@ -269,7 +269,8 @@ def _received(corrector: Corrector, answers: ParityAnswers) -> ParityQuestions |
 def _corrected(corrector: Corrector, sifted: SiftedKey) -> tuple[Bits, Counts]:
     """Return the corrected key, and how many of its bits were wrong in each class."""
     bits = corrector.bits
-    return bits, count_classes(sifted.key_classes[bits != sifted.key_bits], sifted.class_count)
+    errors = np.flatnonzero(bits != sifted.key_bits)
+    return bits, count_classes(sifted.key_classes[errors], sifted.class_count)
 
 
 def _qber_sentence(estimated: Estimate, block: Block) -> str:

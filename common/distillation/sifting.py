@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from common.bits import Bits
 from common.distillation.stages import Classes, SiftedKey
 from common.kernels import kernel
+from common.marked import SPARE_BYTES, select
 
 KEY_BASIS = 0
 """Number of the basis whose bits become key; the other one, 1, is shown."""
@@ -30,7 +31,7 @@ class Sifter:
         self._class_count = class_count
         self._most = most
         self._key, self._test, self._key_classes, self._test_classes = (
-            np.empty(most, np.uint8) for _ in range(4)
+            np.empty(most + SPARE_BYTES, np.uint8) for _ in range(4)
         )
         self._kept = self._shown = 0
 
@@ -41,7 +42,7 @@ class Sifter:
         """Part some more matched detections; ValueError if they are more than there is room for."""
         if self._kept + self._shown + len(settings) > self._most:
             raise ValueError(f"there are more matched detections than {self._most}")
-        count = _part_settings(
+        count = _part(
             settings,
             self._key[self._kept :],
             self._key_classes[self._kept :],
@@ -63,29 +64,22 @@ class Sifter:
 
 
 @kernel
-def _part_settings(
+def _part(
     settings: NDArray[np.uint8],
     key_bits: NDArray[np.uint8],
     key_classes: NDArray[np.uint8],
     test_bits: NDArray[np.uint8],
     test_classes: NDArray[np.uint8],
 ) -> int:
-    """Write the detections of each basis to their place, then take bit and class apart; return how many are of the key.
-
-    Without a branch on the basis, which nobody could foresee: what is of the other one is overwritten.
-    """
-    key, test = np.uint64(0), np.uint64(0)
-    for i in range(len(settings)):
-        key_bits[key] = settings[i]
-        key += np.uint64(1) - np.uint64((settings[i] >> 1) & 1)
-    for i in range(len(settings)):
-        test_bits[test] = settings[i]
-        test += np.uint64((settings[i] >> 1) & 1)
+    """Write the detections of each basis to their place, bit and class apart; return how many are of the key."""
+    of_test = (settings >> np.uint8(1)) & np.uint8(1)
+    key = select(settings, of_test ^ np.uint8(1), key_bits)
+    test = select(settings, of_test, test_bits)
     for bits, classes, count in ((key_bits, key_classes, key), (test_bits, test_classes, test)):
         for i in range(count):
             classes[i] = bits[i] >> 2
             bits[i] &= 1
-    return int(key)
+    return key
 
 
 def sift(
@@ -101,57 +95,22 @@ def sift(
     `bool[n]`, says for which of them the bases agreed; left out, all did. `classes` has one entry per detection that
     is matched. Raises ValueError where it has another number.
     """
-    marks = np.ones(len(bits), np.bool_) if matched is None else matched
-    count = int(np.count_nonzero(marks))
+    count = len(bits) if matched is None else int(np.count_nonzero(matched))
     if len(classes) != count:
         raise ValueError(f"{len(classes)} classes cannot be of {count} matched detections")
-    key_bits, key_classes, test_bits, test_classes = (np.empty(count + 1, np.uint8) for _ in range(4))
-    if not count:
-        return SiftedKey(key_bits[:0], key_classes[:0], test_bits[:0], test_classes[:0], class_count)
-    kept = _part(bits, bases, classes, marks, key_bits, key_classes, test_bits, test_classes)
-    shown = count - kept
-    return SiftedKey(
-        key_bits[:kept], key_classes[:kept], test_bits[:shown], test_classes[:shown], class_count
-    )
+    sifter, sifted = Sifter(count, class_count), 0
+    for begin in range(0, len(bits), PIECE):
+        piece = slice(begin, begin + PIECE)
+        settings = bits[piece] | bases[piece] << np.uint8(1)
+        if matched is not None:
+            settings = selected(settings, matched[piece])
+        settings |= classes[sifted : sifted + len(settings)] << np.uint8(2)
+        sifter.add(settings)
+        sifted += len(settings)
+    return sifter.key()
 
 
-@kernel
-def _part(
-    bits: NDArray[np.uint8],
-    bases: NDArray[np.uint8],
-    classes: NDArray[np.uint8],
-    matched: NDArray[np.bool_],
-    key_bits: NDArray[np.uint8],
-    key_classes: NDArray[np.uint8],
-    test_bits: NDArray[np.uint8],
-    test_classes: NDArray[np.uint8],
-) -> int:
-    """Write each matched detection where its basis belongs; return how many are of the key.
-
-    Without a branch on match or basis, which nobody could foresee: both places are written, one of them counts or none,
-    and what does not count is overwritten (the places have room for one more).
-    """
-    key, sifted, last = 0, 0, len(classes) - 1
-    for i in range(len(bits)):
-        test = sifted - key
-        intensity_class = classes[min(sifted, last)]
-        key_bits[key] = test_bits[test] = bits[i]
-        key_classes[key] = test_classes[test] = intensity_class
-        key += int(matched[i]) & int(bases[i] == KEY_BASIS)
-        sifted += int(matched[i])
-    return key
-
-
-def select(values: NDArray[np.uint8], matched: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return `values[matched]`, several times as fast where nobody could foresee what is matched."""
-    room = np.empty(len(values) + 1, np.uint8)
-    return room[: _select(values, matched, room)]
-
-
-@kernel
-def _select(values: NDArray[np.uint8], matched: NDArray[np.bool_], room: NDArray[np.uint8]) -> int:
-    found = 0
-    for i in range(len(values)):
-        room[found] = values[i]
-        found += int(matched[i])
-    return found
+def selected(values: NDArray[np.uint8], matched: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return `values[matched]`, many times as fast where nobody could foresee what is matched."""
+    room = np.empty(len(values) + SPARE_BYTES, np.uint8)
+    return room[: select(values, matched.view(np.uint8), room)]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.kernels import kernel
-from common.optics.marked import SPARE_PLACES, list_marked
+from common.marked import SPARE_PLACES, list_marked
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
+from common.marked import SPARE_PLACES
 from common.optics.fibre import Fibre
 from common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
-from common.optics.marked import SPARE_PLACES
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, Prepared
 from common.optics.states import PHOTON_NUMBERS

@@ -9,6 +9,8 @@ from common.kernels import kernel
 _LONGEST_GAP_BYTES = 5
 """Seven bits per byte: five bytes carry every gap of a block of up to 2**32 pulses."""
 
+_ROW = 64
+"""Gaps that are looked at together."""
 _PIECE = 2**16
 """Gates that are written at a time: what is written is still in the second cache when it is copied."""
 
@@ -61,17 +63,33 @@ def decode_gates(data: bytes, count: int, pulses: int) -> NDArray[np.uint32]:
 
 @kernel
 def _write_gaps(gates: NDArray[np.uint32], previous: int, out: NDArray[np.uint8]) -> int:
+    """Write the gaps between gates, the first behind `previous`; return the bytes used.
+
+    Most gaps are short: where a row of them are a byte each, they are written together, or else again one by one.
+    """
     used = 0
-    for index in range(len(gates)):
-        gate = int(gates[index])
-        gap = gate - previous - 1
-        previous = gate
-        while gap >= 128:
-            out[used] = (gap & 127) | 128
-            gap >>= 7
+    for start in range(0, len(gates), _ROW):
+        row = gates[start : start + _ROW]
+        if start and len(row) == _ROW:
+            before, place = gates[start - 1 : start + _ROW - 1], out[used : used + _ROW]
+            longest = np.uint32(0)
+            for k in range(_ROW):
+                gap = np.uint32(row[k] - before[k]) - np.uint32(1)
+                place[k] = np.uint8(gap)
+                longest |= gap
+            if longest < 128:
+                used += _ROW
+                previous = int(row[-1])
+                continue
+        for gate in row:
+            gap_left = int(gate) - previous - 1
+            previous = int(gate)
+            while gap_left >= 128:
+                out[used] = (gap_left & 127) | 128
+                gap_left >>= 7
+                used += 1
+            out[used] = gap_left
             used += 1
-        out[used] = gap
-        used += 1
     return used
 
 
