@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from alice.pace import Pace
+from alice.pace import SourceClock
 from common.journal.events import LightProgress, SourceBehind
 from common.optics.fibre import Fibre
 from common.optics.loops import lane_keys
@@ -23,8 +23,6 @@ _TOLD_EVERY_S = 0.1
 """Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
 _LONGEST_FRAME_S = 0.5
 """Of a paced source: Bob takes light for a sign of life, so a slow clock makes frames short rather than rare."""
-_LATE_S = 0.02
-"""A timer's inaccuracy is not worth telling."""
 
 
 class MqttTransmitter:
@@ -45,7 +43,7 @@ class MqttTransmitter:
         self._seal = seal
         longest = frame_pulses if clock_hz is None else max(1, int(clock_hz * _LONGEST_FRAME_S))
         self._frame_pulses = min(frame_pulses, longest)
-        self._clock_hz = clock_hz
+        self._clock = SourceClock(clock_hz)
         self._shutter = asyncio.Lock()
         self.light_s = 0.0
         """How long the light of the last block took."""
@@ -81,32 +79,33 @@ class MqttTransmitter:
         frames = self.frames(parameters.block_pulses)
         lane = lane_keys(block.randomness.nature(Nature.REFLECTIONS, number), 1)[0]
         let_out = partial(_OUTLET.emit, lane=lane)
-        pace, told = Pace(self._clock_hz, _now()), _now()
+        told = _now()
+        self._clock.begin(told)
         for sequence in range(frames):
             first = sequence * self._frame_pulses
             count = min(self._frame_pulses, parameters.block_pulses - first)
             header = FrameHeader(block.id.link, block.id.session, number, sequence, frames, first, count)
             sealed = await block.compute(self._prepare, source, record, header, parameters.fibre, let_out)
-            await asyncio.sleep(pace.wait_s(first + count, _now()))
+            await asyncio.sleep(self._clock.wait_s(first + count, _now()))
             await self._outlet.send(header, *sealed)
             if _now() - told >= _TOLD_EVERY_S or sequence + 1 == frames:
                 told = _now()
                 block.tell(LightProgress(block_id=str(block.id), number=number, pulses=first + count))
-        self._tell_if_behind(block, pace)
+        self._clock.end(parameters.block_pulses)
+        self._tell_if_behind(block)
         return record
 
-    def _tell_if_behind(self, block: Block, pace: Pace) -> None:
-        pulses, now = block.parameters.block_pulses, _now()
-        behind_s = pace.behind_s(pulses, now)
-        if pace.clock_hz is None or behind_s < _LATE_S:
+    def _tell_if_behind(self, block: Block) -> None:
+        now, clock_hz = _now(), self._clock.clock_hz
+        if clock_hz is None or not self._clock.falls_behind(now):
             return
         block.tell(
             SourceBehind(
                 block_id=str(block.id),
                 number=block.id.number,
-                clock_hz=pace.clock_hz,
-                pulses_per_second=pulses / (now - pace.started),
-                behind_s=behind_s,
+                clock_hz=clock_hz,
+                pulses_per_second=self._clock.pulses_per_second(now),
+                behind_s=self._clock.behind_s(now),
             )
         )
 

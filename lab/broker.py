@@ -148,7 +148,13 @@ async def _wait_for(process: asyncio.subprocess.Process, port: int, kind: str, f
         else:
             writer.close()
             return
-    raise LinkError(f"The broker ({kind}) did not start; {folder / 'broker.log'} says why.")
+    raise LinkError(f"The broker ({kind}) did not start: {last_words(folder / 'broker.log')}")
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a broker's log, which may be gone when its folder is: why it ended, if it said so."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it has not said why.")
 
 
 def _configure_mosquitto(folder: Path, port: int, users: Iterable[BrokerUser]) -> Path:

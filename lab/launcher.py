@@ -27,7 +27,7 @@ from common.store.key_store import KeyStore
 from common.store.ledger import Balance
 from common.transport.addresses import Address
 from common.wire.topics import EVE
-from lab.broker import RunningBroker, run_broker, stop
+from lab.broker import RunningBroker, last_words, run_broker, stop
 from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
 from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
@@ -150,7 +150,7 @@ class RunningLink:
         needed = self.lives[ALICE], self.lives[BOB], broker
         done, _ = await asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
         if done == {broker}:
-            raise LinkError(f"The broker ({self.broker.kind}) has ended; {self.broker.log} says why.")
+            raise LinkError(f"The broker ({self.broker.kind}) has ended: {last_words(self.broker.log)}")
         broker.cancel()
         first = self.bob if self.lives[BOB] in done else self.alice
         if first is self.bob or first.process.returncode != 0:

@@ -152,13 +152,16 @@ async def _measure(course: Course, folder: Path) -> LinkSpeed:
     ) as link:
         failure = asyncio.create_task(link.until_done())
         course_run = asyncio.create_task(_run(course, tally, link))
-        await asyncio.wait({failure, course_run}, return_when=asyncio.FIRST_COMPLETED)
-        if not course_run.done():
-            course_run.cancel()
+        try:
+            await asyncio.wait({failure, course_run}, return_when=asyncio.FIRST_COMPLETED)
+            if course_run.done():
+                return course_run.result()
             await failure
             raise LinkError("The link has ended before its time.")
-        failure.cancel()
-        return course_run.result()
+        finally:
+            failure.cancel()
+            course_run.cancel()
+            await asyncio.gather(failure, course_run, return_exceptions=True)
 
 
 async def _run(course: Course, tally: Tally, link: RunningLink) -> LinkSpeed:

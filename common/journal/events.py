@@ -203,16 +203,16 @@ class LightProgress(Event):
 
 
 class SourceBehind(Event):
-    """The emulation could not keep up with the source's clock: the block's light took longer than it would have."""
+    """The emulation falls behind the source's clock: light, or the pauses between blocks, took longer than it would."""
 
     type: Literal["source-behind"] = "source-behind"
     block_id: str
     number: int
     clock_hz: float
     pulses_per_second: float
-    """What was reached over the whole block."""
+    """What was reached since the first pulse of this life."""
     behind_s: float
-    """By how much the last pulse was late."""
+    """By how much the last pulse was late, counted from that first one."""
 
 
 class StageReached(Event):

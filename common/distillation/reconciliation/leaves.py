@@ -187,7 +187,7 @@ def halve(known: Leaves, opened: int, index: int, asked: int, answers: Words) ->
         asked_lanes = known.masks[each]
         lanes &= asked_lanes
         split[end] |= asked_lanes
-        for _ in range(2):  # the left half, then the right one, which is odd where the left is even
+        for half in range(2):  # the left one, then the right one, which is odd where the left is even
             if lanes and end - start == 1:
                 known.found[found], known.errors[found] = start, lanes
                 found += 1
@@ -197,8 +197,9 @@ def halve(known: Leaves, opened: int, index: int, asked: int, answers: Words) ->
                 if not on_agenda[middle]:
                     on_agenda[middle], agenda[listed] = 1, middle
                     listed += 1
-            start, end = end, np.int64(spans[end] & _LOW)
-            lanes ^= asked_lanes
+            if half == 0:
+                start, end = end, np.int64(spans[end] & _LOW)
+                lanes ^= asked_lanes
     known.agenda_length[index] = listed
     return correct(known, opened, index, found)
 

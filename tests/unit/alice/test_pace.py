@@ -1,6 +1,7 @@
 """Light leaves no earlier than the source's clock says, and lateness is told."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alice.pace import Pace
+from alice.pace import SourceClock
 from alice.transmitter import MqttTransmitter
 from common.journal.events import Event, LightProgress, SourceBehind
 from common.keys.identifiers import BlockId
@@ -24,18 +25,62 @@ from tests.support.processes import small_parameters
 PULSES, FRAMES = 40_000, 4
 
 
-@given(st.floats(1, 1e10), st.integers(1, 2**32), st.floats(0, 1e6), st.floats(0, 1e6))
-def test_light_is_waited_for_or_behind_and_never_both(
-    clock: float, pulses: int, started: float, later: float
+@given(
+    clock=st.floats(1, 1e10),
+    blocks=st.lists(st.tuples(st.integers(1, 2**32), st.floats(0, 0.9)), min_size=1, max_size=6),
+    started=st.floats(0, 1e6),
+)
+def test_after_short_pauses_light_leaves_when_the_clock_says(
+    clock: float, blocks: list[tuple[int, float]], started: float
 ):
-    pace, now = Pace(clock, started), started + later
-    wait, behind = pace.wait_s(pulses, now), pace.behind_s(pulses, now)
-    assert min(wait, behind) == 0
-    assert now + wait - behind == pytest.approx(started + pulses / clock, abs=1e-6)
+    source, now, so_far = SourceClock(clock), started, 0
+    for pulses, pause in blocks:
+        source.begin(now)
+        so_far += pulses
+        now += source.wait_s(pulses, now)
+        source.end(pulses)
+        assert now >= started + so_far / clock - 1e-6
+        assert source.behind_s(now) == pytest.approx(max(0.0, now - started - so_far / clock), abs=1e-6)
+        now += pause
+
+
+def test_a_short_pause_is_made_up_for_and_of_a_long_one_a_second():
+    source = SourceClock(100.0)
+    source.begin(10.0)
+    source.end(100)  # due until 11
+    source.begin(11.5)
+    assert source.wait_s(50, 11.5) == 0
+    assert source.wait_s(100, 11.5) == 0.5
+    source.end(100)  # due until 12
+    source.begin(20.0)
+    assert source.wait_s(100, 20.0) == 0
+    assert source.wait_s(300, 20.0) == 2.0
+    source.end(300)
+    assert source.behind_s(22.0) == 7.0
+    assert source.pulses_per_second(22.0) == 500 / 12
+
+
+def test_it_is_told_once_that_it_falls_behind_and_again_when_it_is_worse():
+    source = SourceClock(100.0)
+    source.begin(0.0)
+    source.end(100)
+    assert not source.falls_behind(1.019)
+    assert source.falls_behind(1.1)
+    assert not source.falls_behind(1.12)
+    assert source.falls_behind(1.14)
+    source.begin(1.14)
+    source.end(100)
+    assert not source.falls_behind(2.0), "it has caught up"
+    assert source.falls_behind(2.05)
 
 
 def test_without_a_clock_nothing_waits_and_nothing_is_late():
-    assert Pace(None, 5.0).wait_s(10**9, 6.0) == Pace(None, 5.0).behind_s(1, 1e9) == 0
+    source = SourceClock(None)
+    assert source.wait_s(10**9, 6.0) == source.behind_s(1e9) == source.pulses_per_second(1.0) == 0
+    source.begin(5.0)
+    source.end(10)
+    assert source.wait_s(10**9, 6.0) == source.behind_s(1e9) == 0
+    assert not source.falls_behind(1e9)
 
 
 @dataclass
@@ -59,7 +104,10 @@ class Watch:
         return
 
 
-async def transmitted(watch: Watch, clock_hz: float | None) -> tuple[float, list[Event]]:
+async def transmitted(
+    watch: Watch, clock_hz: float | None, pauses_s: Sequence[float] = ()
+) -> tuple[float, list[Event]]:
+    """Transmit a block, and one more after each pause."""
     told: list[Event] = []
     parameters = small_parameters(pulses=30_000).model_copy(update={"block_pulses": PULSES})
     block = Block(
@@ -76,6 +124,9 @@ async def transmitted(watch: Watch, clock_hz: float | None) -> tuple[float, list
     started = asyncio.get_running_loop().time()
     record = await transmitter.transmit(block)
     assert record.complete
+    for pause_s in pauses_s:
+        await asyncio.sleep(pause_s)
+        await transmitter.transmit(block)
     return started, told
 
 
@@ -103,6 +154,13 @@ async def test_an_emulation_that_cannot_keep_up_says_by_how_much() -> None:
     assert behind.behind_s >= 0.2 - PULSES / 1e9
     assert behind.pulses_per_second <= PULSES / 0.2
     assert behind.clock_hz == 1e9
+
+
+async def test_pauses_between_blocks_count() -> None:
+    _, told = await transmitted(Watch(), 1e9, pauses_s=[0.1, 0.1])
+    behind = [event for event in told if isinstance(event, SourceBehind)]
+    assert behind[-1].behind_s >= 0.2 - 3 * PULSES / 1e9
+    assert behind[-1].pulses_per_second <= 3 * PULSES / 0.2
 
 
 async def test_without_a_clock_nobody_is_behind() -> None:

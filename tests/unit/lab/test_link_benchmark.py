@@ -1,8 +1,12 @@
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +128,38 @@ async def becomes(pid: int, *, found: bool) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+async def test_a_measurement_that_is_interrupted_leaves_no_failure_that_nobody_hears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nodes end when the link does, and whoever waited for them is told as the last thing."""
+    unheard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    down = asyncio.Event()
+
+    class Link:
+        async def until_done(self) -> None:
+            try:
+                await down.wait()
+            finally:
+                raise LinkError("alice ended with status -15")
+
+    @asynccontextmanager
+    async def run_link(*_: object, **__: object) -> AsyncIterator[Link]:
+        try:
+            yield Link()
+        finally:
+            down.set()
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(link_benchmark, "run_link", run_link)
+    measuring = asyncio.create_task(link_benchmark._measure(SMALL, tmp_path / "home"))
+    await asyncio.sleep(0.05)
+    measuring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await measuring
+    del measuring
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not unheard
