@@ -2,24 +2,63 @@
 
 Machine code is cached beside the source or in `NUMBA_CACHE_DIR`. Where neither can be written the kernels are
 compiled anew in each process, which costs seconds and nothing else: numba itself would refuse to import there.
+
+numba asks of a cached kernel whether its own file has changed. What it calls is compiled into it, from whatever file,
+so here its cache is also asked about the text of all files in its folder, and in those of the kernels that it calls.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+from pathlib import Path
 from typing import cast
 
 import numba
 
 _log = logging.getLogger(__name__)
 _told: list[str] = []
+_folders: dict[object, frozenset[Path]] = {}
+"""By kernel: where everything lies that is compiled into it."""
 
 
 def kernel[F: Callable[..., object]](function: F) -> F:
     """Compile `function` in nopython mode, without the interpreter lock, cached where a cache can be written."""
     try:
-        return cast("F", numba.njit(cache=True, nogil=True)(function))
+        compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available", on a read-only root without NUMBA_CACHE_DIR
         if not _told:
             _told.append(function.__name__)
             _log.warning("no folder to cache compiled kernels in: compiling them anew (set NUMBA_CACHE_DIR)")
         return cast("F", numba.njit(nogil=True)(function))
+    _folders[compiled] = _compiled_in(function)
+    _ask_about(compiled, _folders[compiled])
+    return cast("F", compiled)
+
+
+def _compiled_in(function: Callable[..., object]) -> frozenset[Path]:
+    code, known = function.__code__, function.__globals__
+    called = [
+        _folders.get(known[name], frozenset[Path]()) for name in code.co_names if _is_kernel(known.get(name))
+    ]
+    return frozenset({Path(code.co_filename).parent}).union(*called)
+
+
+def _is_kernel(thing: object) -> bool:
+    return isinstance(thing, numba.core.dispatcher.Dispatcher)
+
+
+def _ask_about(compiled: object, folders: frozenset[Path]) -> None:
+    """Make the cache of a kernel stale where any of these folders has another text than when it was filled."""
+    file = attrgetter("_cache._cache_file")(compiled)  # numba has no other way to say what a kernel rests on
+    file._source_stamp = (file._source_stamp, *sorted(map(_text_of, folders)))  # noqa: SLF001
+
+
+@cache
+def _text_of(folder: Path) -> str:
+    """Digest the Python files of a folder, or nothing where there are none to read."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -4,9 +4,6 @@ With AVX-512 sixteen places (`vpcompressd`) or sixty-four bytes (`vpcompressb`, 
 instruction, however many of them are marked. Without it few flags are looked for eight at a time, and everything else
 is written one by one.
 
-What is emitted here becomes part of compiled kernels, and numba's cache of those does not notice changes in this file:
-empty it after one.
-
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 2, VPCOMPRESSD and VPCOMPRESSB.
 """
 

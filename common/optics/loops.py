@@ -10,8 +10,6 @@ The draw that decides about each pulse is read in two parts. Its first byte near
 word of the first lane has the first bytes of eight pulses (`glances`); the other 56 bits are a word of the next lane,
 read only where they matter (`chance`). So what is done for every pulse are comparisons of bytes in arrays, which
 compilers turn into vector instructions, and whole words are for pulses of which there are few.
-
-All these loops stand in one file because numba's cache of a kernel does not notice changes in other files.
 """
 
 import math

@@ -4,9 +4,6 @@ An element of a vector is a polynomial over GF(2) of degree below 64, the coeffi
 product has degree below 127, so that a multiplication of two vectors is two: of the even lanes and of the odd
 ones, each product in two lanes, the low half first.
 
-What is emitted here becomes part of compiled kernels, and numba's cache of those does not notice changes in
-this file: empty it after one.
-
 Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 2, PCLMULQDQ; Arm Architecture
 Reference Manual for A-profile, PMULL.
 """

@@ -1,0 +1,53 @@
+"""A cached kernel is compiled anew when anything changes that was compiled into it, in whatever file."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KERNEL = """from common.kernels import kernel
+{imported}
+
+@kernel
+def {name}(x):
+    return {value}
+"""
+RUN = "from top import most; print(most(10), sum(most.stats.cache_hits.values()))"
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    stamp = path.stat().st_mtime_ns if path.exists() else None
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    if stamp is not None:
+        os.utime(path, ns=(stamp, stamp))
+
+
+@pytest.mark.parametrize("called", ["lower/called.py", "upper/called.py"], ids=["elsewhere", "beside it"])
+def test_a_change_in_what_a_kernel_calls_is_noticed(called: str, tmp_path: Path) -> None:
+    module = called.removesuffix(".py").replace("/", ".")
+    write(tmp_path, called, KERNEL.format(imported="", name="twice", value="2 * x"))
+    caller = KERNEL.format(imported=f"from {module} import twice", name="more", value="twice(x) + 1")
+    write(tmp_path, "upper/caller.py", caller)
+    top = KERNEL.format(imported="from upper.caller import more", name="most", value="more(x) + 1")
+    write(tmp_path, "top.py", top)
+
+    def run() -> list[int]:
+        answered = subprocess.run(
+            [sys.executable, "-B", "-c", RUN],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"},
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return [int(each) for each in answered.stdout.split()]
+
+    assert run() == [22, 0]
+    assert run() == [22, 1]
+    write(tmp_path, called, KERNEL.format(imported="", name="twice", value="3 * x"))
+    assert run() == [32, 0]
+    assert run() == [32, 1]
