@@ -79,7 +79,7 @@ def _stage_cells(stage: Stage, limit: Limit | None) -> tuple[str, ...]:
     return (
         stage.name,
         f"{_in_prefixes(stage.value)}{stage.unit.removesuffix('/s')}",
-        f"{stage.spread:.0%}",
+        f"{stage.spread:.0%}" if stage.spread else _NOBODY,  # of one run there is none
         f"{stage.baseline}: {_in_prefixes(stage.value / stage.ratio)}".rstrip(),
         _readable(stage.ratio),
         _NOBODY if limit is None else _in_prefixes(limit.value),

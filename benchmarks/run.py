@@ -24,7 +24,7 @@ class Length(StrEnum):
     USUAL = "usual"
     """Up to five minutes."""
     LONG = "long"
-    """Blocks of 10^8 and of 2 * 10^8 pulses, and a minute or more for every link."""
+    """Blocks of 1, 2 and 4 * 10^8 pulses, and a minute or more for every link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ PLANS = {
     Length.LONG: Plan(
         Sizes(),
         limit_bytes=2**25,
-        block_pulses=(100_000_000, 200_000_000),
+        block_pulses=(100_000_000, 200_000_000, 400_000_000),
         blocks=6,
         seconds=60.0,
         with_dead_time=True,

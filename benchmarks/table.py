@@ -11,7 +11,7 @@ from lab.broker import find_mosquitto
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much each stage is given; the defaults keep the whole run under two minutes."""
+    """How much each stage is given; the defaults keep the stages under two minutes."""
 
     pairs: int = 7
     """Runs of each contender that count."""

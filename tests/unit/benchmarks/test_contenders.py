@@ -98,4 +98,4 @@ def test_both_amplifications_give_the_same_key(length: int, secret_bits: int) ->
 
 def test_both_authentications_accept_every_checkpoint() -> None:
     parties, phases = issued_parties(), conversation(2**16)
-    assert authenticate(parties, phases) == authenticate_anew(parties, phases) == CHECKPOINTS
+    assert authenticate(phases) == authenticate_anew(parties, phases) == CHECKPOINTS
