@@ -29,7 +29,10 @@ class AliceSettings(NodeSettings):
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames sent and not yet receipted."""
     clock_hz: Annotated[float, Field(gt=0, le=1e12)] | None = None
-    """Pulses per second of the source that is emulated; left out, light leaves as fast as it can be made."""
+    """Pulses per second of the source that is emulated; left out, light leaves as fast as it can be made.
+
+    Dead time is counted in gates of `parameters.detector.clock_hz`, which this does not change.
+    """
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame's receipt is waited for."""
 
