@@ -1,10 +1,12 @@
 """What Alice's node is told beyond what every node is told."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from alice.frames import frame_count, frame_length
 from common.node.settings import NodeSettings
+from common.wire.messages import MOST_FRAMES
 
 
 class AliceSettings(NodeSettings):
@@ -27,6 +29,22 @@ class AliceSettings(NodeSettings):
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames sent and not yet receipted."""
     clock_hz: Annotated[float, Field(gt=0, le=1e12)] | None = None
-    """Pulses per second of the source that is emulated; left out, light leaves as fast as it can be made."""
+    """Pulses per second of the source that is emulated; left out, light leaves as fast as it can be made.
+
+    Dead time is counted in gates of `parameters.detector.clock_hz`, which this does not change.
+    """
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame's receipt is waited for."""
+
+    @model_validator(mode="after")
+    def _has_few_enough_frames(self) -> Self:
+        pulses = self.parameters.block_pulses
+        frames = frame_count(pulses, frame_length(self.frame_pulses, self.clock_hz))
+        if frames > MOST_FRAMES:
+            clock = "" if self.clock_hz is None else f" at clock_hz = {self.clock_hz:g}"
+            raise ValueError(
+                f"block_pulses = {pulses} and frame_pulses = {self.frame_pulses}{clock} make {frames} frames of light,"
+                f" and a block has at most {MOST_FRAMES}: choose fewer pulses per block, more per frame, or a faster"
+                " clock (a frame is at most half a second long)"
+            )
+        return self

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from alice.frames import frame_count, frame_length
 from alice.pace import SourceClock
 from common.journal.events import LightProgress, SourceBehind
 from common.optics.fibre import Fibre
@@ -21,8 +22,6 @@ from common.wire.pulse_frames import FrameHeader
 _OUTLET = Outlet()
 _TOLD_EVERY_S = 0.1
 """Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
-_LONGEST_FRAME_S = 0.5
-"""Of a paced source: Bob takes light for a sign of life, so a slow clock makes frames short rather than rare."""
 
 
 class MqttTransmitter:
@@ -41,8 +40,7 @@ class MqttTransmitter:
         self._outlet = outlet
         self._probe_photons = probe_photons
         self._seal = seal
-        longest = frame_pulses if clock_hz is None else max(1, int(clock_hz * _LONGEST_FRAME_S))
-        self._frame_pulses = min(frame_pulses, longest)
+        self._frame_pulses = frame_length(frame_pulses, clock_hz)
         self._clock = SourceClock(clock_hz)
         self._shutter = asyncio.Lock()
         self.light_s = 0.0
@@ -54,7 +52,7 @@ class MqttTransmitter:
 
     def frames(self, pulses: int) -> int:
         """How many frames carry a block of so many pulses."""
-        return -(-pulses // self._frame_pulses)
+        return frame_count(pulses, self._frame_pulses)
 
     async def transmit(self, block: Block) -> PreparationRecord:
         """Send a block; LightLost if a frame does not get through."""

@@ -33,11 +33,6 @@ def bb84_polarisation(basis: Basis, bit: int) -> int:
     return 2 * basis + 4 * bit
 
 
-def pack_state(polarisation: int, photons: int) -> int:
-    """Return the byte of a pulse: polarisation index 0..7, photon number 0..31."""
-    return polarisation | photons << 3
-
-
 def photon_numbers(states: States) -> NDArray[np.uint8]:
     """Photon number of each pulse: `uint8[n]` -> `uint8[n]`, 0..31."""
     return states >> np.uint8(3)

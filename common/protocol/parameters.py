@@ -88,8 +88,6 @@ class LinkParameters(BaseModel):
         check_switched_off_probability(self.switched_off_probability)
         _ = self.source
         _ = verification_tag_bits(self.block_pulses, self.eps_cor)
-        if self.detector.dead_gates > LARGEST_BLOCK:
-            raise ValueError(f"a dead time of {self.detector.dead_gates} gates is longer than any block")
         return self
 
     @property

@@ -77,6 +77,8 @@ class LightOutlet:
                 async with asyncio.timeout(self._patience_s), self._room:
                     await self._room.wait()  # any receipt renews the patience
             except TimeoutError as error:
+                if ready():  # the last receipt came together with the end of patience
+                    return
                 header = next(iter(self._outstanding.values()))
                 raise LightLost(
                     f"frame {header.sequence} of {header.frames} was not receipted within {self._patience_s:g} s"

@@ -25,6 +25,8 @@ type Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 type Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 PROTOCOL_VERSION = "qkdlink/1"
+MOST_FRAMES = 2**20
+"""Frames of light in a block."""
 
 
 class Message(BaseModel):
@@ -94,7 +96,7 @@ class OpenBlock(Message):
 
     type: Literal["open-block"] = "open-block"
     pulses: Annotated[int, Field(ge=1, le=2**32)]
-    frames: Annotated[int, Field(ge=1, le=2**20)]
+    frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)]
     verification_key: Attachment
     """Her public key, shown while a bootstrap authenticates the block, if later ones are signed; else empty."""
 

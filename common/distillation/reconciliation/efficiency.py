@@ -1,4 +1,4 @@
-"""What reconciliation discloses: measured against Shannon's limit, expected, and limited."""
+"""What reconciliation discloses: measured against Shannon's limit, and limited."""
 
 from math import ceil, sqrt
 
@@ -8,7 +8,6 @@ _BUDGET_RATE_FACTOR = 3
 _BUDGET_DEVIATIONS = 7
 _BUDGET_EFFICIENCY = 1.3
 _BUDGET_OVERHEAD_BITS = 200
-_OVERHEAD_BITS = 60
 _LOWEST_RATE = 1e-4
 
 
@@ -16,17 +15,6 @@ def efficiency(leaked_bits: int, key_length: int, qber: float) -> float | None:
     """f = leaked / (n h(q)), where 1 is Shannon's limit; None where that limit is zero bits (q = 0 or 1)."""
     limit = key_length * binary_entropy(qber)
     return leaked_bits / limit if limit else None
-
-
-def expected_leak_bits(key_length: int, qber: float) -> float:
-    """Parities that an average run discloses when it expects the error rate `qber` (0..1) that it finds.
-
-    A fit for planning, within 5 % from 1e4 bits upwards and from 1 to 10 %: f grows from 1.04 with the
-    rate, and the tail of passes and the last searches cost some 60 bits more. Not a bound: a key's length
-    uses counted parities.
-    """
-    rate = min(max(qber, _LOWEST_RATE), 0.5)
-    return (1.04 + 0.5 * rate) * key_length * binary_entropy(rate) + _OVERHEAD_BITS
 
 
 def parity_budget(key_length: int, expected_qber: float) -> int:

@@ -1,4 +1,4 @@
-"""The plan of a reconciliation: block sizes, permutations, expected and highest disclosure."""
+"""The plan of a reconciliation: block sizes, permutations, usual and highest disclosure."""
 
 from dataclasses import FrozenInstanceError, replace
 from functools import reduce
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from common.bits import Bits
+from common.distillation.entropy import binary_entropy
 from common.distillation.reconciliation import reference
 from common.distillation.reconciliation.cascade import Answerer, Corrector
-from common.distillation.reconciliation.efficiency import efficiency, expected_leak_bits, parity_budget
+from common.distillation.reconciliation.efficiency import efficiency, parity_budget
 from common.distillation.reconciliation.schedule import (
     FRAME_WORDS,
     LARGEST_FRAME_WORDS,
@@ -161,17 +162,20 @@ def test_efficiency_is_disclosure_over_shannons_limit() -> None:
     assert efficiency(10, 100, 0.0) is None
 
 
-# Over 300 other keys at each rate, disclosed over expected lay at 0.980 to 0.984 and spread by at most 0.006, the share
+# Over 300 other keys at each rate, disclosed over fitted lay at 0.980 to 0.984 and spread by at most 0.006, the share
 # of the budget at 0.425 at most, spread by 0.002: a mean of 4 would have to lie 9 deviations off, a largest of 4 more.
 @pytest.mark.parametrize("qber", [0.01, 0.03, 0.05, 0.1])
-def test_planning_expects_what_a_run_discloses_and_the_budget_is_far_above(qber: float) -> None:
+def test_a_run_discloses_little_more_than_shannons_limit_and_the_budget_is_far_above(qber: float) -> None:
     length, disclosed = 30_000, []
     for frame in range(4):
         rng = np.random.default_rng(frame)
         alice = rng.integers(0, 2, length, dtype=np.uint8)
         bob = alice ^ (rng.permutation(length) < qber * length).astype(np.uint8)
         disclosed.append(_disclosed(alice, bob, qber))
-    assert expected_leak_bits(length, qber) == pytest.approx(np.mean(disclosed), rel=0.05)
+    fitted = (1.04 + 0.5 * qber) * length * binary_entropy(
+        qber
+    ) + 60  # the tail of passes and the last searches
+    assert fitted == pytest.approx(np.mean(disclosed), rel=0.05)
     assert max(disclosed) < 0.6 * parity_budget(length, qber)
 
 

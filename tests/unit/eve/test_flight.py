@@ -7,9 +7,10 @@ from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.side_light import Arrival
 from common.optics.source import Source
-from common.optics.states import Basis, bb84_polarisation, pack_state
+from common.optics.states import Basis, bb84_polarisation
 from common.optics.watchful_receiver import DetectorFlaws, side_thresholds
 from eve.flight import COUNTED, GONE, TAPPED, Flight, GateModel, Marks
+from tests.support.states import pulse_state
 
 FIBRE = Fibre(10, 0.2, 0.03)
 DETECTOR = DetectorSettings(0.6, 1e-3, 2.0, 0.04, 1e9)
@@ -37,7 +38,7 @@ def test_counted_photons_click_as_in_the_receivers_own_table(arrival: Arrival, p
     flight.goes_on(codes(COUNTED + photons))
     flight.shifts(codes(arrival))
     table = side_thresholds(FIBRE, DETECTOR, DetectorFlaws(0.2))
-    states = [pack_state(bb84_polarisation(Basis.KEY, bit), photons) for bit in (0, 1)]
+    states = [pulse_state(bb84_polarisation(Basis.KEY, bit), photons) for bit in (0, 1)]
     expected = [int(table[arrival, Basis.KEY, state, 2]) / 2**64 for state in states]
     assert gate().clicks(flight, rate=0.0)[:, 0] == pytest.approx(expected, rel=1e-9)
 

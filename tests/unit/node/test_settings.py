@@ -80,6 +80,49 @@ def test_a_wrong_key_is_named(home: LinkHome, tmp_path: Path, line: str, sentenc
         load_settings(AliceSettings, file)
 
 
+@pytest.mark.parametrize(
+    ("block_pulses", "settings", "sentence"),
+    [
+        (
+            2**21,
+            {"clock_hz": 3.0},
+            r" and frame_pulses = 1048576 at clock_hz = 3 make 2097152 frames of light",
+        ),
+        (
+            2**20 + 1,
+            {"frame_pulses": 1},
+            r" and frame_pulses = 1 make 1048577 frames of light, .* at most 1048576",
+        ),
+        (2**32, {"frame_pulses": 4095}, r" and frame_pulses = 4095 make 1048833 frames .* more per frame"),
+    ],
+)
+def test_a_block_of_too_many_frames_is_refused_before_the_node_lives(
+    home: LinkHome, tmp_path: Path, block_pulses: int, settings: dict[str, float], sentence: str
+) -> None:
+    file = _alice_with(home, tmp_path, block_pulses, settings)
+    with pytest.raises(ConfigurationError, match=rf"block_pulses = {block_pulses}{sentence}"):
+        load_settings(AliceSettings, file)
+
+
+@pytest.mark.parametrize(
+    ("block_pulses", "settings"),
+    [(2**21, {"clock_hz": 4.0}), (2**20, {"frame_pulses": 1}), (2**32, {"frame_pulses": 4096})],
+)
+def test_a_block_may_have_as_many_frames_as_its_opening_can_say(
+    home: LinkHome, tmp_path: Path, block_pulses: int, settings: dict[str, float]
+) -> None:
+    alice = load_settings(AliceSettings, _alice_with(home, tmp_path, block_pulses, settings))
+    assert alice.parameters.block_pulses == block_pulses
+
+
+def _alice_with(home: LinkHome, folder: Path, block_pulses: int, settings: dict[str, float]) -> Path:
+    values = tomllib.loads(home.configuration(ALICE).read_text()) | settings
+    values["parameters"]["block_pulses"] = block_pulses
+    file = folder / "node.toml"
+    file.write_text(toml(values))
+    return file
+
+
 def test_a_missing_key_is_named(home: LinkHome, tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text(home.configuration(ALICE).read_text().replace('peer = "bob"\n', ""))

@@ -13,9 +13,10 @@ from common.optics.detector import DetectorSettings, Receiver, click_thresholds
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord
-from common.optics.states import Basis, bb84_polarisation, pack_state
+from common.optics.states import Basis, bb84_polarisation
 from common.randomness import ChoiceStream
 from tests.support.slow_optics import SlowReceiver
+from tests.support.states import pulse_state
 
 PERFECT = DetectorSettings(1.0, 0.0, 0.0, 0.0, 1e9)
 HERE = Fibre(0, 0.2, 0.0)
@@ -105,7 +106,7 @@ def test_the_size_of_frames_changes_nothing(detector: DetectorSettings, cuts: Se
 
 
 def test_bobs_choices_depend_on_the_gate_alone():
-    states = np.full(4000, pack_state(0, 3))
+    states = np.full(4000, pulse_state(0, 3))
     often = measured(states, DetectorSettings(1.0, 0.1, 0.0, 0.2, 1e9))
     rarely = measured(states, DetectorSettings(0.1, 0.0, 7.0, 0.0, 1e9), seed=2)
     basis_at = dict(zip(often.gates.tolist(), often.bases.tolist(), strict=True))
@@ -134,7 +135,7 @@ def test_bases_and_coins_have_exactly_the_stated_probabilities():
 @pytest.mark.parametrize("basis", list(Basis))
 @pytest.mark.parametrize("bit", [0, 1])
 def test_perfect_light_in_the_right_basis_is_read_without_error(basis: Basis, bit: int):
-    record = measured(np.full(2000, pack_state(bb84_polarisation(basis, bit), 1)), PERFECT)
+    record = measured(np.full(2000, pulse_state(bb84_polarisation(basis, bit), 1)), PERFECT)
     assert len(record) == 2000
     assert (record.bits[record.bases == basis] == bit).all()
     assert record.double_clicks == 0
@@ -147,7 +148,7 @@ def test_the_wrong_basis_reads_nothing_at_all(basis: Basis, misalignment: float)
     for bit in (0, 1):
         for photons in range(32):
             both, only_0, only_1 = (
-                int(t) for t in table[1 - basis, pack_state(bb84_polarisation(basis, bit), photons)]
+                int(t) for t in table[1 - basis, pulse_state(bb84_polarisation(basis, bit), photons)]
             )
             assert abs((only_0 - both) - (only_1 - only_0)) <= 2**14  # doubles of 53 bits, times 2^64
 
@@ -155,7 +156,7 @@ def test_the_wrong_basis_reads_nothing_at_all(basis: Basis, misalignment: float)
 @pytest.mark.parametrize("angle", range(8))
 def test_one_photon_obeys_maluss_law(angle: int):
     table = click_thresholds(Fibre(0, 0.2, 0.02), DetectorSettings(1.0, 0, 0, 0, 1e9))
-    both, only_0, only_1 = (int(t) / 2**64 for t in table[0, pack_state(angle, 1)])
+    both, only_0, only_1 = (int(t) / 2**64 for t in table[0, pulse_state(angle, 1)])
     assert both == 0
     assert only_1 == pytest.approx(1, abs=1e-15)
     assert only_0 == pytest.approx((1 + 0.96 * math.cos(math.radians(45 * angle))) / 2, abs=1e-15)
@@ -172,7 +173,7 @@ def test_many_photons_click_as_independent_photons_do(
     detector: DetectorSettings, fibre: Fibre, photons: int, angle: int, basis: Basis
 ):
     both, only_0, only_1 = (
-        int(t) / 2**64 for t in click_thresholds(fibre, detector)[basis, pack_state(angle, photons)]
+        int(t) / 2**64 for t in click_thresholds(fibre, detector)[basis, pulse_state(angle, photons)]
     )
     seen, dark = fibre.transmittance * detector.efficiency, detector.dark_count_probability
     to_0 = seen * (1 + (1 - 2 * fibre.misalignment) * math.cos(math.radians(45 * (angle - 2 * basis)))) / 2
@@ -192,7 +193,7 @@ def test_small_dark_count_probabilities_keep_all_their_digits():
 
 
 def test_both_detectors_are_dead_for_the_stated_gates_after_a_click():
-    bright = np.full(1000, pack_state(0, 31))
+    bright = np.full(1000, pulse_state(0, 31))
     for dead_time_ns, period in ((0.0, 1), (0.1, 2), (1.0, 2), (99.5, 101), (100.0, 101)):
         record = measured(bright, DetectorSettings(1.0, 0.0, dead_time_ns, 0.0, 1e9))
         assert record.gates.tolist() == list(range(0, 1000, period))
@@ -207,7 +208,7 @@ def test_dead_time_is_counted_in_gates_of_the_clock():
 
 def test_an_afterpulse_comes_in_the_first_live_gate_from_the_detector_that_clicked():
     flash = np.zeros(50, np.uint8)
-    flash[3] = pack_state(bb84_polarisation(Basis.KEY, 1), 31)
+    flash[3] = pulse_state(bb84_polarisation(Basis.KEY, 1), 31)
     record = measured(flash, DetectorSettings(1.0, 0.0, 2.0, 1.0, 1e9), key_basis=127 / 128)
     assert record.gates.tolist() == list(range(3, 50, 3))
     assert record.bits.tolist() == [1] * len(record)
@@ -224,7 +225,7 @@ def test_a_missing_or_repeated_frame_is_never_taken_for_attenuation():
 
 def test_light_crosses_the_fibre_that_it_was_launched_into():
     receiver = Receiver(PERFECT, 0.5, CHOICES, nature())
-    single = np.full(1000, pack_state(0, 1), np.uint8)
+    single = np.full(1000, pulse_state(0, 1), np.uint8)
     assert len(receiver.detect(PulseTrain(single.copy(), HERE, 0))) == 1000
     assert len(receiver.detect(PulseTrain(single.copy(), Fibre(1e4, 0.2, 0.0), 1000))) == 0
 
@@ -239,6 +240,13 @@ def test_light_crosses_the_fibre_that_it_was_launched_into():
         ({"dead_time_ns": -1.0}, "a dead time cannot be -1.0 ns"),
         ({"dead_time_ns": math.inf}, "a dead time cannot be inf ns"),
         ({"clock_hz": 0.0}, "a clock cannot run at 0.0 Hz"),
+        (
+            {"dead_time_ns": 2.0**32 + 1},
+            "a dead time of 4.29497e\\+09 ns is longer than any block at 1e\\+09 Hz",
+        ),
+        ({"dead_time_ns": 1e30}, "a block has 4294967296 gates at most"),
+        ({"dead_time_ns": 1.0, "clock_hz": 1e30}, "a block has 4294967296 gates at most"),
+        ({"dead_time_ns": 1e300, "clock_hz": 1e300}, "a block has 4294967296 gates at most"),
     ],
 )
 def test_an_impossible_detector_is_refused_in_one_sentence(change: dict[str, float], sentence: str):

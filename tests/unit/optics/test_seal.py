@@ -144,8 +144,8 @@ def test_darkness_looks_like_noise_once_it_is_sealed(alice: LightSeal):
     assert len(zlib.compress(sealed, 9)) >= len(sealed)
 
 
-def test_a_frame_holds_the_state_of_every_pulse_and_no_seed(bob: LightSeal):
-    # Light with all its entropy cannot be told in fewer bytes than its states need: nothing is regenerated.
+def test_a_frame_grows_by_one_byte_per_pulse_whatever_light_it_carries(bob: LightSeal):
+    # What Alice's source puts into one, and that nothing regenerates it, is tested in unit/alice/test_frames.py.
     random = np.random.default_rng(3).integers(0, 256, 4096, np.uint8)
     sealed = LightSeal(KEY, "alice").seal(PulseTrain(random.copy(), FIBRE, 0), HEADER)
     assert len(sealed) - OVERHEAD == len(random)

@@ -13,9 +13,9 @@ from common.optics.pulses import PulseTrain
 from common.optics.records import DetectionRecord, SideCounts
 from common.optics.seal import LightSeal, SealBroken
 from common.optics.side_light import BRIGHT, REFLECTED_SHIFT, Arrival, SideLight
-from common.optics.states import pack_state
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver, side_thresholds
 from common.randomness import ChoiceStream
+from tests.support.states import pulse_state
 
 COUNT = 2**14
 HERE = Fibre(0, 0.2, 0.02)
@@ -74,7 +74,7 @@ def test_off_time_one_detector_sees_worse(arrival: Arrival, better: int):
     detector = DetectorSettings(0.8, 0.0, 0.0, 0.0, 1e9)
     for bit in (0, 1):
         receiver = watchful(detector, mismatch=0.25)
-        record = receiver.detect(train(arrival, pack_state(4 * bit, 1), Fibre(0, 0.2, 0.0)))
+        record = receiver.detect(train(arrival, pulse_state(4 * bit, 1), Fibre(0, 0.2, 0.0)))
         expected = (0.8 if bit == better else 0.2) * COUNT / 2
         matched = int((record.bases == 0).sum())
         assert abs(matched - expected) < SIGMAS * np.sqrt(expected)
@@ -91,7 +91,7 @@ def test_off_time_one_detector_sees_worse(arrival: Arrival, better: int):
 def test_blinded_detectors_click_surely_where_the_power_suffices_and_else_never(steps: int, fired: set[str]):
     # misalignment 2 %: in the right basis 0.98 of the power, in the wrong one half of it to each detector
     noisy = DetectorSettings(0.1, 0.2, 0.0, 0.5, 1e9)
-    record = watchful(noisy).detect(train(BRIGHT, pack_state(4, steps)))
+    record = watchful(noisy).detect(train(BRIGHT, pulse_state(4, steps)))
     bob = ChoiceStream(bytes(32)).read(0, COUNT) >> 1 < 64  # his key basis
     assert record.gates[record.bases == 0].tolist() == (
         np.flatnonzero(bob).tolist() if "same" in fired else []
@@ -105,12 +105,12 @@ def test_blinded_detectors_click_surely_where_the_power_suffices_and_else_never(
 
 
 def test_a_trigger_loses_its_power_in_fibre():
-    assert not len(watchful(PERFECT).detect(train(BRIGHT, pack_state(0, 12), Fibre(20, 0.2, 0.0))))
+    assert not len(watchful(PERFECT).detect(train(BRIGHT, pulse_state(0, 12), Fibre(20, 0.2, 0.0))))
 
 
 def test_switched_off_gates_count_no_photon_and_appear_in_no_key():
     dark = DetectorSettings(1.0, 1e-2, 0.0, 0.0, 1e9)
-    off = watchful(dark, switched_off=0.25).detect(train(None, pack_state(0, 5)))
+    off = watchful(dark, switched_off=0.25).detect(train(None, pulse_state(0, 5)))
     chosen = ChoiceStream(bytes(32)).read(2**32, COUNT) < 64
     assert off.side.switched_off_gates == chosen.sum()
     assert off.gates.tolist() == np.flatnonzero(~chosen).tolist()
@@ -119,7 +119,7 @@ def test_switched_off_gates_count_no_photon_and_appear_in_no_key():
 
 
 def test_triggers_click_in_switched_off_gates():
-    record = watchful(PERFECT, switched_off=0.25).detect(train(BRIGHT, pack_state(0, 17)))
+    record = watchful(PERFECT, switched_off=0.25).detect(train(BRIGHT, pulse_state(0, 17)))
     assert record.side.switched_off_clicks == record.side.switched_off_gates > 3500
     assert len(record) + record.side.switched_off_clicks == COUNT
 

@@ -1,6 +1,7 @@
 """Light through an outlet and into a receiver over a broker made of a list: each fault named, each wait bounded."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -327,6 +328,16 @@ async def test_a_frame_without_a_receipt_is_lost_light() -> None:
         alice.receipt(0)
         with pytest.raises(LightLost, match=r"frame 1 of 4 was not receipted within 0\.2 s"):
             await alice.outlet.drain()
+
+
+async def test_a_receipt_that_comes_as_patience_ends_is_not_too_late() -> None:
+    async with sending(patience_s=0.05) as alice:
+        await alice.outlet.send(alice.header(0), b"light")
+        draining = asyncio.create_task(alice.outlet.drain())
+        await asyncio.sleep(0.01)
+        alice.receipt(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - a busy loop finds the receipt there and the patience at its end, at once
+        await draining
 
 
 async def test_each_receipt_renews_the_patience() -> None:
