@@ -24,4 +24,4 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     await pending.settle(answered)
     have, never = await pending.answer(answered.pending, session)
     await conversation.say(Holdings(pending=b"", have=have, never=never))
-    return Acquaintance(session, theirs.epoch)
+    return Acquaintance(session, theirs.epoch, min(ours.most_blocks, theirs.most_blocks))

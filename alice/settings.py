@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from alice.frames import frame_count, frame_length
+from alice.in_flight import MOST_BLOCKS
 from common.node.settings import NodeSettings
 from common.wire.messages import MOST_FRAMES
 
@@ -15,7 +16,9 @@ class AliceSettings(NodeSettings):
     blocks: Annotated[int, Field(ge=0)] = 0
     """How many blocks to attempt before ending; 0 means until told to stop."""
     blocks_in_flight: Annotated[int, Field(ge=1, le=8)] | None = None
-    """Light of the next block is sent while this one is distilled; left out, 2, and up to 6 on a long line."""
+    """Light of the next block is sent while this one is distilled; left out, 2, and up to 6 on a long line.
+
+    Never more than Bob lets be open."""
     rekey_blocks: Annotated[int, Field(ge=1)] = 10
     """A new epoch, with a PSK from generated key, after so many blocks."""
     rekey_seconds: Annotated[float, Field(gt=0)] = 600.0
@@ -35,6 +38,11 @@ class AliceSettings(NodeSettings):
     """
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame's receipt is waited for."""
+
+    @property
+    def most_blocks(self) -> int:
+        """As many as she may come to want."""
+        return self.blocks_in_flight or MOST_BLOCKS
 
     @model_validator(mode="after")
     def _has_few_enough_frames(self) -> Self:

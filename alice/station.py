@@ -282,6 +282,7 @@ class Alice:
         routes = patching.current.routes
         line = await OpenLine.open(self._station, await dialling, key)
         self._lines.add(line)
+        self._in_flight.allow(line.link.most_blocks)
         if patching.current.routes != routes:
             line.cut(LinkError(_SWITCHED))
         return line

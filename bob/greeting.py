@@ -24,4 +24,4 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     have, never = await pending.answer(claimed.pending, session)
     await conversation.say(Holdings(pending=await pending.claims(session), have=have, never=never))
     await pending.settle(await conversation.expect(Holdings))
-    return Acquaintance(session, epoch)
+    return Acquaintance(session, epoch, min(ours.most_blocks, theirs.most_blocks))

@@ -7,7 +7,7 @@ from bob.receiver import MqttReceiver
 from bob.settings import BobSettings
 from bob.steps import distil
 from common.distillation.stages import SecretKey
-from common.errors import LinkError, StarvationError
+from common.errors import LinkError, RemoteProtocolError, StarvationError
 from common.keys.identifiers import BlockId
 from common.node.link import Link, LinkDeposit
 from common.node.station import Station
@@ -37,6 +37,7 @@ class Session:
         self._reading = group.create_task(self._channel.read(self._on_new_block), name="classical channel")
         self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._open_blocks = 0
+        self._places = asyncio.Semaphore(station.settings.most_blocks_in_flight)
         self._last_number = LINK_BLOCK
         self._said_goodbye = False
 
@@ -57,14 +58,20 @@ class Session:
         self._met.cancel()
 
     def _on_new_block(self, received: Received) -> StreamLine | None:
-        """Open a block at Alice's word: numbers only grow, and there is a limit to how many are open."""
-        number = received.envelope.block
-        if (
-            not isinstance(received.envelope.message, OpenBlock)
-            or number <= self._last_number
-            or self._open_blocks >= self._station.settings.most_blocks_in_flight
-        ):
+        """Open a block at Alice's word: numbers only grow, and there is a limit to how many are open.
+
+        A block has ended for her a little earlier than here, where her last words of it are still to be dealt with.
+        Each such block holds one of our places, and none that waits for a place has ended for her: as long as she
+        keeps to the limit, no more wait than there are places. RemoteProtocolError if more do.
+        """
+        number, most = received.envelope.block, self._station.settings.most_blocks_in_flight
+        if not isinstance(received.envelope.message, OpenBlock) or number <= self._last_number:
             return None
+        if self._open_blocks >= 2 * most:
+            raise RemoteProtocolError(
+                f"The peer opens block {number}, and with it more at a time than the agreed {most}"
+                " (most_blocks_in_flight)."
+            )
         self._last_number = number
         self._open_blocks += 1
         line = self._channel.line(number)
@@ -72,10 +79,14 @@ class Session:
         return line
 
     async def _live(self, number: int) -> None:
-        """Live one block, once we have met: her first word of it may come while we still write down the epoch."""
+        """Live one block, once we have met and there is a place for it.
+
+        Her first word of it may come while we still write down the epoch, or close a block that has ended for her.
+        """
         try:
             link = await self._met
-            await self._live_if_payable(link, number)
+            async with self._places:
+                await self._live_if_payable(link, number)
         finally:
             self._open_blocks -= 1
 

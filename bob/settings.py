@@ -11,9 +11,14 @@ class BobSettings(NodeSettings):
     """Configuration of `python -m bob`."""
 
     most_blocks_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
-    """Blocks that Alice may have open at a time."""
+    """Blocks that Alice may have open at a time; she is told at the meeting, and keeps to it."""
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame that Alice says she has sent is waited for."""
+
+    @property
+    def most_blocks(self) -> int:
+        """As many as he lets be open."""
+        return self.most_blocks_in_flight
 
     @property
     def knows_where_eve_is(self) -> bool:

@@ -18,6 +18,7 @@ from common.protocol.account import Account, Said
 from common.protocol.block import Block
 from common.protocol.conversation import BlockConversation, Conversation, Place
 from common.protocol.economy import Economy
+from common.protocol.greeting import Acquaintance
 from common.protocol.parameters import LinkParameters
 from common.protocol.pinning import Pinning
 from common.protocol.roles import Role
@@ -71,13 +72,14 @@ class Link:
         party: Party,
         channel: ClassicalChannel,
         conversation: Conversation,
-        session: str,
-        epoch: int,
+        met: Acquaintance,
         authentication: Authentication,
     ) -> None:
         self.party = party
-        self.session = session
-        self.epoch = epoch
+        self.session = met.session
+        self.epoch = met.epoch
+        self.most_blocks = met.most_blocks
+        """How many blocks Alice may have open here at a time."""
         self._channel = channel
         self._conversation = conversation
         self._authentication = authentication

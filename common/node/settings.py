@@ -6,6 +6,7 @@ operating system.
 """
 
 import tomllib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -182,7 +183,7 @@ class ProgramSettings(BaseSettings):
         return env_settings, init_settings
 
 
-class NodeSettings(ProgramSettings):
+class NodeSettings(ProgramSettings, ABC):
     """What every node is told."""
 
     node: Name
@@ -194,6 +195,11 @@ class NodeSettings(ProgramSettings):
     apparatus: ApparatusSettings = ApparatusSettings()
     laboratory: LaboratorySettings = LaboratorySettings()
     journal: Path = Path("journal.jsonl")
+
+    @property
+    @abstractmethod
+    def most_blocks(self) -> int:
+        """How many blocks this node would have open at a time; the peer is told, and the smaller number counts."""
 
     @property
     def knows_where_eve_is(self) -> bool:

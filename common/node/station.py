@@ -174,7 +174,7 @@ class Station[S: NodeSettings]:
             now, vouched = asyncio.get_running_loop().time(), self.vault.store.vouched()
             self.tell(self.window.closed(now, vouched))
             self.window = None
-        return Link(self.party, channel, conversation, met.session, met.epoch, authentication)
+        return Link(self.party, channel, conversation, met, authentication)
 
     def _knows_peer(self, key: BlockId | None) -> bool:
         """Whether a line goes back to an anchor that has vouched for the peer."""
@@ -211,6 +211,7 @@ class Station[S: NodeSettings]:
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
             epoch=self.epoch_of(key),
+            most_blocks=settings.most_blocks,
         )
 
 

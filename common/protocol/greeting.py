@@ -32,6 +32,8 @@ class Introduction:
     """32 hexadecimal digits, fresh for each connection."""
     epoch: int
     """The epoch that this connection belongs to, as far as this node knows."""
+    most_blocks: int
+    """How many blocks may be open here at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Acquaintance:
 
     session: str
     epoch: int
+    most_blocks: int
+    """How many blocks Alice may have open at a time: the smaller of what each has said."""
 
 
 class PendingBlocks(Protocol):
@@ -70,6 +74,7 @@ def hello(introduction: Introduction, epoch: int) -> Hello:
         anchor=introduction.anchor,
         scheme=introduction.scheme,
         epoch=epoch,
+        most_blocks=introduction.most_blocks,
         parameters=introduction.parameters.canonical(),
     )
 

@@ -65,6 +65,8 @@ class Hello(Message):
     """By which scheme it authenticates data after the bootstrap."""
     epoch: Annotated[int, Field(ge=0, le=2**32)]
     """Which epoch this connection belongs to, 0 for the bootstrap; Bob says the larger of both, and it counts."""
+    most_blocks: Annotated[int, Field(ge=1, le=64)]
+    """How many blocks may be open here at a time; of both numbers the smaller counts."""
     parameters: Annotated[str, StringConstraints(max_length=8192)]
     """The link parameters as canonical JSON, so that a difference can be named field by field."""
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from common.distillation.stages import SecretKey
 from common.errors import LinkError
-from common.journal.events import LightFault, PeerRefused
+from common.journal.events import BlockEnded, BlockOpened, LightFault, LineLost, PeerRefused
 from common.keys.identifiers import BlockId
 from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
@@ -46,6 +47,29 @@ async def test_both_sides_hold_the_same_key_of_every_block_in_each_protocol(
         assert alice == bob
         assert len(link.journal(ALICE).keys) == 3
         assert link.journal(ALICE).keys == link.journal(BOB).keys
+
+
+@pytest.mark.parametrize(
+    ("most", "wanted"),
+    [
+        (1, {}),
+        (1, {"blocks_in_flight": 8}),
+        (3, {"blocks_in_flight": 8, "rekey_blocks": 2}),  # lines of two epochs overlap
+    ],
+)
+async def test_alice_opens_no_more_blocks_at_a_time_than_bob_lets_be_open_and_every_block_makes_a_key(
+    tmp_path: Path, most: int, wanted: dict[str, int]
+) -> None:
+    async with bench(tmp_path / "home", SMALLER, blocks=10, **wanted) as link:
+        link.change(BOB, {"most_blocks_in_flight": most})
+        alice, bob = await _both_done(link)
+        assert alice == bob
+        assert len(link.journal(ALICE).keys) == 10
+        assert not [lost for name in (ALICE, BOB) for lost in link.journal(name).of(LineLost)]
+        living = accumulate(
+            {BlockOpened: 1, BlockEnded: -1}.get(type(event), 0) for event in link.journal(ALICE).events
+        )
+        assert max(living) == most
 
 
 async def _seeded(folder: Path, seed: int, **changes: object) -> tuple[str, str]:

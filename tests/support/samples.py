@@ -12,6 +12,7 @@ _SAMPLES: tuple[Message, ...] = (
         anchor="pki",
         scheme="none",
         epoch=0,
+        most_blocks=8,
         parameters="{}",
     ),
     say.Holdings(pending=b"p" * 56, have=b"h" * 24, never=b""),

@@ -141,4 +141,5 @@ def _introduction(side: Side, key: BlockId | None) -> Introduction:
         parameters=small_block(),
         nonce=secrets.token_hex(16),
         epoch=epoch,
+        most_blocks=8,
     )

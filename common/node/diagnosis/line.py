@@ -114,6 +114,7 @@ class TrialLine:
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
             epoch=self._epoch,
+            most_blocks=settings.most_blocks,
         )
         try:
             conversation = link_conversation(self.patient.role, settings.link, channel.line())

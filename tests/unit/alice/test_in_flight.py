@@ -57,3 +57,28 @@ async def test_a_number_that_was_told_stays() -> None:
     in_flight = BlocksInFlight(1)
     in_flight.learn(400, 0.010, 0.1)
     assert in_flight.most == 1
+
+
+@pytest.mark.parametrize("fixed", [None, 8])
+async def test_no_more_blocks_begin_than_bob_allows_however_many_are_wanted(fixed: int | None) -> None:
+    in_flight = BlocksInFlight(fixed)
+    await in_flight.enter()  # he is met only now
+    in_flight.allow(1)
+    in_flight.learn(400, 0.010, 0.1)
+    second = asyncio.create_task(in_flight.enter())
+    await asyncio.sleep(0)
+    assert not second.done()
+    in_flight.leave()
+    await asyncio.wait_for(second, 1.0)
+
+
+async def test_a_line_on_which_more_is_allowed_makes_room_at_once_but_no_more_than_is_wanted() -> None:
+    in_flight = BlocksInFlight(3)
+    in_flight.allow(1)
+    await in_flight.enter()
+    others = [asyncio.create_task(in_flight.enter()) for _ in range(3)]
+    await asyncio.sleep(0)
+    in_flight.allow(8)
+    await asyncio.sleep(0.01)
+    assert [each.done() for each in others] == [True, True, False]
+    others[-1].cancel()

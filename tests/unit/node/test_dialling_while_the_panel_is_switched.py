@@ -20,6 +20,7 @@ class Line:
 
     def __init__(self) -> None:
         self.lost: LinkError | None = None
+        self.link = SimpleNamespace(most_blocks=8)
 
     def cut(self, why: LinkError) -> None:
         """Give it up."""

@@ -219,6 +219,7 @@ def test_the_longest_message_of_ours_fits_into_a_header():
         node="b" * 63,
         nonce="0" * 32,
         epoch=2**32,
+        most_blocks=64,
         parameters='"' * 8192,
     )
     goodbye = Goodbye(reason="\N{GRINNING FACE}" * 500)

@@ -1,0 +1,112 @@
+"""Bob lives as many blocks at a time as he lets be open: one more waits for a place, and too many end the line."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bob.session import Session
+from common.errors import RemoteProtocolError
+from common.transport.channel import ClassicalChannel
+from common.wire.framing import Envelope, encode
+from common.wire.messages import OpenBlock
+from tests.support.patience import HANGS_S
+from tests.support.processes import until
+
+
+@dataclass
+class Blocks:
+    """A link whose blocks last until they are told to end."""
+
+    pays_for_tags = False
+    living: dict[int, asyncio.Event] = field(default_factory=dict)
+    begun: list[int] = field(default_factory=list)
+    are_over: bool = False
+
+    async def run_block(self, number: int, _: object) -> None:
+        if self.are_over:
+            return
+        self.begun.append(number)
+        self.living[number] = asyncio.Event()
+        await self.living[number].wait()
+        del self.living[number]
+
+
+@dataclass
+class Open:
+    """Bob's session, and what Alice does to it."""
+
+    channel: ClassicalChannel
+    alice: asyncio.StreamWriter
+    blocks: Blocks
+
+    async def opens(self, *numbers: int) -> None:
+        for number in numbers:
+            opening = OpenBlock(pulses=8, frames=1, verification_key=b"")
+            self.alice.write(encode(Envelope("0" * 32, number, 0, opening)))
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def session(most: int) -> AsyncIterator[Open]:
+    ends = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ends[0])
+    _, alice = await asyncio.open_connection(sock=ends[1])
+    blocks, channel = Blocks(), ClassicalChannel(reader, writer, 1 << 20, 5.0)
+
+    async def meet(*_: object) -> Blocks:
+        return blocks
+
+    station = SimpleNamespace(
+        settings=SimpleNamespace(most_blocks_in_flight=most), channel=lambda _: channel, meet=meet, vault=None
+    )
+    async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as group:
+        bobs = Session(cast("Any", station), cast("Any", None), cast("Any", None), group)
+        await bobs.meet(None)
+        try:
+            yield Open(channel, alice, blocks)
+        finally:
+            bobs.close()
+            alice.close()
+            blocks.are_over = True
+            for each in blocks.living.values():
+                each.set()
+
+
+@pytest.mark.parametrize("most", [1, 2, 8])
+async def test_a_block_that_finds_every_place_taken_begins_when_one_that_has_ended_for_alice_is_closed(
+    most: int,
+) -> None:
+    async with session(most) as bob:
+        await bob.opens(*range(1, most + 2))
+        assert bob.blocks.begun == list(range(1, most + 1))
+        bob.blocks.living[1].set()
+        await until(lambda: most + 1 in bob.blocks.living, "the next block")
+        assert bob.channel.ended is None
+        assert len(bob.blocks.living) == most
+
+
+@pytest.mark.parametrize("most", [1, 2, 8])
+async def test_whoever_opens_more_blocks_than_agreed_is_cut_off_with_a_sentence_that_says_so(
+    most: int,
+) -> None:
+    async with session(most) as bob:
+        await bob.opens(*range(1, 2 * most + 1))
+        assert bob.channel.ended is None
+        await bob.opens(2 * most + 1)
+        assert isinstance(bob.channel.ended, RemoteProtocolError)
+        assert f"opens block {2 * most + 1}, and with it more at a time than the agreed {most}" in str(
+            bob.channel.ended
+        )
+        assert bob.blocks.begun == list(range(1, most + 1))
+
+
+async def test_a_number_that_was_used_before_is_no_block_that_is_open() -> None:
+    async with session(1) as bob:
+        await bob.opens(2, 1)
+        assert "block 1, which is not open" in str(bob.channel.ended)
