@@ -220,7 +220,7 @@ def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | No
         epoch=met.epoch,
         session=met.session,
         authenticated_by=line,
-        tls_version=connection.writer.get_extra_info("ssl_object").version(),
+        tls_version=connection.tls_version,
         key_id=None if key is None else key_id(key),
         peer=connection.peer.name,
         peer_fingerprint=connection.peer.fingerprint,

@@ -61,6 +61,8 @@ class Connection[P: Peer = PeerIdentity](NamedTuple):
     peer: P
     since: float = 0.0
     """When its first byte was sent or received, on the event loop's clock."""
+    tls_version: str = ""
+    """What was agreed on in the handshake: a line that is lost cannot be asked any more."""
 
     async def close(self) -> None:
         """Say goodbye and close; does not fail if the peer is gone."""
@@ -182,14 +184,14 @@ async def connect[P: Peer](
             async with asyncio.timeout(timeout_s):
                 reader, writer = await _open(host, port, peer_name, handshake, line)
                 _set_options(writer)
-                peer = handshake.check(writer.get_extra_info("ssl_object"))
+                peer, tls_version = _checked(handshake, writer)
                 await _await_acceptance(reader, unaccepted)
         except (CredentialsError, LinkError) as refusal:
             raise type(refusal)(f"{where}: {refusal}") from refusal
         except OSError as error:
             raise handshake.explain(error, where) from error
         line.pop_all()
-    return Connection(reader, writer, peer, since)
+    return Connection(reader, writer, peer, since, tls_version)
 
 
 async def _open[P: Peer](
@@ -304,20 +306,20 @@ class _Entrance[P: Peer]:
                 self._on_refused(f"{where}: {unready}")
                 return
             try:
-                peer = await self._admit(reader, writer, handshake)
+                peer, tls_version = await self._admit(reader, writer, handshake)
             except CredentialsError as refusal:
                 self._on_refused(f"{where}: {refusal}")
                 return
             except OSError as error:
                 self._on_refused(str(handshake.explain(error, where)))
                 return
-            connection = Connection(reader, writer, peer, since)
+            connection = Connection(reader, writer, peer, since, tls_version)
             await self._on_connection(connection)
             await connection.close()
 
     async def _admit(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Handshake[P]
-    ) -> P:
+    ) -> tuple[P, str]:
         _set_options(writer)
         if handshake.preface is not None:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
@@ -327,10 +329,10 @@ class _Entrance[P: Peer]:
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
             ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
-        peer = handshake.check(writer.get_extra_info("ssl_object"))
+        checked = _checked(handshake, writer)
         self._handshakes.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
         writer.write(ACCEPTED)
-        return peer
+        return checked
 
     def _drop_oldest(self, why: str) -> None:
         task, where = next(iter(self._handshakes.items()))
@@ -391,6 +393,12 @@ def _cannot_listen(address: str, error: OSError) -> LinkError:
 
 def _abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()  # looked up late, because start_tls replaces the transport
+
+
+def _checked[P: Peer](handshake: Handshake[P], writer: asyncio.StreamWriter) -> tuple[P, str]:
+    """Say who is at the other end of the finished handshake, and under which version of TLS."""
+    line: SSLObject = writer.get_extra_info("ssl_object")
+    return handshake.check(line), line.version() or ""
 
 
 def _set_options(writer: asyncio.StreamWriter) -> None:

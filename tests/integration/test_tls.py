@@ -136,6 +136,26 @@ async def test_a_slow_reader_makes_the_writer_wait_and_loses_nothing(home: Path)
     assert bytes(received) == payload * 24
 
 
+async def test_what_was_agreed_on_is_known_when_the_line_is_gone_already(home: Path) -> None:
+    """Somebody in between may cut it at any moment, between the handshake and whoever tells of it."""
+    told: list[str] = []
+    ended = asyncio.Event()
+
+    async def lose(connection: Connection) -> None:
+        connection.writer.transport.abort()
+        await asyncio.sleep(0.01)
+        told.append(connection.tls_version)
+        ended.set()
+
+    async with listen("127.0.0.1", 0, credentials(home, "bob"), "alice", lose, pytest.fail) as door:
+        connection = await dial("127.0.0.1", door.port, credentials(home, "alice"), "bob")
+        async with asyncio.timeout(10):
+            await ended.wait()
+        connection.writer.transport.abort()
+        await asyncio.sleep(0.01)
+    assert [*told, connection.tls_version] == ["TLSv1.3", "TLSv1.3"]
+
+
 async def test_sockets_are_prompt_and_kept_alive_on_both_ends(home: Path) -> None:
     found: list[tuple[int, int]] = []
 

@@ -80,5 +80,7 @@ def test_two_processes_are_given_two_ports_and_a_process_that_ends_gives_its_por
             text=True,
         ) as other:
             assert other.stdout is not None
-            assert int(other.stdout.readline()) == pair + 1
-            other.kill()
+            try:
+                assert int(other.stdout.readline()) == pair + 1
+            finally:
+                other.kill()
