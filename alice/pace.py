@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MOST_MADE_UP_S = 1.0
+_MOST_MADE_UP_S = 1.0
 """So much of a pause between two blocks is made up for, by light that leaves as fast as it can; the rest is lost."""
 _LATE_S = 0.02
 """A timer's inaccuracy is not worth telling."""
@@ -23,7 +23,7 @@ class SourceClock:
         """Begin a block: its first pulse is due when the block before is over, or later by what cannot be made up."""
         if self._began is None:
             self._began = self._due = now
-        self._due = max(self._due, now - MOST_MADE_UP_S)
+        self._due = max(self._due, now - _MOST_MADE_UP_S)
 
     def wait_s(self, pulses: int, now: float) -> float:
         """How long it takes from `now` on until so many pulses of the block have left; 0 if they should have by now."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 import numba
+from numba.core.registry import cpu_target
 
 _log = logging.getLogger(__name__)
 _told: list[str] = []
@@ -35,6 +36,15 @@ def kernel[F: Callable[..., object]](function: F) -> F:
     _folders[compiled] = _compiled_in(function)
     _ask_about(compiled, _folders[compiled])
     return cast("F", compiled)
+
+
+def target() -> tuple[str, frozenset[str]]:
+    """Return the architecture that kernels are compiled for, and the features that LLVM may use of it, by its names.
+
+    It is that of this processor unless numba's settings say less.
+    """
+    triple, _, listed = cpu_target.target_context.codegen().magic_tuple()
+    return triple.split("-")[0], frozenset(each[1:] for each in listed.split(",") if each.startswith("+"))
 
 
 def _compiled_in(function: Callable[..., object]) -> frozenset[Path]:

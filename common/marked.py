@@ -16,13 +16,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.base import BaseContext
-from numba.core.registry import cpu_target
 from numba.core.typing.context import Context
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from common.kernels import kernel
+from common.kernels import kernel, target
 
 SPARE_PLACES, SPARE_BYTES = 16, 64
 """What is beyond those found may be overwritten: room for places, or for bytes, has so many more."""
@@ -213,11 +212,9 @@ def select_at_once(values: NDArray[np.uint8], flags: NDArray[np.uint8], selected
 
 
 def compresses(*features: str) -> bool:
-    """Whether the target that numba compiles for is a x86 that has these features, as LLVM calls them."""
-    triple, _, listed = cpu_target.target_context.codegen().magic_tuple()
-    return triple.split("-")[0] in {"x86_64", "amd64"} and {f"+{each}" for each in features} <= set(
-        listed.split(",")
-    )
+    """Whether the target that numba compiles for is an x86 that has these features, as LLVM calls them."""
+    architecture, available = target()
+    return architecture in {"x86_64", "amd64"} and available.issuperset(features)
 
 
 lists_at_once = compresses("avx512f")

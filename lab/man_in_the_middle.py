@@ -307,7 +307,7 @@ class _Reading:
         """Compare keys, and let user traffic pass under them."""
         made = {name: self.trial.blocks(name) for name in NODES}
         theirs = {name: _keys(self.home.node(name), made[name]) for name in NODES}
-        hers = {name: self._hers(name, made[name]) for name in NODES}
+        hers = {name: self._known_to_her(name, made[name]) for name in NODES}
         known = {name: _in_common(theirs[name], hers[name]) for name in NODES}
         read, arrived = await self._traffic()
         return Evidence(
@@ -339,7 +339,7 @@ class _Reading:
         alices, bobs = newest[ALICE], newest[BOB]
         if alices is None or bobs is None:
             return [], []
-        with_alice, with_bob = self._hers(ALICE, [alices[0]]), self._hers(BOB, [bobs[0]])
+        with_alice, with_bob = self._known_to_her(ALICE, [alices[0]]), self._known_to_her(BOB, [bobs[0]])
         async with echoing(TrafficKey(bobs[1])) as application:
             eve = Interceptor(
                 application, _as_traffic_key(with_alice, alices[0]), _as_traffic_key(with_bob, bobs[0])
@@ -360,7 +360,7 @@ class _Reading:
             keys = _keys(self.home.node(name), before, _TRAFFIC_PARTS[:1])
         return max(keys.items(), key=lambda each: each[0].number, default=None)
 
-    def _hers(self, name: str, blocks: list[BlockId]) -> dict[BlockId, bytes]:
+    def _known_to_her(self, name: str, blocks: list[BlockId]) -> dict[BlockId, bytes]:
         """Return what she has of a victim's blocks, whether or not the last tag of each has reached her in time.
 
         Her program may have been ended between a victim's last word about a block and its own; it has the key then.

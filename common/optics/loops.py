@@ -32,6 +32,7 @@ _STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
 _COUNTERS = 256
+"""Bytes that count beside each other: as many as the longest vectors hold, four times."""
 UNSURE = np.uint8(255)
 """The verdict of a first byte with which the other 56 bits decide."""
 
@@ -225,8 +226,8 @@ def afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, thresho
 def _register(
     fired: int,
     gate: int,
+    basis: int,
     choice: int,
-    key_basis_choices: int,
     place: int,
     record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
@@ -234,7 +235,7 @@ def _register(
     gates, bases, bits = record
     here = np.uint64(place)
     gates[here] = gate
-    bases[here] = (choice >> 1) >= key_basis_choices
+    bases[here] = basis
     bits[here] = choice & 1 if fired == 3 else fired >> 1
 
 
@@ -257,7 +258,6 @@ def _measure_forgetfully(
 
     All indices are unsigned: a third of the time went into asking whether one is negative.
     """
-    gates, bases, bits = record
     first, begin = np.uint64(first_gate), np.uint64(start)
     least, found, doubles = np.uint8(key_basis_choices), np.uint64(clicks), np.uint64(0)
     for k in range(len(places)):
@@ -268,12 +268,9 @@ def _measure_forgetfully(
         if fired == UNSURE:
             drawn = _completed(np.uint64(glance), lane, first + gate)
             fired = np.uint8(fired_by_light(drawn, click_thresholds[basis, state]))
-        both = fired == 3
-        gates[found] = np.uint32(first + gate)
-        bases[found] = basis
-        bits[found] = choice & np.uint8(1) if both else fired >> np.uint8(1)
+        _register(fired, first + gate, basis, choice, found, record)
         found += np.uint64(fired > 0)
-        doubles += np.uint64(both)
+        doubles += np.uint64(fired == 3)
     return int(found) - clicks, int(doubles)
 
 
@@ -342,7 +339,8 @@ def measure(
             while armed and live < gate:
                 armed = afterpulses(armed, lanes, np.uint64(first_gate + live), afterpulse_threshold)
                 if armed:
-                    _register(armed, first_gate + live, choices[live], key_basis_choices, clicks, record)
+                    basis = np.uint64((choices[live] >> 1) >= key_basis_choices)
+                    _register(armed, first_gate + live, basis, choices[live], clicks, record)
                     clicks += 1
                     doubles += armed == 3
                     live += 1 + dead_gates
@@ -357,7 +355,7 @@ def measure(
                 fired = fired_by_light(drawn, click_thresholds[basis, np.uint64(state)])
             if armed:
                 fired |= afterpulses(armed, lanes, index, afterpulse_threshold)
-            _register(fired, first_gate + gate, choice, key_basis_choices, clicks, record)
+            _register(fired, first_gate + gate, basis, choice, clicks, record)
             clicks += fired > 0  # else the next click overwrites it
             doubles += fired == 3
             armed = fired & remembered

@@ -11,7 +11,8 @@ Reference Manual for A-profile, PMULL.
 from dataclasses import dataclass
 
 from llvmlite import ir
-from numba.core.registry import cpu_target
+
+from common.kernels import target
 
 type Lanes = tuple[tuple[()], ...]
 """As many nothings as a vector has elements: a tuple's length is part of its type, so kernels are compiled for it."""
@@ -48,13 +49,8 @@ INSTRUCTION_SETS = (
 
 
 def available_instruction_sets() -> tuple[InstructionSet, ...]:
-    """Return those that kernels may use here, widest first, perhaps none.
-
-    Asked is the target that numba compiles for, which is this processor unless its settings say less.
-    """
-    triple, _, listed = cpu_target.target_context.codegen().magic_tuple()
-    architecture = triple.split("-")[0]
-    features = {feature[1:] for feature in listed.split(",") if feature.startswith("+")}
+    """Return those that kernels may use here, widest first, perhaps none."""
+    architecture, features = target()
     return tuple(
         candidate
         for candidate in INSTRUCTION_SETS

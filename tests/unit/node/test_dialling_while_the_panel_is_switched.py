@@ -10,6 +10,7 @@ from alice.line import OpenLine
 from alice.station import Alice
 from common.errors import LinkError
 from common.wire.patch import DIRECT, Patch
+from tests.support.idle_alice import idle_settings
 
 EVE = Patch(light="eve", classical="eve")
 AS_BRIGHT = Patch(probe_photons=3.0)
@@ -29,14 +30,7 @@ class Line:
 
 def alice(current: Patch) -> tuple[Alice, SimpleNamespace]:
     patching = SimpleNamespace(current=current)
-    settings = SimpleNamespace(
-        rekey_blocks=1,
-        rekey_seconds=1.0,
-        blocks=0,
-        blocks_in_flight=2,
-        backoff_first_s=1.0,
-        backoff_longest_s=1.0,
-    )
+    settings = idle_settings()
     vault = SimpleNamespace(store=SimpleNamespace(last_number=lambda: 0))
     station = SimpleNamespace(settings=settings, vault=vault, patching=patching)
     return Alice(cast("Any", station), cast("Any", None), cast("Any", None)), patching

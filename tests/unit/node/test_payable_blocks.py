@@ -11,6 +11,7 @@ import pytest
 from alice.line import OpenLine
 from alice.station import Alice
 from common.errors import StarvationError
+from tests.support.idle_alice import idle_settings
 from tests.support.patience import HANGS_S
 
 
@@ -32,14 +33,7 @@ class Waiting(Alice):
     """Alice with a line that never changes."""
 
     def __init__(self, payable: int) -> None:
-        settings = SimpleNamespace(
-            rekey_blocks=1,
-            rekey_seconds=1.0,
-            blocks=0,
-            blocks_in_flight=2,
-            backoff_first_s=1.0,
-            backoff_longest_s=600.0,
-        )
+        settings = idle_settings()
         self.reserve = Reserve(payable)
         station: Any = SimpleNamespace(settings=settings, vault=self.reserve)
         super().__init__(station, SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
