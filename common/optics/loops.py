@@ -224,11 +224,11 @@ def afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, thresho
 
 @kernel
 def _register(
-    fired: int,
-    gate: int,
-    basis: int,
-    choice: int,
-    place: int,
+    fired: int | np.integer,
+    gate: int | np.integer,
+    basis: np.integer,
+    choice: np.uint8,
+    place: int | np.integer,
     record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
     """Write a click to `place` of gates, bases and bits."""
