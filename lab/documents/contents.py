@@ -25,6 +25,8 @@ GENERATORS: Generators = {
     "packages": tables.packages,
     "example-message": examples.message_frame,
     "example-attachments": examples.attachments,
+    "example-questions": examples.questions,
+    "example-parameters": examples.parameters,
     "example-light-header": examples.light_header,
     "example-receipt": examples.receipt,
     "example-checkpoint": examples.checkpoint,

@@ -13,17 +13,22 @@ from common.authentication.certificate_signature import CertificateSignature
 from common.authentication.transcript import Transcript
 from common.bits import Bits, pack, unpack
 from common.distillation.reconciliation.efficiency import parity_budget
+from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import PASSES, schedule
 from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
 from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 from common.distillation.verification import verification_seed_bytes, verification_tag, verification_tag_bits
 from common.keys.identifiers import session_id
+from common.optics.detector import DetectorSettings
+from common.optics.fibre import Fibre
 from common.protocol.conversation import Place
+from common.protocol.parameters import LinkParameters, ProtocolName
 from common.protocol.roles import Role
 from common.trust.credentials import SIGNATURE_CONTEXT
 from common.wire.attachments import encode_classes, encode_gates
 from common.wire.framing import Envelope, encode
 from common.wire.messages import BlockAccepted, DetectionAnnouncement, OpenBlock
+from common.wire.parities import encode_parities, encode_questions
 from common.wire.pulse_frames import FrameHeader
 
 LINK = "link-1"
@@ -53,6 +58,41 @@ def attachments() -> str:
             "integers 1, 2, 70000": np.array([1, 2, 70000], "<u4").tobytes().hex(" "),
         }
     )
+
+
+def questions() -> str:
+    """Parity questions that show each form of lanes, and a range that starts before the last one."""
+    asked = Questions(
+        np.array([0, 0, PASSES], np.uint8),
+        np.array([300, 295, 288], np.uint32),
+        np.array([428, 296, 289], np.uint32),
+        np.array([0b1111, 1 << 5, 2**64 - 1], np.uint64),
+    )
+    answers = np.array([0b1001, 1 << 5, 1], np.uint64)
+    return values(
+        {
+            "pass 0, positions 300 to 427, lanes 0 to 3": encode_questions(asked)[:14].hex(" "),
+            "pass 0, position 295, lane 5": encode_questions(asked)[14:18].hex(" "),
+            "check 0, position 288, all 64 lanes": encode_questions(asked)[18:].hex(" "),
+            "parities 1, 0, 0, 1, then 1, then 1": encode_parities(asked, answers, 6).hex(" "),
+        }
+    )
+
+
+def parameters() -> str:
+    """The parameters of a link as `hello` carries them."""
+    text = LinkParameters(
+        protocol=ProtocolName.SINGLE_PHOTON,
+        block_pulses=250_000,
+        intensities=(),
+        probabilities=(1.0,),
+        key_basis_probability=0.765625,
+        expected_qber=0.01,
+        tolerated_qber=0.0185,
+        fibre=Fibre(10.0, 0.2, 0.01),
+        detector=DetectorSettings(0.5, 1e-8, 0.0, 0.0, 1e9),
+    ).canonical()
+    return f"```text\n{text}\n```"
 
 
 def light_header() -> str:

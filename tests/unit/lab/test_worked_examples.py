@@ -85,6 +85,17 @@ class TestTheWireFormat:
         assert [one + 2 * two for one, two in planes] == [0, 2, 1, 0, 1]
         assert struct.unpack("<3I", examples["integers 1, 2, 70000"]) == (1, 2, 70000)
 
+    def test_the_parity_questions_read_as_described(self):
+        *asked, answers = values(passage(WIRE, "example-questions")).values()
+        questions = questions_of(bytes.fromhex("".join(asked)))
+        assert questions == [
+            (0, 300, 428, {0, 1, 2, 3}),
+            (0, 295, 296, {5}),
+            (3, 288, 289, set(range(64))),
+        ]
+        parities = sum(len(lanes) if index < 3 else 1 for index, _, _, lanes in questions)
+        assert packed_bits(bytes.fromhex(answers), parities) == [1, 0, 0, 1, 1, 1]
+
     def test_the_header_of_light_reads_as_described(self):
         header = dumped(passage(WIRE, "example-light-header"))
         assert (header[:4], header[4], header[5]) == (b"QKDL", 1, 6)
@@ -142,6 +153,29 @@ def gates_of(data: bytes) -> list[int]:
             gates.append((gates[-1] + 1 if gates else 0) + gap)
             gap, shift = 0, 0
     return gates
+
+
+def questions_of(data: bytes) -> list[tuple[int, int, int, set[int]]]:
+    """Read (index, start, end, lanes) as section 2 of the wire format says."""
+    rest, start, questions = iter(data), 0, []
+
+    def number() -> int:
+        value, shift = 0, 0
+        for byte in rest:
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        return value
+
+    for index in rest:
+        distance, length = number(), number()
+        start += distance // 2 if distance % 2 == 0 else -(distance + 1) // 2
+        lane = next(rest)
+        mask = int.from_bytes(bytes(next(rest) for _ in range(8)), "little") if lane == 64 else 1 << lane
+        lanes = {bit for bit in range(64) if lane == 65 or mask >> bit & 1}
+        questions.append((index, start, start + length, lanes))
+    return questions
 
 
 def packed_bits(data: bytes, count: int) -> list[int]:
