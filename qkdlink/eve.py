@@ -19,6 +19,8 @@ from eve.settings import EveSettings
 
 CONSOLE = "eve-console"
 """Who the console is at the broker, beside Eve herself."""
+_UNREAD_ENTRIES = 256
+"""What a slow terminal keeps waiting; more is dropped by the subscription, and shows as a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,16 @@ class BrokerWires:
     told: tuple[Subscription, ...]
 
     async def journals(self) -> AsyncIterator[Entry]:
-        """Everything that is told from now on; what is no event is let drop."""
-        arrived: asyncio.Queue[bytes] = asyncio.Queue()
+        """Everything that is told from now on; what is no event, or is on another node's topic, is dropped."""
+        arrived: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_UNREAD_ENTRIES)
         readers = [asyncio.create_task(_forward(each, arrived), name=each.topic) for each in self.told]
         try:
             while True:
-                payload = await arrived.get()
+                topic, payload = await arrived.get()
                 with suppress(ValidationError):
-                    yield Entry.model_validate_json(payload)
+                    entry = Entry.model_validate_json(payload)
+                    if topic == self.topics.journal(entry.node):
+                        yield entry
         finally:
             for reader in readers:
                 reader.cancel()
@@ -81,6 +85,6 @@ def _configuration(home: Path | None, config: Path | None) -> Path:
     return (home or Path()) / EVE / CONFIGURATION_FILE
 
 
-async def _forward(source: Subscription, arrived: asyncio.Queue[bytes]) -> None:
+async def _forward(source: Subscription, arrived: asyncio.Queue[tuple[str, bytes]]) -> None:
     while True:
-        arrived.put_nowait(bytes((await source.get()).payload))
+        await arrived.put((source.topic, bytes((await source.get()).payload)))

@@ -22,6 +22,7 @@ from common.journal.events import (
     PeerRefused,
     StageReached,
 )
+from common.journal.sequence import EntrySequence
 from common.wire.topics import EVE
 from eve.quantum_attacks.catalogue import split_text
 
@@ -142,9 +143,11 @@ class Scene:
     """The latest refusals and faults."""
     test_errors: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
     """Error rates of the test basis, one per block."""
+    _journals: dict[str, EntrySequence] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.beliefs = {self.alice: Belief(), self.bob: Belief()}
+        self._journals = {name: EntrySequence() for name in (self.alice, self.bob, EVE)}
 
     @property
     def chain(self) -> list[str]:
@@ -152,7 +155,11 @@ class Scene:
         return [mark.text for mark in self.marks if mark.on]
 
     def hear(self, entry: Entry) -> None:
-        """Take an event of anybody."""
+        """Take an event of anybody, once; say so if events before it did not come."""
+        if self._is_new(entry):
+            self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
         if (belief := self.beliefs.get(entry.node)) is not None:
             belief.hear(entry)
         match entry.event:
@@ -195,6 +202,14 @@ class Scene:
             f"Block {last.number}: she came to {last.information_bits:.0f} bits and heard {last.disclosed_bits},"
             f" {last.removed_bits} were removed, {last.secret_bits} are left{_whose(last)}."
         )
+
+    def _is_new(self, entry: Entry) -> bool:
+        if (journal := self._journals.get(entry.node)) is None:
+            return True
+        before, is_new = journal.missed, journal.accept(entry)
+        if missing := journal.missed - before:
+            self.words.append(f"{entry.node}: {missing} entries of the journal did not arrive")
+        return is_new
 
     def _row(self, block: str, number: int) -> Row:
         row = self.rows.setdefault(block, Row(number))

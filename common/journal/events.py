@@ -279,11 +279,16 @@ type AnyEvent = Annotated[
 
 
 class Entry(BaseModel):
-    """An event with its vantage point: who tells it, and when, in seconds since 1970."""
+    """An event with its vantage point: which node tells it, when, and its place in the node's journal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     node: str
+    run: str = Field(default="", max_length=32)
+    """One run of the node's process, a random name; empty in lines of versions that did not number entries."""
+    number: int = Field(default=0, ge=0)
+    """Counts the entries of a run from 1; 0 where `run` is empty."""
     time: float
+    """Seconds since 1970."""
     event: AnyEvent
 
 

@@ -1,18 +1,16 @@
 """Where events go: one JSON line each in the node's file, one message each on the broker, and to the launcher."""
 
-import asyncio
 import os
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Self
 
-from common.errors import ConfigurationError, LinkError
+from common.errors import ConfigurationError
 from common.journal.events import Entry, Event
+from common.node.journal_delivery import JournalDelivery
 from common.transport.mqtt import Bus
-
-_QUEUED_ENTRIES = 1000
 
 
 class JournalFile:
@@ -44,43 +42,26 @@ class JournalFile:
 
 
 class Journal:
-    """Stamps events with vantage point and time and hands them on."""
+    """Stamps events with vantage point, run, number and time and hands them on."""
 
     def __init__(self, node: str, file: JournalFile, to_launcher: Callable[[Entry], None]) -> None:
         self._node = node
         self._file = file
         self._to_launcher = to_launcher
-        self._for_broker: asyncio.Queue[str] = asyncio.Queue(_QUEUED_ENTRIES)
+        self._run = secrets.token_hex(8)
+        self._number = 0
+        self._delivery = JournalDelivery()
 
     def tell(self, event: Event) -> None:
         """Write an event; what the broker cannot take in time is in the file all the same."""
-        entry = Entry.model_validate({"node": self._node, "time": time.time(), "event": event})
+        stamp = {"node": self._node, "run": self._run, "number": self._number + 1, "time": time.time()}
+        entry = Entry.model_validate({**stamp, "event": event})
         line = entry.model_dump_json()
         self._file.write(line)
+        self._number += 1
         self._to_launcher(entry)
-        if not self._for_broker.full():
-            self._for_broker.put_nowait(line)
+        self._delivery.add(line)
 
-    @asynccontextmanager
-    async def published(self, bus: Bus, topic: str) -> AsyncIterator[Self]:
-        """Publish events on the broker while the context is open."""
-        task = asyncio.create_task(self._publish(bus, topic), name="journal")
-        try:
-            yield self
-            async with asyncio.timeout(1):
-                await self._for_broker.join()
-        except TimeoutError:
-            pass  # the file has them all
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _publish(self, bus: Bus, topic: str) -> None:
-        while True:
-            line = await self._for_broker.get()
-            try:
-                await bus.publish(topic, line.encode())
-            except LinkError:
-                await asyncio.sleep(0.25)  # the broker is away; the file has the event
-            finally:
-                self._for_broker.task_done()
+    def published(self, bus: Bus, topic: str) -> AbstractAsyncContextManager[object]:
+        """Publish events on the broker while the context is open; its end waits for what the broker has not taken."""
+        return self._delivery.running(bus, topic)

@@ -17,6 +17,8 @@ from common.errors import LinkError
 from common.transport.addresses import Address
 
 _QUEUED_DELIVERIES = 256
+_QUEUED_PUBLISHES = 256
+"""What a broker that acknowledges nothing makes a client keep; further messages are refused."""
 _CONNECT_TIMEOUT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
 _KEEPALIVE_S = 15
@@ -166,6 +168,7 @@ class Bus:
             keepalive=access.keepalive_s,
             will=None if access.last_will is None else access.last_will.as_mqtt(),
             max_inflight_messages=64,
+            max_queued_outgoing_messages=_QUEUED_PUBLISHES,
             # receipts and acknowledgements are small: with Nagle's algorithm each would wait for the one before
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )

@@ -9,7 +9,7 @@ import pytest
 
 from common.distillation.stages import SecretKey
 from common.errors import LinkError
-from common.journal.events import BlockEnded, BlockOpened, LightFault, LineLost, PeerRefused
+from common.journal.events import BlockEnded, BlockOpened, LightFault, LineLost, NodeStopped, PeerRefused
 from common.keys.identifiers import BlockId
 from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
@@ -19,7 +19,7 @@ from common.wire.topics import Topics
 from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB
 from tests.support.eavesdropper import Eavesdropper, eavesdropping
-from tests.support.processes import Bench, bench, small_parameters, until, without_mosquitto
+from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 SMALLER = small_parameters(pulses=100_000)
@@ -142,6 +142,25 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
         "she heard the light"
     )
     assert not [secret for secret in known if secret in told]
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "amqtt"])
+async def test_the_broker_hears_a_node_that_ends_at_once_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "amqtt":
+        without_mosquitto(monkeypatch)
+    async with bench(tmp_path / "home", SMALLER) as link:
+        account = (ADMIN.name, ADMIN.password) if link.broker.has_access_list else (None, None)
+        async with connect(BrokerAccess(link.broker.address, "reader", *account)) as bus:
+            told = await bus.subscribe(Topics(link.home.link).journal(BOB))
+            bob = link.start_here(BOB)
+            await until(lambda: bool(link.journal(BOB).events), "Bob's start")
+            await bob.stop()
+            async with asyncio.timeout(10):
+                heard = [(await told.get()).payload for _ in link.journal(BOB).events]
+        assert [bytes(each).decode() for each in heard] == link.journal(BOB).path.read_text().splitlines()
+        assert isinstance(link.journal(BOB).events[-1], NodeStopped)
 
 
 def _endings(eve: Eavesdropper, link: Bench) -> list[bytes]:

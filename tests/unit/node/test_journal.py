@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -12,30 +12,62 @@ import pytest
 
 from common.errors import ConfigurationError, LinkError
 from common.journal.events import ENTRY, Entry, LineLost, NodeStopped
+from common.journal.sequence import EntrySequence
+from common.node import journal_delivery
 from common.node.journal import Journal, JournalFile
-from common.transport.mqtt import Bus
+from common.transport import mqtt
+from common.transport.addresses import Address
+from common.transport.mqtt import BrokerAccess, Bus, connect
+from tests.support.processes import until
+
+MOST_WAITING = 50
+CONNECT, PUBLISH = 1, 3
+CONNACK, PUBACK = b"\x20\x02\x00\x00", b"\x40\x02"
 
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-class FlakyBus:
-    """A broker that is away for its first few messages, or never answers."""
+class FakeBus:
+    """A broker that takes some messages, then dies before it acknowledges; it comes back, or is silent for good."""
 
-    def __init__(self, away: int = 0, *, silent: bool = False) -> None:
-        self.away = away
+    def __init__(self, *outages: int, silent: bool = False) -> None:
+        self.outages = list(outages)
+        """After how many more messages each outage begins; the message at which it begins arrives all the same."""
         self.silent = silent
-        self.published: list[tuple[str, bytes]] = []
+        self.is_away = False
+        self.published: list[bytes] = []
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        assert not retain
+        assert (topic, retain) == ("topic", False)
         if self.silent:
             await asyncio.Event().wait()
-        if self.away:
-            self.away -= 1
+        if self.is_away:
             raise LinkError("The broker is gone.")
-        self.published.append((topic, payload))
+        self.published.append(payload)
+        if self.outages:
+            self.outages[0] -= 1
+            if self.outages[0] < 0:
+                del self.outages[0]
+                self.is_away = True
+                raise LinkError("The broker was lost before it took a message.")
+
+    async def ready(self) -> None:
+        self.is_away = False
+
+
+def heard(published: list[bytes]) -> tuple[list[Entry], int]:
+    """What a reader keeps of what was published, and how many entries are missing."""
+    sequence = EntrySequence()
+    entries = [entry for entry in map(ENTRY.validate_json, published) if sequence.accept(entry)]
+    return entries, sequence.missed
+
+
+@pytest.fixture(autouse=True)
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_delivery, "MOST_WAITING", MOST_WAITING)
+    monkeypatch.setattr(journal_delivery, "_RETRY_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -55,7 +87,7 @@ def test_an_event_is_one_line_with_its_vantage_point_in_a_file_for_its_owner_alo
         writing.tell(LineLost(reason="gone\nfor good"))
         writing.tell(NodeStopped(reason="ended"))
     assert [ENTRY.validate_json(line) for line in lines(path)] == told
-    assert [entry.node for entry in told] == ["bob", "bob"]
+    assert [(entry.node, entry.number) for entry in told] == [("bob", 1), ("bob", 2)]
     assert told[0].event == LineLost(reason="gone\nfor good")
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -65,7 +97,9 @@ def test_a_journal_is_continued_not_replaced(path: Path) -> None:
         writing, file = journal(path, [])
         with closing(file):
             writing.tell(NodeStopped(reason=reason))
-    assert len(lines(path)) == 2
+    entries = [ENTRY.validate_json(line) for line in lines(path)]
+    assert [entry.number for entry in entries] == [1, 1]
+    assert entries[0].run != entries[1].run, "a reader tells a restarted node from a repeated entry"
 
 
 def test_a_journal_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -98,35 +132,122 @@ def test_a_full_disk_is_an_error_and_leaves_whole_lines(path: Path) -> None:
     ]
 
 
-async def test_the_broker_hears_what_the_file_has(path: Path) -> None:
-    bus = FlakyBus()
+@pytest.mark.parametrize("outages", [(), (0,), (2, 0, 3), (40,)])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_reader_gets_every_entry_once_whatever_the_broker_and_the_end_of_the_node(
+    path: Path, outages: tuple[int, ...], cancelled: bool
+) -> None:
+    bus = FakeBus(*outages)
     writing, file = journal(path, [])
-    with closing(file):
+
+    async def life() -> None:
         async with writing.published(cast("Bus", bus), "topic"):
+            try:
+                for n in range(MOST_WAITING - 1):
+                    writing.tell(LineLost(reason=str(n)))
+                if cancelled:
+                    await asyncio.Event().wait()
+            finally:
+                writing.tell(NodeStopped(reason="ended"))
+
+    with closing(file):
+        node = asyncio.create_task(life())
+        await asyncio.sleep(0)
+        if cancelled:
+            node.cancel()
+        await asyncio.wait({node})
+    entries, missed = heard(bus.published)
+    assert [entry.model_dump_json() for entry in entries] == lines(path)
+    assert [entry.number for entry in entries] == list(range(1, MOST_WAITING + 1))
+    assert missed == 0
+
+
+class DyingBroker:
+    """An MQTT broker that closes each connection at the message with this number, before it acknowledges it."""
+
+    def __init__(self, dies_at: int) -> None:
+        self.dies_at = dies_at
+        self.published: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken = 0
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while (first := (await reader.readexactly(1))[0]) and taken < self.dies_at:
+                body = await reader.readexactly(await _remaining_length(reader))
+                if first >> 4 == CONNECT:
+                    writer.write(CONNACK)
+                elif first >> 4 == PUBLISH:
+                    taken += 1
+                    topic_end = 2 + int.from_bytes(body[:2])
+                    self.published.append(body[topic_end + 2 :])
+                    if taken < self.dies_at:
+                        writer.write(PUBACK + body[topic_end : topic_end + 2])
+                await writer.drain()
+        writer.close()
+
+
+async def _remaining_length(reader: asyncio.StreamReader) -> int:
+    length = 0
+    for shift in (0, 7, 14, 21):
+        byte = (await reader.readexactly(1))[0]
+        length |= (byte & 127) << shift
+        if byte < 128:
+            break
+    return length
+
+
+async def test_a_broker_that_dies_at_every_third_message_gets_all_entries(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(
+        journal_delivery, "_END_TIMEOUT_S", 20.0
+    )  # for a loaded machine; the end takes as long as it needs
+    broker = DyingBroker(dies_at=3)
+    writing, file = journal(path, [])
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    access = BrokerAccess(Address("127.0.0.1", server.sockets[0].getsockname()[1]), "bob")
+    with closing(file):
+        async with server, connect(access) as bus, writing.published(bus, "topic"):
+            for n in range(9):
+                writing.tell(LineLost(reason=str(n)))
             writing.tell(NodeStopped(reason="ended"))
-    assert bus.published == [("topic", line.encode()) for line in lines(path)]
+    entries, missed = heard(broker.published)
+    assert [entry.model_dump_json() for entry in entries] == lines(path)
+    assert len(broker.published) > len(entries), "some came twice"
+    assert missed == 0
 
 
-async def test_a_broker_that_is_away_costs_the_broker_an_event_and_nobody_else(path: Path) -> None:
-    bus = FlakyBus(away=1)
+async def test_a_broker_that_never_answers_holds_the_end_up_for_some_seconds_at_the_most(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_delivery, "_END_TIMEOUT_S", 0.2)
+    writing, file = journal(path, [])
+    with closing(file):
+        async with asyncio.timeout(10), writing.published(cast("Bus", FakeBus(silent=True)), "topic"):
+            for n in range(2 * MOST_WAITING):
+                writing.tell(NodeStopped(reason=str(n)))
+    assert len(lines(path)) == 2 * MOST_WAITING
+
+
+async def test_an_outage_beyond_memory_is_a_gap_that_a_reader_can_tell_and_the_file_can_fill(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, is_back, told = FakeBus(1), asyncio.Event(), MOST_WAITING + 100
+    monkeypatch.setattr(bus, "ready", is_back.wait)
     writing, file = journal(path, [])
     with closing(file):
         async with writing.published(cast("Bus", bus), "topic"):
-            for n in range(2):
-                writing.tell(NodeStopped(reason=str(n)))
-    assert [ENTRY.validate_json(payload).event for _, payload in bus.published] == [NodeStopped(reason="1")]
-    assert len(lines(path)) == 2
-
-
-async def test_a_broker_that_never_answers_holds_the_end_up_for_a_second_at_the_most(path: Path) -> None:
-    writing, file = journal(path, [])
-    started = asyncio.get_running_loop().time()
-    with closing(file):
-        async with writing.published(cast("Bus", FlakyBus(silent=True)), "topic"):
-            for n in range(2000):
-                writing.tell(NodeStopped(reason=str(n)))
-    assert asyncio.get_running_loop().time() - started < 2.5
-    assert len(lines(path)) == 2000
+            writing.tell(LineLost(reason="acknowledged"))
+            await until(lambda: len(bus.published) == 1, "the first entry")
+            for _ in range(told):
+                writing.tell(LineLost(reason="outage"))
+            await until(lambda: bus.is_away, "the outage")
+            bus.is_away = False
+            is_back.set()
+    entries, missed = heard(bus.published)
+    assert 0 < missed == 1 + told - len(entries)
+    assert entries[-1].number == 1 + told == len(lines(path))
 
 
 def test_closing_gives_the_file_back(path: Path) -> None:

@@ -1,9 +1,10 @@
 """The console, played by a pilot: keys become commands, and what is told becomes visible."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.widgets import DataTable, Static
@@ -19,9 +20,11 @@ from common.journal.events import (
     EveState,
     NodeStopped,
 )
+from common.transport.mqtt import Bus, Delivery, Subscription
+from common.wire.topics import Topics
 from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell
 from eve.quantum_attacks.catalogue import ATTACKS, attack_from
-from qkdlink.eve import play
+from qkdlink.eve import BrokerWires, play
 from qkdlink.eve_console import EveConsole
 from qkdlink.eve_scene import SHOWN_BLOCKS, Mark, Scene
 
@@ -262,3 +265,31 @@ def test_one_of_home_and_configuration_has_to_be_named(tmp_path: Path):
             play(home, config)
     with pytest.raises(ConfigurationError, match="no configuration file"):
         play(tmp_path, None)
+
+
+def numbered(node: str, number: int, event: AnyEvent) -> Entry:
+    return Entry(node=node, run="a", number=number, time=1.0, event=event)
+
+
+def test_an_entry_that_comes_twice_counts_once_and_a_gap_in_a_journal_is_shown():
+    scene = Scene()
+    for number in (4, 5, 5, 4, 8):
+        scene.hear(numbered("bob", number, ended(number, 100, None)))
+    assert scene.beliefs["bob"].keys == 3
+    assert list(scene.words) == ["bob: 2 entries of the journal did not arrive"]
+
+
+async def test_a_node_is_heard_on_its_own_topic_alone():
+    """Eve's two programs write on her topic, under the names of the nodes that they impersonate."""
+    topics = Topics("link-1")
+    told = {name: Subscription(topics.journal(name)) for name in ("alice", "bob", "eve")}
+    stopped = NodeStopped(reason="ended")
+    for topic, node in (("eve", "alice"), ("eve", "bob"), ("bob", "alice"), ("eve", "eve")):
+        told[topic].put(Delivery(numbered(node, 1, stopped).model_dump_json().encode(), retained=False))
+    told["eve"].put(Delivery(b"no entry", retained=False))
+    told["eve"].put(Delivery(numbered("eve", 2, stopped).model_dump_json().encode(), retained=False))
+    journals = BrokerWires(cast("Bus", None), topics, tuple(told.values())).journals()
+    async with asyncio.timeout(10):
+        heard_of = [await anext(journals) for _ in range(2)]
+    await cast("AsyncGenerator[Entry]", journals).aclose()
+    assert [(entry.node, entry.number) for entry in heard_of] == [("eve", 1), ("eve", 2)]
