@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.reconciliation import Frame
 from common.distillation.reconciliation.cascade import Answerer, Corrector, Pace, parity_budget, schedule
 from common.distillation.reconciliation.efficiency import efficiency
 from common.distillation.reconciliation.shuffle import SHUFFLE_SEED_BYTES
 from common.wire.parities import encode_questions
+from lab.console import console, table
 
 _RUNS = 5
 _LENGTHS = (10_000, 2**16, 100_000, 2**20, 10_000_000)
@@ -72,8 +71,7 @@ def play(frame: Frame, qber: float, pace: Pace) -> Run:
 
 def main() -> None:
     """Print one row per length, error rate and pace."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
-    for heading in (
+    headings = (
         "key bits",
         "errors",
         "pace",
@@ -82,13 +80,13 @@ def main() -> None:
         "f",
         "exchanges",
         "question bits per key bit",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    )
+    made = table(*headings, right=headings)
     for length in _LENGTHS:
         for qber in _RATES:
             for pace in Pace:
                 runs = [play(Frame.drawn(length, qber), qber, pace) for _ in range(1 + _RUNS)][1:]
-                table.add_row(
+                made.add_row(
                     f"{length:,}",
                     f"{qber:.0%}",
                     pace,
@@ -98,7 +96,7 @@ def main() -> None:
                     f"{median(run.exchanges for run in runs):.0f}",
                     f"{fmean(run.question_bits for run in runs):.1f}",
                 )
-    Console(highlight=False, width=120).print(table)
+    console().print(made)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from lab import (
     evidence_transparent,
     evidence_trust,
 )
+from lab.console import console
 
 _ROOT = Path(__file__).parent.parent
 _PARTS_FOLDER = _ROOT / "build" / "evidence"
@@ -226,27 +227,27 @@ def main() -> int:
     options = _options()
     commit = _git("rev-parse", "HEAD")  # of the program that runs, whatever is committed meanwhile
     chosen = [each for each in EXPERIMENTS if not options.names or each.name in options.names]
-    console, deadline = Console(highlight=False, soft_wrap=True), time.monotonic() + _LIMIT_S
+    shown, deadline = console(), time.monotonic() + _LIMIT_S
     passed = True
     for experiment in chosen:
         parts = experiment.in_slice if options.slice else experiment.parts
-        findings = _findings(experiment, parts, console, deadline, keep=not options.slice)
+        findings = _findings(experiment, parts, shown, deadline, keep=not options.slice)
         if len(findings) < parts:
-            console.print(
+            shown.print(
                 f"{experiment.name}: {len(findings)} of {parts} parts within the hour; run again to go on."
             )
             return 3
         report = experiment.conclude(findings)
         passed &= bool(report["passed"])
-        console.print(f"{experiment.name}: {'passed' if report['passed'] else 'FAILED'}. {experiment.claim}.")
-        console.print_json(json.dumps(report))
+        shown.print(f"{experiment.name}: {'passed' if report['passed'] else 'FAILED'}. {experiment.claim}.")
+        shown.print_json(json.dumps(report))
         if not options.slice:
             _write(experiment, report, commit)
     return 0 if passed else 1
 
 
 def _findings(
-    experiment: Experiment, parts: int, console: Console, deadline: float, *, keep: bool
+    experiment: Experiment, parts: int, shown: Console, deadline: float, *, keep: bool
 ) -> list[Report]:
     """Return the findings of parts 0, 1, ...: the kept ones first, then new ones while there is time."""
     file = _PARTS_FOLDER / f"{experiment.name}-{_state_of(experiment.code)}.jsonl"
@@ -255,7 +256,7 @@ def _findings(
         file.parent.mkdir(parents=True, exist_ok=True)
     for finding in _run(experiment, range(len(found), parts), deadline):
         found.append(finding)
-        console.print(f"{experiment.name}: part {len(found)} of {parts}")
+        shown.print(f"{experiment.name}: part {len(found)} of {parts}")
         if keep:
             with file.open("a") as stream:
                 stream.write(json.dumps(finding) + "\n")

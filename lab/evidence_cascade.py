@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
 from scipy.stats import beta
 
 from common.distillation.reconciliation.cascade import (
@@ -29,6 +28,7 @@ from common.distillation.reconciliation.cascade import (
     schedule,
 )
 from common.distillation.reconciliation.efficiency import efficiency
+from lab.console import console
 
 type Progress = Callable[[float, int], None]
 """Told after each frame: the error rate, and how many frames at it are done."""
@@ -256,7 +256,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="of keys, errors and permutations (1)")
     options = parser.parse_args()
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     for qber in options.rates:
         seen: CascadeReport | None = None
         for first in range(0, options.frames, _PRINTED_FRAMES):
@@ -269,7 +269,7 @@ def main() -> None:
                 pace=options.pace,
             )
             seen = chunk if seen is None else merged([seen, chunk])
-            console.print(seen.rates[0].model_dump_json())
+            shown.print(seen.rates[0].model_dump_json(), soft_wrap=True)
 
 
 if __name__ == "__main__":

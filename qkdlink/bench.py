@@ -11,12 +11,13 @@ from benchmarks.report import as_object, as_table
 from benchmarks.run import PLANS, Length, LinkPair, Row, rows
 from benchmarks.table import Skipped
 from common.errors import ConfigurationError
+from lab.console import console
 
 
 def bench(*, quick: bool, long: bool, as_json: bool) -> None:
     """Measure and print; what is skipped is said on stderr, as is progress."""
     length = _length(quick=quick, long=long)
-    aside = Console(stderr=True, highlight=False)
+    aside = console(stderr=True)
     found: list[Row] = []
     for row in rows(PLANS[length]):
         found.append(row)
@@ -24,7 +25,7 @@ def bench(*, quick: bool, long: bool, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(as_object(found)) + "\n")
     else:
-        Console(highlight=False).print(as_table(found))
+        console().print(as_table(found))
 
 
 def _length(*, quick: bool, long: bool) -> Length:

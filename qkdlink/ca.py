@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from cryptography import x509
-from rich.console import Console
 from rich.table import Table
 
 from common.errors import ConfigurationError
@@ -19,10 +18,15 @@ from common.trust.hierarchy import LIST_DAYS, ROOT_FOLDER, Hierarchy, create_aut
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, REVOCATIONS_FILE, read_chain
 from common.trust.private_files import PUBLIC_MODE, NewFile, replace
 from common.trust.revocation import common_name
+from lab.console import console, table
 
 AUTHORITY_FOLDER = "ca"
 
-app = typer.Typer(no_args_is_help=True, help="The small authority that vouches for the nodes of a link.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The small authority that vouches for the nodes of a link.",
+)
 
 Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
 ListDays = Annotated[
@@ -126,7 +130,7 @@ def show(
         typer.echo(json.dumps([_as_json(path, summary) for path, summary in summaries], indent=2))
     else:
         for path, summary in summaries:
-            Console().print(_as_table(path, summary))
+            console().print(_as_table(path, summary))
 
 
 def _certificates_in(home: Path) -> list[Path]:
@@ -171,12 +175,13 @@ def _as_json(path: Path, summary: CertificateSummary) -> dict[str, object]:
 
 
 def _as_table(path: Path, summary: CertificateSummary) -> Table:
-    table = Table(title=str(path), title_justify="left", show_header=False)
-    table.add_row("subject", summary.subject + (" (authority)" if summary.is_authority else ""))
-    table.add_row("issuer", summary.issuer)
-    table.add_row("names", ", ".join(summary.names) or "none")
-    table.add_row("valid", f"{summary.begins:%Y-%m-%d %H:%M} to {summary.ends:%Y-%m-%d %H:%M} UTC")
-    table.add_row("key", summary.algorithm)
-    table.add_row("serial", summary.serial)
-    table.add_row("SHA-256", summary.fingerprint, style="bold")
-    return table
+    made = table("", "", title=str(path))
+    made.show_header = False
+    made.add_row("subject", summary.subject + (" (authority)" if summary.is_authority else ""))
+    made.add_row("issuer", summary.issuer)
+    made.add_row("names", ", ".join(summary.names) or "none")
+    made.add_row("valid", f"{summary.begins:%Y-%m-%d %H:%M} to {summary.ends:%Y-%m-%d %H:%M} UTC")
+    made.add_row("key", summary.algorithm)
+    made.add_row("serial", summary.serial)
+    made.add_row("SHA-256", summary.fingerprint, style="bold")
+    return made

@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # its boxes cut the names of options where a pipe or a terminal has 80 columns
     help="A networked two-node QKD emulator. It emulates: never protect data with its keys.",
 )
 app.add_typer(ca.app, name="ca")

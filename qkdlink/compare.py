@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.comparison import Portion, Row, compare, small_portion, smallest_paying_block
+from lab.console import console, table
 
 _HEADINGS = (
     "compared",
@@ -30,8 +31,8 @@ _HEADINGS = (
 
 def compare_authentication(*, as_json: bool) -> int:
     """Run all of them and print the table; returns 0 if every link made equal keys, 1 if one did not."""
-    console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
-    rows = asyncio.run(_rows(console))
+    shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
+    rows = asyncio.run(_rows(shown))
     portions = list(small_portion())
     if as_json:
         found = {
@@ -41,26 +42,26 @@ def compare_authentication(*, as_json: bool) -> int:
         }
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        console.print(_table(rows))
-        console.print(_portions(portions))
-        console.print(f"The smallest block that pays for itself has {smallest_paying_block()} pulses.")
+        shown.print(_table(rows))
+        shown.print(_portions(portions))
+        shown.print(f"The smallest block that pays for itself has {smallest_paying_block()} pulses.")
     return 0 if all(row.result.keys_equal for row in rows) else 1
 
 
-async def _rows(console: Console) -> list[Row]:
+async def _rows(shown: Console) -> list[Row]:
     rows = []
     async for row in compare():
         rows.append(row)
-        console.print(f"{row.security.anchor}, {row.security.scheme}: {row.result.seconds:.1f} s")
+        shown.print(f"{row.security.anchor}, {row.security.scheme}: {row.result.seconds:.1f} s")
     return rows
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    table = Table(*_HEADINGS, title="The same link, once per scheme and once per anchor", box=None)
+    made = table(*_HEADINGS, title="The same link, once per scheme and once per anchor")
     for row in rows:
         told = row.as_json()
         bootstrap = told["bootstrap"]
-        table.add_row(
+        made.add_row(
             told["compared"],
             told["anchor"],
             told["scheme"],
@@ -76,28 +77,27 @@ def _table(rows: Sequence[Row]) -> Table:
             "yes" if told["quantum_safe"] else "no",
             told["broken_later"],
         )
-    return table
+    return made
 
 
 def _portions(portions: Sequence[Portion]) -> Table:
-    table = Table(
+    made = table(
         "receiver efficiency",
         "pulses a block",
         "secret bits expected",
         "bits for tags",
         "portion",
         title="The small portion: what Wegman-Carter tags cost, r included",
-        box=None,
     )
     for portion in portions:
-        table.add_row(
+        made.add_row(
             f"{portion.receiver_efficiency:g}",
             f"{portion.block_pulses:.0e}",
             f"{portion.secret_bits}",
             f"{portion.authentication_bits}",
             "no key" if portion.fraction is None else f"{portion.fraction:.3%}",
         )
-    return table
+    return made
 
 
 def _portion(portion: Portion) -> dict[str, float | None]:

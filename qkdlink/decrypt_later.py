@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lab.console import console, table
+
 if TYPE_CHECKING:
     from lab.decrypt_later import Hand
 
@@ -42,7 +44,7 @@ def decrypt_later(
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        _show(found, Console())
+        _show(found, console())
 
 
 def _hand(name: HandName) -> "Hand":
@@ -51,7 +53,7 @@ def _hand(name: HandName) -> "Hand":
     return Hand(name.value)
 
 
-def _show(found: dict[str, Any], console: Console) -> None:
+def _show(found: dict[str, Any], shown: Console) -> None:
     wires = _table(f"What the {found['hand']} hand opens", "wire", "bytes", "opened", "by")
     for line in found["link"]:
         name = f"classical line {line['connection']} ({line['proof']})"
@@ -63,12 +65,9 @@ def _show(found: dict[str, Any], console: Console) -> None:
     blocks = _table("Keys of blocks whose every word she has read", "block", "bits", "undetermined for her")
     for block in found["blocks"]:
         blocks.add_row(block["block"], f"{block['secret_bits']}", f"{block['undetermined_bits']}")
-    console.print(wires)
-    console.print(blocks)
+    shown.print(wires)
+    shown.print(blocks)
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in {"bytes", "opened", "bits"} else "left")
-    return table
+    return table(*columns, right={"bytes", "opened", "bits"}, title=title)

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
 from common.optics.presets import preset as preset_named
@@ -21,6 +19,7 @@ from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
 from eve.control import MOST_ATTACKS
 from eve.quantum_attacks.catalogue import attack_from
+from lab.console import console
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.planning import plan, smallest_block, task_for
@@ -101,9 +100,9 @@ def demo(
     With `attacks` on light Eve is between them from the first frame on.
     """
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
-    console = Console(stderr=as_json, quiet=as_json and not sys.stderr.isatty(), highlight=False)
+    shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
     with _home(folder, must_be_new=seed is not None) as home:
-        with LiveView(console, parameters, blocks) as view:
+        with LiveView(shown, parameters, blocks) as view:
             result = asyncio.run(
                 run_to_the_end(
                     home,
@@ -115,7 +114,7 @@ def demo(
                     eve={"attacks": list(attacks)} if attacks else None,
                     watch=view.watch,
                     on_broker=view.broker,
-                    on_eve_end=_on_stderr if console.quiet else view.eve_ended,
+                    on_eve_end=_on_stderr if shown.quiet else view.eve_ended,
                 )
             )
         view.summary(result)
@@ -139,7 +138,7 @@ def up(
     """Run a link until Ctrl-C; with `attacks` on light Eve is between them, and may be played."""
     with (
         _home(folder, must_be_new=False) as home,
-        LiveView(Console(highlight=False), parameters, blocks=None) as view,
+        LiveView(console(), parameters, blocks=None) as view,
     ):
         asyncio.run(_up(home, parameters, alice, security, attacks, view))
 

@@ -25,6 +25,7 @@ from common.journal.events import (
 from common.journal.sequence import EntrySequence
 from common.wire.topics import EVE
 from eve.quantum_attacks.catalogue import split_text
+from qkdlink.telling import told_refusal
 
 UNSEEN = (BlockOpened, LightProgress, StageReached)
 """Events that come by the dozen and change nothing that is shown."""
@@ -84,7 +85,7 @@ class Belief:
                 self.last = f"block {ended.number} is a key of {bits} bits that nobody else knows"
             case BlockEnded() as ended:
                 self.refused += 1
-                self.last = f"block {ended.number} is no key: {ended.aborted}"
+                self.last = f"block {ended.number} is no key: {told_refusal(ended)}"
             case _:
                 return
 

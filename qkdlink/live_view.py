@@ -1,5 +1,6 @@
 """What the demo shows: progress of light and stages, and a table with a row per block."""
 
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -26,15 +27,24 @@ from common.journal.events import (
 from common.protocol.parameters import LinkParameters
 from common.wire.topics import EVE
 from lab.broker import RunningBroker
+from lab.console import table
 from lab.launcher import LinkResult
+from qkdlink.telling import told_refusal
 
 STAGES = ("transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm")
 _TOLD_BY = "alice"
-_SHOWN_BLOCKS = 20
+_MOST_ROWS = 20
+_OTHER_ROWS = 12
+"""Of a terminal: what the table leaves to its heading, to the bars of blocks under way, and to the lines above."""
+_HEADINGS = ("block", "pulses", "detections", "QBER key", "QBER test", "leaked", "secret bits", "line")
 
 
 class LiveView:
-    """Follows the journals of both nodes; on a terminal it redraws, elsewhere it prints a line per block."""
+    """Follows the journals of both nodes; on a terminal it redraws, elsewhere it prints a line per block.
+
+    On a terminal the latest blocks are rows of a table. What no row has room for, why a block was refused, is a line
+    above it, and so is every block whose row makes room for a later one.
+    """
 
     def __init__(self, console: Console, parameters: LinkParameters, blocks: int | None) -> None:
         self._console = console
@@ -47,14 +57,15 @@ class LiveView:
             console=console,
         )
         self._tasks: dict[int, TaskID] = {}
-        self._ended: list[BlockEnded] = []
+        self._ended: deque[tuple[BlockEnded, str]] = deque()
+        """The blocks in the table, each with what authenticated the line on which it began."""
         self._line = "no line yet"
         self._lines: dict[int, str] = {}
         """By block: what authenticated the line on which it began."""
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        self._say(_description(self._parameters))
+        self._note("link", _description(self._parameters))
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -69,27 +80,27 @@ class LiveView:
 
     def broker(self, broker: RunningBroker) -> None:
         """Show which broker stands in for the quantum channel."""
-        if broker.has_access_list:
-            self._say(f"broker   {broker.kind} at {broker.address}, with an access list")
-        else:
-            self._say(
-                f"broker   {broker.kind} at {broker.address}, embedded: it has no access list, anybody on this"
-                " machine can write to it (install mosquitto for one that has)"
-            )
+        about = (
+            "with an access list"
+            if broker.has_access_list
+            else "embedded: it has no access list, anybody on this machine can write to it"
+            " (install mosquitto for one that has)"
+        )
+        self._note("broker", f"{broker.kind} at {broker.address}, {about}")
 
     def watch(self, entry: Entry) -> None:
         """Take an event; Alice tells of the blocks, both tell of trouble."""
         match entry.event:
             case LightFault(fault=fault, detail=detail, frames=frames):
-                self._say(f"light    {frames} frame(s) {fault}: {detail}")
+                self._note("light", f"{frames} frame(s) {fault}: {detail}")
             case EveState() as state:
-                self._say(f"eve      {_doing(state)}")
+                self._note("eve", _doing(state))
             case EveLearnt() as learnt:
-                self._say(f"eve      {_knowing(learnt)}")
+                self._note("eve", _knowing(learnt))
             case PatchChanged(light=light, classical=words, reason=reason):
-                self._say(f"{entry.node:8} light {_way(light)}, words {_way(words)}: {reason}")
+                self._note(entry.node, f"light {_way(light)}, words {_way(words)}: {reason}")
             case LineLost(reason=reason) | PeerRefused(reason=reason):
-                self._say(f"{entry.node:8} {reason}")
+                self._note(entry.node, reason)
             case _ if entry.node == _TOLD_BY:
                 self._follow(entry)
             case _:
@@ -97,7 +108,7 @@ class LiveView:
 
     def eve_ended(self, words: str) -> None:
         """Say that Eve has ended, and with which words."""
-        self._say(f"eve      {told_of_eves_end(words)}")
+        self._note("eve", told_of_eves_end(words))
 
     def summary(self, result: LinkResult) -> None:
         """Say what came out of the run."""
@@ -105,10 +116,9 @@ class LiveView:
         if result.secret_bits == 0:
             self._say("No key: no block was confirmed.")
             return
-        self._say(f"Alice    {result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
-        self._say(
-            f"Bob      {sum(block.secret_bits for block in bob.blocks)} secret bits, SHA-256 {bob.fingerprint}"
-        )
+        self._note("Alice", f"{result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
+        bobs_bits = sum(block.secret_bits for block in bob.blocks)
+        self._note("Bob", f"{bobs_bits} secret bits, SHA-256 {bob.fingerprint}")
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
         self._say(
             f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."
@@ -116,14 +126,18 @@ class LiveView:
         if result.balance.unauthenticated:
             self._say("The bootstrap was without authentication: no application gets these keys.")
 
+    def _note(self, label: str, what: str) -> None:
+        """Print a line; what it is about stands in a column of its own, however long it is."""
+        self._say(f"{label:8} {what}")
+
     def _say(self, what: str | Table) -> None:
-        self._console.print(what, soft_wrap=not self._console.is_terminal)
+        self._console.print(what)
 
     def _follow(self, entry: Entry) -> None:
         match entry.event:
             case EpochBegan(authenticated_by=how, tls_version=version, peer=peer):
                 self._line = how
-                self._say(f"line     {version} to {peer}, authenticated by {how}")
+                self._note("line", f"{version} to {peer}, authenticated by {how}")
             case BlockOpened(number=number, pulses=pulses):
                 self._lines[number] = self._line
                 self._tasks[number] = self._progress.add_task(
@@ -134,9 +148,10 @@ class LiveView:
             case StageReached(number=number, stage=stage):
                 self._progress.update(self._tasks[number], advance=1, stage=_next_stage(stage))
             case SourceBehind(number=number, clock_hz=clock, pulses_per_second=reached, behind_s=behind):
-                self._say(
-                    f"block {number:<3}the source is {behind:.2g} s behind its clock of {clock:.3g} Hz:"
-                    f" its light left at {reached:.3g} pulses a second"
+                self._note(
+                    f"block {number}",
+                    f"the source is {behind:.2g} s behind its clock of {clock:.3g} Hz:"
+                    f" its light left at {reached:.3g} pulses a second",
                 )
             case BlockEnded() as ended:
                 self._end(ended)
@@ -144,30 +159,27 @@ class LiveView:
                 return
 
     def _end(self, ended: BlockEnded) -> None:
-        self._ended.append(ended)
         if (task := self._tasks.pop(ended.number, None)) is not None:
             self._progress.remove_task(task)
-        if not self._console.is_terminal:
-            self._say(f"block {ended.number:<3}{_line(ended)}, {self._lines.get(ended.number, self._line)}")
+        line = self._lines.pop(ended.number, self._line)
+        if not self._console.is_terminal or ended.aborted is not None:
+            self._note_block(ended, line)
+        if self._console.is_terminal:
+            self._ended.append((ended, line))
+            while len(self._ended) > max(1, min(_MOST_ROWS, self._console.height - _OTHER_ROWS)):
+                if (oldest := self._ended.popleft())[0].aborted is None:
+                    self._note_block(*oldest)
+
+    def _note_block(self, ended: BlockEnded, line: str) -> None:
+        self._note(f"block {ended.number}", f"{_line(ended)}, {line}")
 
     def _render(self) -> Group:
         return Group(self._table(), self._progress)
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for heading in (
-            "block",
-            "pulses",
-            "detections",
-            "QBER key",
-            "QBER test",
-            "leaked",
-            "secret bits",
-            "line",
-        ):
-            table.add_column(heading, justify="left" if heading == "line" else "right")
-        for ended in self._ended[-_SHOWN_BLOCKS:]:
-            table.add_row(
+        shown = table(*_HEADINGS, right=_HEADINGS[:-1])
+        for ended, line in self._ended:
+            shown.add_row(
                 str(ended.number),
                 f"{ended.pulses}",
                 f"{ended.detections}",
@@ -175,9 +187,9 @@ class LiveView:
                 _percent(ended.qber_test),
                 f"{ended.leaked_bits}",
                 f"{ended.secret_bits}" if ended.aborted is None else f"none: {ended.aborted}",
-                self._lines.get(ended.number, self._line),
+                line,
             )
-        return table
+        return shown
 
 
 def _description(parameters: LinkParameters) -> str:
@@ -191,7 +203,7 @@ def _description(parameters: LinkParameters) -> str:
         )
     )
     return (
-        f"link     {parameters.protocol} BB84 over {parameters.fibre.length_km:g} km,"
+        f"{parameters.protocol} BB84 over {parameters.fibre.length_km:g} km,"
         f" {parameters.block_pulses} pulses a block, {light},"
         f" key basis {parameters.key_basis_probability:.0%}"
     )
@@ -236,7 +248,7 @@ def _percent(rate: float | None) -> str:
 
 def _line(ended: BlockEnded) -> str:
     if ended.aborted is not None:
-        return f"no key: {ended.aborted} ({ended.detail})"
+        return f"no key: {told_refusal(ended)}"
     return (
         f"{ended.pulses} pulses, {ended.detections} detections, QBER {_percent(ended.qber_key)} key"
         f" {_percent(ended.qber_test)} test, {ended.leaked_bits} bits leaked, {ended.secret_bits} secret bits"

@@ -7,7 +7,11 @@ import typer
 
 from common.trust.preshared import KEY_BITS, PADS_FROM_BITS, PRESHARED_FILE, create_preshared
 
-app = typer.Typer(no_args_is_help=True, help="The pre-shared key of a link whose trust anchor is psk.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The pre-shared key of a link whose trust anchor is psk.",
+)
 
 
 @app.callback()

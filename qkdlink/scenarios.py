@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from common.errors import ConfigurationError
+from lab.console import console, table
 
 if TYPE_CHECKING:
     from lab.scenarios.scenario import Scenario
@@ -28,10 +27,10 @@ def list_scenarios(
         for each in found:
             typer.echo(json.dumps({name: value for name, value in each if name != "parameters"}))
         return
-    table = Table("scenario", "question", "expected", title=f"{len(found)} scenarios", box=None)
+    shown = table("scenario", "question", "expected", whole={"scenario"}, title=f"{len(found)} scenarios")
     for each in found:
-        table.add_row(each.name, each.question, each.expected)
-    Console().print(table)
+        shown.add_row(each.name, each.question, each.expected)
+    console().print(shown)
 
 
 def run(
@@ -61,9 +60,9 @@ def run(
 
 def _outcomes(chosen: "tuple[Scenario, ...]") -> "Iterator[Outcome]":
     """Run one after the other; on a terminal, say which one is being run."""
-    console = Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False)
+    aside = console(stderr=True, quiet=not sys.stderr.isatty())
     for number, each in enumerate(chosen, 1):
-        with console.status(f"{number} of {len(chosen)}: {each.name}"):
+        with aside.status(f"{number} of {len(chosen)}: {each.name}"):
             outcome = each.run()
         yield outcome
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from common.errors import ConfigurationError
+from lab.console import console
 
 if TYPE_CHECKING:
     from lab.sweeps import Point
@@ -51,7 +51,7 @@ def sweep(
         Axis.parsed(over), tuple(attack or ()), preset, ProtocolName(protocol), block_pulses, distance, blocks
     )
     found: dict[int, Point] = {}
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with Progress(console=console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(asked.axis.name, total=len(asked.axis.values))
         for number, point in swept(asked, scheduler):
             found[number] = point

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from common.errors import CredentialsError
@@ -19,10 +18,15 @@ from common.trust.openpgp import Keyring
 from common.trust.openpgp_signing import signing_in
 from common.trust.pki import NODE_DAYS, Validity
 from common.trust.web_of_trust import verify_card
+from lab.console import console, table
 
 KEYRING_FOLDER = "gnupg"
 
-app = typer.Typer(no_args_is_help=True, help="Node cards: certificates that an OpenPGP key vouches for.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Node cards: certificates that an OpenPGP key vouches for.",
+)
 
 
 @app.command()
@@ -76,7 +80,7 @@ def show(
     if as_json:
         typer.echo(json.dumps({name.replace(" ", "_"): value for name, value in lines.items()}))
     else:
-        Console().print(_table(str(file), lines))
+        console().print(_table(str(file), lines))
     raise typer.Exit(0 if refusal is None else 1)
 
 
@@ -90,9 +94,8 @@ def _refusal(shown: SignedCard, keyring: Keyring) -> str | None:
 
 
 def _table(title: str, lines: dict[str, str]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
+    made = table("", "", title=title)
+    made.show_header = False
     for name, value in lines.items():
-        table.add_row(name, value)
-    return table
+        made.add_row(name, value)
+    return made

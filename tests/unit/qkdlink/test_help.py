@@ -1,0 +1,28 @@
+"""`--help`: whole option names, wherever it is printed."""
+
+from collections.abc import Iterator
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from qkdlink.cli import app
+
+
+def commands(group: object, *words: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Every command, and its options."""
+    yield (
+        words,
+        [name for each in getattr(group, "params", []) for name in each.opts if name.startswith("--")],
+    )
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *words, name)
+
+
+@pytest.mark.parametrize(("words", "options"), list(commands(get_command(app))))
+def test_the_help_of_every_command_has_every_option_s_name_whole(
+    words: tuple[str, ...], options: list[str]
+) -> None:
+    told = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
+    assert "…" not in told
+    assert [name for name in options if f" {name} " not in told.replace("\n", " \n").replace(",", " ")] == []

@@ -1,0 +1,56 @@
+"""What `demo` and `up` show: the same on a terminal as in a file, and nothing that runs into something else."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from common.journal.events import BlockEnded, BlockOpened, Entry, SourceBehind
+from qkdlink.live_view import LiveView
+from tests.support.processes import small_parameters
+from tests.support.told import block_ended
+
+PARAMETERS = small_parameters()
+
+
+def shown(*events: BlockEnded | BlockOpened | SourceBehind, on_terminal: bool, node: str = "alice") -> str:
+    """Everything that was written, with the last picture of a terminal."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=on_terminal, width=120, height=50, color_system=None, legacy_windows=False
+    )
+    with LiveView(console, PARAMETERS, None) as view:
+        for event in events:
+            view.watch(Entry(node=node, time=1.0, event=event))
+    return stream.getvalue()
+
+
+def opened(number: int) -> BlockOpened:
+    return BlockOpened(block_id=f"link/{number}", number=number, pulses=1000)
+
+
+@pytest.mark.parametrize("number", [1, 99, 100, 123_456_789])
+def test_the_number_of_a_block_stands_apart_from_what_is_said_of_it(number: int) -> None:
+    behind = SourceBehind(block_id="link/1", number=number, clock_hz=1e9, pulses_per_second=1e8, behind_s=2.0)
+    lines = shown(opened(number), behind, block_ended(number), on_terminal=False).splitlines()
+    assert [line.split()[:4] for line in lines[-2:]] == [
+        ["block", str(number), "the", "source"],
+        ["block", str(number), "no", "key:"],
+    ]
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_it_says_why_a_block_was_refused(on_terminal: bool) -> None:
+    told = shown(opened(3), block_ended(3), on_terminal=on_terminal)
+    assert "block 3  no key: qber-above-tolerated (25 % of the test bits differ), no line yet" in told
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_every_block_is_told_of_once_in_a_line_or_a_row(on_terminal: bool) -> None:
+    ended = [block_ended(number, secret_bits=10_000 + number) for number in range(1, 41)]
+    told = shown(*ended, on_terminal=on_terminal)
+    last_picture = told[told.rindex("QBER key") :] if on_terminal else ""
+    for number in range(1, 41):
+        in_a_line = f"{10_000 + number} secret bits" in told
+        in_the_table = f"{10_000 + number}" in last_picture
+        assert in_a_line != in_the_table
