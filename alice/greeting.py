@@ -1,6 +1,6 @@
 """Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
-from common.errors import ConfigurationError, RemoteProtocolError
+from common.errors import ConfigurationError
 from common.keys.identifiers import session_id
 from common.protocol.conversation import Conversation
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
@@ -9,19 +9,15 @@ from common.wire.messages import Goodbye, Hello, Holdings
 
 async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:
     """Meet Bob; ConfigurationError unless every parameter is the same on both sides."""
-    await conversation.say(hello(ours, ours.epoch))
+    await conversation.say(hello(ours))
     theirs = await conversation.expect_either(Hello, Goodbye)
     if isinstance(theirs, Goodbye):
         raise ConfigurationError(f"{ours.peer} turned this node away: {theirs.reason}")
     check_agreement(ours, theirs)
-    if theirs.epoch < ours.epoch:
-        raise RemoteProtocolError(
-            f"{ours.peer} goes back to epoch {theirs.epoch}; this is epoch {ours.epoch}."
-        )
     session = session_id(ours.link, ours.nonce, theirs.nonce)
     await conversation.say(Holdings(pending=await pending.claims(session), have=b"", never=b""))
     answered = await conversation.expect(Holdings)
     await pending.settle(answered)
     have, never = await pending.answer(answered.pending, session)
     await conversation.say(Holdings(pending=b"", have=have, never=never))
-    return Acquaintance(session, theirs.epoch, min(ours.most_blocks, theirs.most_blocks))
+    return Acquaintance(session, min(ours.most_blocks, theirs.most_blocks))

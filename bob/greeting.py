@@ -1,4 +1,4 @@
-"""Bob's side of a meeting: he listens, and his word on the number of the epoch counts."""
+"""Bob's side of a meeting: he listens, answers, and refuses a peer that names other parameters."""
 
 from common.errors import ConfigurationError
 from common.keys.identifiers import session_id
@@ -17,11 +17,10 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     except ConfigurationError as error:
         await conversation.say(Goodbye(reason=str(error)[:_LONGEST_REASON]))
         raise
-    epoch = max(ours.epoch, theirs.epoch)
-    await conversation.say(hello(ours, epoch))
+    await conversation.say(hello(ours))
     session = session_id(ours.link, theirs.nonce, ours.nonce)
     claimed = await conversation.expect(Holdings)
     have, never = await pending.answer(claimed.pending, session)
     await conversation.say(Holdings(pending=await pending.claims(session), have=have, never=never))
     await pending.settle(await conversation.expect(Holdings))
-    return Acquaintance(session, epoch, min(ours.most_blocks, theirs.most_blocks))
+    return Acquaintance(session, min(ours.most_blocks, theirs.most_blocks))

@@ -74,10 +74,12 @@ class Link:
         conversation: Conversation,
         met: Acquaintance,
         authentication: Authentication,
+        epoch: int,
     ) -> None:
         self.party = party
         self.session = met.session
-        self.epoch = met.epoch
+        self.epoch = epoch
+        """The number of the block whose key authenticates the connection; 0 with the trust anchor."""
         self.most_blocks = met.most_blocks
         """How many blocks Alice may have open here at a time."""
         self._channel = channel

@@ -140,13 +140,6 @@ class Station[S: NodeSettings]:
             connection.reader, connection.writer, limit, self.settings.classical.patience_s
         )
 
-    def epoch_of(self, key: BlockId | None) -> int:
-        """Number the epoch that a connection belongs to: 0 with certificates, the current one, or the next."""
-        if key is None:
-            return 0
-        current = self.vault.epoch()
-        return current.number if current.key_id == key_id(key) else current.number + 1
-
     async def meet(self, connection: AnyConnection, channel: ClassicalChannel, key: BlockId | None) -> Link:
         """Greet an authenticated peer and settle what was pending; with a new key, an epoch begins.
 
@@ -159,7 +152,7 @@ class Station[S: NodeSettings]:
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
         meeting = Meeting(self.vault, authenticated=self._knows_peer(key))
-        met = await self.greeting(conversation, self._introduction(key), meeting)
+        met = await self.greeting(conversation, self._introduction(), meeting)
         if key is None and self.vault.epoch().latched:
             raise LinkError(
                 "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
@@ -174,7 +167,7 @@ class Station[S: NodeSettings]:
             now, vouched = asyncio.get_running_loop().time(), self.vault.store.vouched()
             self.tell(self.window.closed(now, vouched))
             self.window = None
-        return Link(self.party, channel, conversation, met, authentication)
+        return Link(self.party, channel, conversation, met, authentication, 0 if key is None else key.number)
 
     def _knows_peer(self, key: BlockId | None) -> bool:
         """Whether a line goes back to an anchor that has vouched for the peer."""
@@ -190,7 +183,7 @@ class Station[S: NodeSettings]:
         await self.vault.release(key)  # which pins what the peer has shown in its block
         scheme = self.settings.authentication.scheme
         authentication = keyed_authentication(scheme, self.vault, material, met.session)
-        if not await self.vault.begin_epoch(met.epoch, key):
+        if not await self.vault.begin_epoch(key):
             raise gone
         return authentication
 
@@ -200,7 +193,7 @@ class Station[S: NodeSettings]:
         self.vault.store.begin_bootstrap(self.settings.trust.anchor)
         return self.anchor.line, self.anchor.authentication(connection, session, self.vault)
 
-    def _introduction(self, key: BlockId | None) -> Introduction:
+    def _introduction(self) -> Introduction:
         settings = self.settings
         return Introduction(
             link=settings.link,
@@ -210,14 +203,13 @@ class Station[S: NodeSettings]:
             scheme=settings.authentication.scheme,
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
-            epoch=self.epoch_of(key),
             most_blocks=settings.most_blocks,
         )
 
 
 def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None, line: str) -> EpochBegan:
     return EpochBegan(
-        epoch=met.epoch,
+        epoch=0 if key is None else key.number,
         session=met.session,
         authenticated_by=line,
         tls_version=connection.tls_version,

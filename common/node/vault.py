@@ -169,10 +169,10 @@ class Vault:
         """
         return [block for block in self.store.link_psks() if live_too or block not in self._live]
 
-    async def begin_epoch(self, number: int, block: BlockId) -> bool:
-        """Enter an epoch: both directions have been heard under this block's PSK. False if a newer one came first."""
+    async def begin_epoch(self, block: BlockId) -> bool:
+        """Enter the epoch of a block's PSK, under which both directions were heard; False if a newer one came first."""
         await self.release(block)
-        return await asyncio.to_thread(self.store.begin_epoch, number, block)
+        return await asyncio.to_thread(self.store.begin_epoch, block)
 
 
 async def _to_its_end(change: Coroutine[Any, Any, None]) -> None:

@@ -30,8 +30,6 @@ class Introduction:
     parameters: LinkParameters
     nonce: str
     """32 hexadecimal digits, fresh for each connection."""
-    epoch: int
-    """The epoch that this connection belongs to, as far as this node knows."""
     most_blocks: int
     """How many blocks may be open here at a time."""
 
@@ -41,7 +39,6 @@ class Acquaintance:
     """What both know once they have met."""
 
     session: str
-    epoch: int
     most_blocks: int
     """How many blocks Alice may have open at a time: the smaller of what each has said."""
 
@@ -64,7 +61,7 @@ def link_conversation(role: Role, link: str, line: Line) -> Conversation:
     return Conversation(role, LINK_TABLE, LinkPhase.CONNECTED, Place(link, FIRST_SESSION, LINK_BLOCK), line)
 
 
-def hello(introduction: Introduction, epoch: int) -> Hello:
+def hello(introduction: Introduction) -> Hello:
     """Introduce a node."""
     return Hello(
         protocol=PROTOCOL_VERSION,
@@ -73,7 +70,6 @@ def hello(introduction: Introduction, epoch: int) -> Hello:
         nonce=introduction.nonce,
         anchor=introduction.anchor,
         scheme=introduction.scheme,
-        epoch=epoch,
         most_blocks=introduction.most_blocks,
         parameters=introduction.parameters.canonical(),
     )

@@ -8,11 +8,15 @@ from common.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The epoch that the node is in: 0 is the bootstrap, later ones have the key id of their PSK."""
+    """The epoch that the node is in: the bootstrap, or that of a link PSK, which has the key id of its block."""
 
-    number: int
     key_id: str | None
     latched: bool
+
+    @property
+    def number(self) -> int:
+        """The number of the block that the PSK comes from, which both ends know; 0 at the bootstrap."""
+        return 0 if self.key_id is None else int(self.key_id.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +28,19 @@ class Epochs:
     def now(self) -> Epoch:
         """Return the epoch that the node is in."""
         meta = self.database.meta
-        return Epoch(int(meta("epoch", "0")), meta("epoch-key", "") or None, meta("latched", "0") == "1")
-
-    def block_number(self) -> int:
-        """Return the number of the block that the epoch's PSK comes from; 0 if it has none."""
-        key_id = self.now().key_id
-        return 0 if key_id is None else int(key_id.rpartition("/")[2])
+        return Epoch(meta("epoch-key", "") or None, meta("latched", "0") == "1")
 
     def is_of(self, block: BlockId) -> bool:
         """Whether the epoch's PSK comes from a block."""
         return self.now().key_id == _key_id(block)
 
-    def enter(self, number: int, block: BlockId) -> None:
-        """Enter an epoch whose PSK comes from a block; the latch closes."""
-        self.database.set_meta("epoch", str(number))
+    def enter(self, block: BlockId) -> None:
+        """Enter the epoch whose PSK comes from a block; the latch closes."""
         self.database.set_meta("epoch-key", _key_id(block))
         self.database.set_meta("latched", "1")
 
     def open_latch(self) -> None:
-        """Leave the epoch for a bootstrap; its number stays, so that none comes twice."""
+        """Leave the epoch for a bootstrap."""
         self.database.set_meta("latched", "0")
         self.database.set_meta("epoch-key", "")
 

@@ -120,7 +120,7 @@ class KeyStore:
                 return False
             self._parts.release(row["id"])
             self._ledger.enter_released(row["id"], row["secret_bits"], row["leaked_bits"])
-            if block.number < self._epochs.block_number():
+            if block.number < self._epochs.now().number:
                 self._parts.destroy_link_psk(row["id"])
             self._pinned.pin(row["peer_key"])
             return True
@@ -207,7 +207,7 @@ class KeyStore:
     def link_psks(self) -> list[BlockId]:
         """Return the blocks whose link PSK may be used, newest first: those after the current epoch's, and that one."""
         with self._database.reading():
-            return self._parts.link_psks(self._epochs.block_number())
+            return self._parts.link_psks(self._epochs.now().number)
 
     def reserve_lacks_bits(self) -> int:
         """Return how many bits would fill the reserve of both sides; the emptier side counts."""
@@ -221,8 +221,8 @@ class KeyStore:
         with self._database.reading():
             return self._epochs.now()
 
-    def begin_epoch(self, number: int, block: BlockId) -> bool:
-        """Enter an epoch whose PSK comes from `block`: the latch closes, and every older link PSK is destroyed.
+    def begin_epoch(self, block: BlockId) -> bool:
+        """Enter the epoch whose PSK comes from `block`: the latch closes, and every older link PSK is destroyed.
 
         To be called once both directions have been heard on the new line; repeating it changes nothing.
         False, and no change, if its PSK has been destroyed in the meantime, by a newer epoch or by an operator;
@@ -238,7 +238,7 @@ class KeyStore:
                 raise LocalProtocolError(f"Block {block} is not available and cannot begin an epoch.")
             if not self._parts.use_link_psk(row["id"]):
                 return False
-            self._epochs.enter(number, block)
+            self._epochs.enter(block)
             self.pads.burn(connection)
             self._ledger.enter(row["id"], Entry.SPENT, Purpose.LINK_PSK, LINK_PSK_BITS)
             self._parts.destroy_link_psks(before_number=block.number)

@@ -24,7 +24,7 @@ type Sentence = Annotated[str, StringConstraints(max_length=500)]
 type Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 type Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
-PROTOCOL_VERSION = "qkdlink/1"
+PROTOCOL_VERSION = "qkdlink/2"
 MOST_FRAMES = 2**20
 """Frames of light in a block."""
 
@@ -63,8 +63,6 @@ class Hello(Message):
     """What this side trusts at the bootstrap."""
     scheme: Word
     """By which scheme it authenticates data after the bootstrap."""
-    epoch: Annotated[int, Field(ge=0, le=2**32)]
-    """Which epoch this connection belongs to, 0 for the bootstrap; Bob says the larger of both, and it counts."""
     most_blocks: Annotated[int, Field(ge=1, le=64)]
     """How many blocks may be open here at a time; of both numbers the smaller counts."""
     parameters: Annotated[str, StringConstraints(max_length=8192)]

@@ -72,7 +72,7 @@ def epoch_picture() -> str:
             f"    |  at most:   {MOST_BOOTSTRAP_KEYS} keys by certificate; then the first epoch, or Alice's node ends",
             "    |  meeting on a line under the newest link PSK",
             "    v",
-            "epoch 1        that PSK is in use; the latch is closed; every older PSK is destroyed",
+            "epoch m        the PSK of block m is in use; the latch is closed; every older PSK is destroyed",
             "    |",
             f"    |  due:       after {_POLICY.blocks} blocks or {_POLICY.seconds:g} s, whichever comes first",
             "    |  if:        a newer block has left a link PSK, else `rekeying-postponed`",
@@ -80,8 +80,8 @@ def epoch_picture() -> str:
             f"    |  refused:   again after {_FIRST_DELAY_S:g} s, doubling to {_LONGEST_DELAY_S:g} s; blocks go on",
             "    |  meeting on a line under the newest link PSK",
             "    v",
-            "epoch n + 1    its PSK is in use, that of epoch n destroyed",
-            f"               line of epoch n: no new blocks, closed after its last, at most {LONGEST_OVERLAP_S:g} s",
+            "epoch n        the PSK of block n is in use, that of epoch m destroyed",
+            f"               line of epoch m: no new blocks, closed after its last, at most {LONGEST_OVERLAP_S:g} s",
         ]
     )
 

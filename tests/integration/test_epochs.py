@@ -314,7 +314,7 @@ async def test_whoever_shows_a_certificate_in_time_and_dawdles_does_not_get_roun
         channel = ClassicalChannel(thief.reader, thief.writer, 1 << 20, 5.0)
         reading = asyncio.create_task(channel.read(lambda _: None))
         conversation = link_conversation(Role.ALICE, link.home.link, channel.line())
-        introduction = Introduction(link.home.link, ALICE, BOB, "pki", "wegman-carter", TINY, "ab" * 16, 0, 8)
+        introduction = Introduction(link.home.link, ALICE, BOB, "pki", "wegman-carter", TINY, "ab" * 16, 8)
         with suppress(LinkError):
             await greet(conversation, introduction, _Nothing())
         with pytest.raises(LinkError, match=r"closed the connection|was lost"):

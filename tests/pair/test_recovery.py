@@ -209,14 +209,13 @@ async def meet(node: Node, channel: ClassicalChannel) -> Link:
         scheme=node.vault.scheme,
         parameters=party.parameters,
         nonce=secrets.token_hex(16),
-        epoch=1,
         most_blocks=8,
     )
     met = await GREET[node.role](conversation, ours, Meeting(node.vault))
     material = node.vault.link_psk_material(block(1))
     assert material is not None
     authentication = keyed_authentication(node.vault.scheme, node.vault, material, met.session)
-    return Link(party, channel, conversation, met, authentication)
+    return Link(party, channel, conversation, met, authentication, epoch=1)
 
 
 type Outcome = SecretKey | Aborted | BaseException

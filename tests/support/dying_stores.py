@@ -26,7 +26,7 @@ THEIRS_PENDING = UnitName(block(3), Purpose.TAGS_BOB_TO_ALICE, 0)
 def _prepare(store: KeyStore) -> None:
     deposit(store, 1)
     deposit(store, 2)
-    store.begin_epoch(1, block(1))
+    store.begin_epoch(block(1))
     store.hold(block(3), secret(3), 100, tags=True)
     store.hold(block(5), secret(5), 100, tags=True, peer_key=b"a key that was shown")
 
@@ -36,7 +36,7 @@ CHANGES: dict[str, Callable[[KeyStore], object]] = {
     "hold a large key": lambda store: store.hold(block(4), secret(4, LARGE_BITS), 100, tags=True),
     "release": lambda store: store.release(block(3)),
     "discard": lambda store: store.discard(block(3)),
-    "begin epoch": lambda store: store.begin_epoch(2, block(2)),
+    "begin epoch": lambda store: store.begin_epoch(block(2)),
     "reopen bootstrap": lambda store: store.reopen_bootstrap(),
     "use number": lambda store: store.opened(9),
     "take": lambda store: store.units.take(OF_ALICE, "9"),

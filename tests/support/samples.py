@@ -5,13 +5,12 @@ from common.wire.messages import Message
 
 _SAMPLES: tuple[Message, ...] = (
     say.Hello(
-        protocol="qkdlink/1",
+        protocol=say.PROTOCOL_VERSION,
         link="link",
         node="alice",
         nonce="0" * 32,
         anchor="pki",
         scheme="none",
-        epoch=0,
         most_blocks=8,
         parameters="{}",
     ),

@@ -32,7 +32,6 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
         nonce=_hexadecimal,
         anchor=_words,
         scheme=_words,
-        epoch=st.integers(0, 2**32),
         parameters=_sentences(8192),
     ),
     say.Holdings: st.builds(say.Holdings, pending=_attachments, have=_attachments, never=_attachments),

@@ -114,9 +114,9 @@ async def contact(
         side = sides[role]
         try:
             conversation = link_conversation(role, LINK, lines[role])
-            acquaintance = await _GREET[role](conversation, _introduction(side, key), Meeting(side.vault))
+            acquaintance = await _GREET[role](conversation, _introduction(side), Meeting(side.vault))
             if key is not None:
-                assert await side.vault.begin_epoch(acquaintance.epoch, key)
+                assert await side.vault.begin_epoch(key)
             met[role] = acquaintance
         except LinkError:
             pass
@@ -130,8 +130,7 @@ async def contact(
     return Contact(met, died)
 
 
-def _introduction(side: Side, key: BlockId | None) -> Introduction:
-    epoch = 0 if key is None else side.vault.epoch().number + 1
+def _introduction(side: Side) -> Introduction:
     return Introduction(
         link=LINK,
         node=NAMES[side.role],
@@ -140,6 +139,5 @@ def _introduction(side: Side, key: BlockId | None) -> Introduction:
         scheme=side.vault.scheme,
         parameters=small_block(),
         nonce=secrets.token_hex(16),
-        epoch=epoch,
         most_blocks=8,
     )

@@ -63,7 +63,6 @@ class Holdings:
     """What the store says of the line."""
 
     latched: bool = False
-    epoch: int = 0
     link_psks: tuple[tuple[BlockId, bytes], ...] = field(default=(), repr=False)
     """Material of each link PSK that exists, newest first."""
     unauthenticated: bool = False
@@ -132,10 +131,9 @@ def is_running(patient: Patient) -> bool:
 
 
 def _holdings(store: KeyStore) -> Holdings:
-    epoch = store.epoch()
     found = ((block, store.material(block, Purpose.LINK_PSK)) for block in store.link_psks())
     keys = tuple((block, material) for block, material in found if material is not None)
-    return Holdings(epoch.latched, epoch.number, keys, store.unauthenticated)
+    return Holdings(store.epoch().latched, keys, store.unauthenticated)
 
 
 def _certificates(patient: Patient) -> list[Path]:

@@ -44,7 +44,6 @@ class TrialLine:
     greeting: Greeting
     """Alice's side of a meeting."""
     _connection: AnyConnection | None = None
-    _epoch: int = 0
 
     async def check_identity(self) -> Finding:
         """Ask whether each end can prove to the other who it is, as the next connection of this node would."""
@@ -90,13 +89,11 @@ class TrialLine:
         settings, name = self.patient.settings, key_id(block)
         address = settings.classical.address
         psk, identity = link_psk(material, settings.link, name), psk_identity(settings.link, name)
-        self._epoch = max(1, self.holdings.epoch)
         return await dial_psk(address.host, address.port, identity, psk, settings.peer)
 
     async def _bootstrap(self) -> AnyConnection:
         patient = self.patient
         anchor = open_anchor(patient.settings, patient.folder, patient.role)
-        self._epoch = 0
         return await anchor.dial(patient.settings.classical.bootstrap_address)
 
     async def _greet(self) -> None:
@@ -113,7 +110,6 @@ class TrialLine:
             scheme=settings.authentication.scheme,
             parameters=settings.parameters,
             nonce=secrets.token_hex(16),
-            epoch=self._epoch,
             most_blocks=settings.most_blocks,
         )
         try:

@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> LinkHome:
         with closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name))) as store:
             deposit(store, 1)
             deposit(store, 2)
-            store.begin_epoch(1, block(1))
+            store.begin_epoch(block(1))
     return LinkHome(tmp_path, LINK)
 
 

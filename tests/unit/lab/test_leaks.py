@@ -30,7 +30,7 @@ def furnish(victim: Path) -> tuple[BlockId, BlockId]:
     """An epoch under the first block's PSK, and a newer block whose PSK has not been used; a unit is used up."""
     with closing(open_store(victim)) as store:
         current, newer = (deposit(store, number, 4_000, reserve_bits=2_048) for number in (1, 2))
-        store.begin_epoch(1, current)
+        store.begin_epoch(current)
         assert store.units.take(OF_ALICE, "3") is not None
         return current, newer
 

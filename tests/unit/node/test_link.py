@@ -127,11 +127,10 @@ async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
         scheme=party.vault.scheme,
         parameters=party.parameters,
         nonce=secrets.token_hex(16),
-        epoch=0,
         most_blocks=8,
     )
     met = await greet(conversation, ours, Meeting(party.vault))
-    return Link(party, side.channel, conversation, met, scheme)
+    return Link(party, side.channel, conversation, met, scheme, epoch=0)
 
 
 async def greeted(alice: Side, bob: Side) -> tuple[Link, Link]:

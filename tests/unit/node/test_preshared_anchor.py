@@ -169,7 +169,7 @@ async def test_what_was_said_before_the_latch_is_believed_after_it_and_blocks_go
     release(vaults, 1)
     for vault in vaults.values():
         assert vault.blocks_payable() > 0
-        vault.store.begin_epoch(1, block(1))
+        vault.store.begin_epoch(block(1))
         assert not any(map(vault.store.pads.unused, (*OF_ALICE, *OF_BOB)))
     assert await alice.verify(Role.BOB, 0, TRANSCRIPT, said)
     tag = await ok(alice, bob, Role.ALICE)

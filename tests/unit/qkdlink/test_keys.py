@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
             for number in (1, 2):
                 deposit(store, number, BITS, reserve_bits=RESERVE_BITS)
             if name == "alice":
-                store.begin_epoch(1, block(2))
+                store.begin_epoch(block(2))
                 for _ in range(3):
                     store.units.take(OF_ALICE, "3")
     return tmp_path
@@ -58,7 +58,7 @@ def test_the_account_of_a_node_has_what_it_made_what_the_link_cost_and_how_long_
         "net_gain_per_block": (2 * BITS - 768 - 512) / 2,
         "confirmed_blocks": 2,
         "pending_blocks": 0,
-        "epoch": 1,
+        "epoch": 2,
         "latched": True,
         "unauthenticated": False,
         "upkeep_bits": 1_280,
@@ -95,7 +95,7 @@ def test_a_store_without_a_block_has_gained_nothing(
 def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show(home / "alice", as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "alice: epoch 1, bootstrap closed, 0 pending blocks"
+    assert lines[0] == "alice: epoch 2, bootstrap closed, 0 pending blocks"
     rows = [line.split() for line in lines[1:]]
     assert ["produced", "40000", "bits"] in rows
     assert ["in", "all", "for", "authentication", "768"] in rows
@@ -156,4 +156,4 @@ def test_how_the_latch_stands_is_said_of_a_running_node_too(
 ) -> None:
     with closing(open_store(home / "alice")):
         bootstrap(home / "alice", again=False)
-    assert capsys.readouterr().out == "The bootstrap is closed; the node is in epoch 1.\n"
+    assert capsys.readouterr().out == "The bootstrap is closed; the node is in epoch 2.\n"

@@ -63,7 +63,7 @@ def test_when_a_bootstrap_is_over_nothing_of_its_pads_is_left_and_they_never_com
     one = deposit(store, 1)
     store.pads.take(OURS, "1")
     if end == "the latch":
-        store.begin_epoch(1, one)
+        store.begin_epoch(one)
     else:
         store.reopen_bootstrap()
     assert store.pads.take(OURS, "2") is None

@@ -149,9 +149,9 @@ def test_numbers_are_used_up_upwards_and_remembered(store: KeyStore, home: Path)
 
 
 def test_before_the_first_epoch_the_latch_is_open(store: KeyStore) -> None:
-    assert store.epoch() == Epoch(0, None, latched=False)
+    assert store.epoch() == Epoch(None, latched=False)
     deposit(store, 1)
-    assert store.epoch() == Epoch(0, None, latched=False)
+    assert store.epoch() == Epoch(None, latched=False)
 
 
 def test_an_epoch_closes_the_latch_durably_and_destroys_every_older_link_psk(
@@ -160,10 +160,10 @@ def test_an_epoch_closes_the_latch_durably_and_destroys_every_older_link_psk(
     for number in (1, 2, 3, 4):
         deposit(store, number)
     assert store.link_psks() == [block(4), block(3), block(2), block(1)]
-    assert store.begin_epoch(1, block(3))
+    assert store.begin_epoch(block(3))
     with closing(open_store(home)) as again:
         for opened in (store, again):
-            assert opened.epoch() == Epoch(1, key_id(block(3)), latched=True)
+            assert opened.epoch() == Epoch(key_id(block(3)), latched=True)
             assert opened.link_psks() == [block(4), block(3)], "a newer one, and the one in use"
             assert opened.material(block(3), LINK_PSK) == secret(3).material[:32]
             assert opened.material(block(1), LINK_PSK) is opened.material(block(2), LINK_PSK) is None
@@ -171,10 +171,10 @@ def test_an_epoch_closes_the_latch_durably_and_destroys_every_older_link_psk(
 
 def test_beginning_the_same_epoch_again_changes_nothing(store: KeyStore) -> None:
     deposit(store, 1)
-    assert store.begin_epoch(1, block(1))
+    assert store.begin_epoch(block(1))
     before = (store.epoch(), store.balance())
-    assert store.begin_epoch(1, block(1))
-    assert store.begin_epoch(2, block(1))
+    assert store.begin_epoch(block(1))
+    assert store.begin_epoch(block(1))
     assert (store.epoch(), store.balance()) == before
     assert before[1].spent == {"link-psk": 256}
 
@@ -185,7 +185,7 @@ def test_a_pending_link_psk_outlives_an_epoch_opens_no_line_and_is_burnt_at_its_
     store.hold(block(1), secret(1), 100, tags=True)
     deposit(store, 2)
     assert store.link_psks() == [block(2), block(1)]
-    store.begin_epoch(1, block(2))
+    store.begin_epoch(block(2))
     assert store.material(block(1), LINK_PSK) is not None
     assert store.link_psks() == [block(2)]
     assert store.proof_key(block(1)) is not None
@@ -197,10 +197,10 @@ def test_a_pending_link_psk_outlives_an_epoch_opens_no_line_and_is_burnt_at_its_
 def test_no_way_leads_back_to_an_older_key(store: KeyStore) -> None:
     store.hold(block(1), secret(1), 100, tags=True)
     deposit(store, 2)
-    store.begin_epoch(1, block(2))
+    store.begin_epoch(block(2))
     store.release(block(1))
     before = (store.epoch(), store.balance())
-    assert store.begin_epoch(2, block(1)) is False
+    assert store.begin_epoch(block(1)) is False
     assert (store.epoch(), store.balance()) == before
 
 
@@ -211,8 +211,8 @@ def test_an_epoch_begins_only_with_an_available_block(store: KeyStore, state: st
     if state == "discarded":
         store.discard(block(1))
     with pytest.raises(LocalProtocolError, match="is not available and cannot begin an epoch"):
-        store.begin_epoch(1, block(1))
-    assert store.epoch() == Epoch(0, None, latched=False)
+        store.begin_epoch(block(1))
+    assert store.epoch() == Epoch(None, latched=False)
 
 
 def test_a_destroyed_link_psk_leaves_no_sealed_copy_on_the_disk(store: KeyStore, home: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_destroyed_link_psk_leaves_no_sealed_copy_on_the_disk(store: KeyStore,
     assert isinstance(sealed, bytes)
     assert sealed in contents(home)
     deposit(store, 2)
-    store.begin_epoch(1, block(2))
+    store.begin_epoch(block(2))
     assert rows(home, "SELECT sealed, state FROM parts WHERE purpose = 'link-psk' AND block = 1") == [
         (None, "burnt")
     ]
@@ -231,10 +231,10 @@ def test_a_destroyed_link_psk_leaves_no_sealed_copy_on_the_disk(store: KeyStore,
 def test_an_operator_opens_the_latch_again_and_every_link_psk_is_destroyed(store: KeyStore) -> None:
     for number in (1, 2):
         deposit(store, number)
-    store.begin_epoch(1, block(1))
+    store.begin_epoch(block(1))
     store.hold(block(3), secret(3), 100, tags=True)
     store.reopen_bootstrap()
-    assert store.epoch() == Epoch(1, None, latched=False)
+    assert store.epoch() == Epoch(None, latched=False)
     assert store.link_psks() == []
     assert all(store.material(block(number), LINK_PSK) is None for number in (1, 2, 3))
     assert store.balance().spent == {
@@ -253,13 +253,20 @@ def test_an_operator_opens_the_latch_again_and_every_link_psk_is_destroyed(store
     assert store.balance().available_bits == 3 * (2_000 - 256 - 2 * 512)
 
 
-def test_after_a_second_bootstrap_epochs_are_counted_on(store: KeyStore) -> None:
-    deposit(store, 1)
-    store.begin_epoch(1, block(1))
+@pytest.mark.parametrize("stored", ["2", str(2**32), str(2**63), "-1", "nonsense", ""])
+def test_an_epoch_is_numbered_by_its_key_whatever_number_an_older_version_has_stored(
+    store: KeyStore, stored: str
+) -> None:
+    deposit(store, 4)
+    store.begin_epoch(block(4))
+    with store._database.transaction():
+        store._database.set_meta("epoch", stored)
+    assert (store.epoch().number, store.balance().epoch) == (4, 4)
     store.reopen_bootstrap()
-    deposit(store, 2)
-    assert store.begin_epoch(2, block(2))
-    assert store.epoch() == Epoch(2, key_id(block(2)), latched=True)
+    assert (store.epoch().number, store.epoch().latched) == (0, False)
+    deposit(store, 5)
+    assert store.begin_epoch(block(5))
+    assert (store.epoch().number, store.epoch().latched) == (5, True)
 
 
 def test_an_anchor_is_told_with_the_blocks_of_its_bootstrap_and_only_if_it_vouched_for_them(
@@ -292,16 +299,16 @@ def test_a_node_that_ran_while_its_bootstrap_was_opened_again_keeps_no_block_and
         deposit(operators, 2)
     for act in (
         lambda: store.hold(block(3), secret(3), 100, tags=True),
-        lambda: store.begin_epoch(1, block(2)),
+        lambda: store.begin_epoch(block(2)),
         store.mark_unauthenticated,
     ):
         with pytest.raises(ConfigurationError, match="opened again while it ran: start it anew"):
             act()
     assert store.state(block(3)) is None
     with closing(open_store(home)) as started_anew:
-        assert started_anew.epoch() == Epoch(0, None, latched=False)
+        assert started_anew.epoch() == Epoch(None, latched=False)
         assert not started_anew.unauthenticated
-        assert started_anew.begin_epoch(1, block(2))
+        assert started_anew.begin_epoch(block(2))
 
 
 # --- whose store it is --------------------------------------------------------------------------------------
@@ -418,7 +425,7 @@ def test_the_latch_can_be_asked_for_without_opening_or_making_a_store(store: Key
     assert not KeyStore.is_latched(home / "nowhere")
     assert not (home / "nowhere").exists()
     deposit(store, 1)
-    store.begin_epoch(1, block(1))
+    store.begin_epoch(block(1))
     assert KeyStore.is_latched(home)
     store.reopen_bootstrap()
     assert not KeyStore.is_latched(home)

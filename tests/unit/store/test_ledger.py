@@ -42,7 +42,6 @@ class Model:
     psks: set[BlockId] = field(default_factory=set)
     spent: list[BlockId] = field(default_factory=list)
     epoch_key: BlockId | None = None
-    epoch: int = 0
     latched: bool = False
     units: dict[UnitName, bytes] = field(default_factory=dict)
     """Of every block that is kept: all that were ever there, and what was in them."""
@@ -144,17 +143,17 @@ class LedgerBalances(RuleBasedStateMachine):
     @precondition(lambda self: self.model.states)
     @rule(data=st.data())
     def begin_epoch(self, data: st.DataObject) -> None:
-        one, number = data.draw(st.sampled_from(list(self.model.states))), self.model.epoch + 1
+        one = data.draw(st.sampled_from(list(self.model.states)))
         if one == self.model.epoch_key:
-            assert self.store.begin_epoch(number, one)
+            assert self.store.begin_epoch(one)
         elif self.model.states[one] is not State.AVAILABLE:
             with pytest.raises(LocalProtocolError):
-                self.store.begin_epoch(number, one)
+                self.store.begin_epoch(one)
         elif one.number < self.model.floor or one not in self.model.psks:
-            assert not self.store.begin_epoch(number, one)
+            assert not self.store.begin_epoch(one)
         else:
-            assert self.store.begin_epoch(number, one)
-            self.model.epoch_key, self.model.epoch, self.model.latched = one, number, True
+            assert self.store.begin_epoch(one)
+            self.model.epoch_key, self.model.latched = one, True
             self.model.spent.append(one)
             self.model.destroy_older()
 
@@ -285,7 +284,7 @@ class LedgerBalances(RuleBasedStateMachine):
         assert {each: self.store.state(each) for each in model.states} == model.states
         assert self.store.pending() == model.of(State.PENDING)
         assert self.store.balance().pending_blocks == len(model.of(State.PENDING))
-        assert (epoch.number, epoch.latched) == (model.epoch, model.latched)
+        assert (epoch.number, epoch.latched) == (model.floor, model.latched)
         assert epoch.key_id == (model.epoch_key and key_id(model.epoch_key))
         there = {each for each in model.states if self.store.material(each, Purpose.LINK_PSK) is not None}
         assert there == model.psks

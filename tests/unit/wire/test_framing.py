@@ -218,7 +218,6 @@ def test_the_longest_message_of_ours_fits_into_a_header():
         link="a" * 63,
         node="b" * 63,
         nonce="0" * 32,
-        epoch=2**32,
         most_blocks=64,
         parameters='"' * 8192,
     )
