@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from common.errors import LinkError
 from common.journal.events import Event, LightFault, LightProgress
 from common.optics.records import DetectionLog, DetectionRecord
-from common.optics.seal import LightSeal, SealBroken, sealed_bytes
+from common.optics.seal import LightSeal
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from common.protocol.aborts import LightLost
 from common.protocol.block import Block
@@ -21,7 +21,7 @@ from common.randomness import Choice, Nature
 from common.transport.inlet import Inlet
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, split
+from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, open_light, split
 
 _TOLD_EVERY_S = 0.1
 """Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
@@ -44,6 +44,20 @@ class _Reception:
     first_missing: int | None = None
     out_of_order: bool = False
     complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def has_room_for(self, header: FrameHeader) -> bool:
+        """Whether the pulses that a frame says it holds can stand in its place, with one at least for each other frame.
+
+        The next frame begins where the last one ended. One behind a gap has to lie behind what has come.
+        """
+        end = header.first_pulse + header.pulses
+        behind = self.block.parameters.block_pulses - end
+        frames_behind = self.frames - header.sequence - 1
+        is_next = self.first_missing is None and header.sequence == self.next_frame
+        begins = header.first_pulse == self.pulses if is_next else header.first_pulse > self.pulses
+        return (
+            begins and header.pulses > 0 and behind >= frames_behind and (behind == 0) == (frames_behind == 0)
+        )
 
 
 class MqttReceiver:
@@ -95,10 +109,6 @@ class MqttReceiver:
             self.close(block)
         if reception.first_missing is not None:
             raise LightLost(_missing_sentence(reception))
-        if reception.pulses != block.parameters.block_pulses:
-            raise LightLost(
-                f"{reception.pulses} pulses came where {block.parameters.block_pulses} are agreed"
-            )
         return reception.log.record()
 
     def close(self, block: Block) -> None:
@@ -144,8 +154,6 @@ class MqttReceiver:
     ) -> None:
         """Open the seal and let the light fall on the detectors; only a frame of ours can void the block."""
         block = reception.block
-        if len(sealed) < sealed_bytes(header.pulses):
-            raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} ends within its light")
         await block.compute(self._detect, header, associated, sealed, reception)
         if header.sequence > reception.next_frame:
             self._miss(reception, header.sequence)
@@ -159,12 +167,13 @@ class MqttReceiver:
         self, header: FrameHeader, associated: bytes, sealed: memoryview, reception: _Reception
     ) -> None:
         """Open and detect at one go, in a thread: every change of threads costs as much as many pulses."""
-        try:
-            train = self._seal.unseal(sealed, associated)
-        except SealBroken as broken:
-            raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
-        if len(train) != header.pulses or train.first_pulse != header.first_pulse:
-            raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} holds {len(train)} other pulses")
+        train = open_light(self._seal, header, associated, sealed)
+        if not reception.has_room_for(header):
+            raise FrameRefused(
+                FrameFault.FOREIGN,
+                f"frame {header.sequence} of {reception.frames} says that it holds {header.pulses} pulses from"
+                f" {header.first_pulse} on, which do not belong there",
+            )
         if reception.first_missing is None and header.sequence == reception.next_frame:
             reception.detectors.detect_into(reception.log, train)
 

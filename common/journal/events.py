@@ -175,7 +175,7 @@ class LineLost(Event):
 
 
 class LightFault(Event):
-    """A frame of light was lost, repeated, reordered, truncated, retained, foreign or tampered with."""
+    """A frame of light was lost, repeated, reordered, truncated, retained, foreign, impossible or tampered with."""
 
     type: Literal["light-fault"] = "light-fault"
     fault: str

@@ -26,6 +26,11 @@ class Fibre:
             raise ConfigurationError(
                 f"a misalignment cannot be {self.misalignment}: it is an error probability from 0 to 0.5"
             )
+        if not self.transmittance > 0:
+            raise ConfigurationError(
+                f"a fibre of {self.length_km} km at {self.attenuation_db_per_km} dB/km lets no photon through:"
+                " make it shorter"
+            )
 
     @property
     def transmittance(self) -> float:

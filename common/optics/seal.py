@@ -11,9 +11,13 @@ Inside stand the first pulse's index, the fibre's three numbers and one byte per
 which a receiver could regenerate light. Light that is not as honest light is (`side_light`) has version 2 and one more
 byte per pulse behind those.
 
-Each frame opens once per process, in the order of its counter. That stands for no-cloning, which a message
-does not obey: whoever lacks the seal key has nothing, and whoever has it (the emulated optics of Alice, Bob
-and Eve) gets the light once. The boundary is this interface, not Python.
+Each frame opens once per process. That stands for no-cloning, which a message does not obey: whoever lacks the seal
+key has nothing, and whoever has it (the emulated optics of Alice, Bob and Eve) gets the light once. The boundary is
+this interface, not Python.
+
+A frame is known again by its whole envelope and its tag, and by nothing that its sender merely claims: were the highest
+counter of a sender kept instead, one frame with the last counter would have all later ones refused. The latest
+`MOST_REMEMBERED` frames are remembered; of an older one its place says that it is over (`bob.receiver`).
 """
 
 import secrets
@@ -28,6 +32,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
+from common.optics.records import MOST_PULSES
 from common.optics.side_light import SideLight
 from common.optics.states import States
 
@@ -39,8 +44,10 @@ _PREAMBLE = struct.Struct(">Qddd")
 _TAG_BYTES = 16
 _LABEL = b"qkdlink light seal 1|"
 
-_opened: dict[bytes, int] = {}
-"""Highest counter that this process has opened, per sender and boot id: light is handed out once."""
+MOST_REMEMBERED = 1 << 14
+"""Frames; ten minutes of light at 25 frames a second, in about 3 MB."""
+_opened: dict[bytes, None] = {}
+"""Envelope and tag of the frames that this process has opened, oldest first: light is handed out once."""
 
 
 def sealed_bytes(pulses: int) -> int:
@@ -53,7 +60,11 @@ class SealBroken(RemoteProtocolError):  # noqa: N818 - what happened, as the jou
 
 
 class AlreadyOpened(SealBroken):
-    """This frame of light, or a later one of its sender, has been opened in this process: it exists once."""
+    """This frame of light has been opened in this process: it exists once."""
+
+
+class ImpossibleLight(SealBroken):
+    """The seal is good, and what it holds cannot be light."""
 
 
 class LightSeal:
@@ -107,8 +118,8 @@ class LightSeal:
     def unseal(self, sealed: bytes | memoryview, header: bytes) -> PulseTrain:
         """Open a frame that anybody with this link's seal key has sealed.
 
-        Raises SealBroken on anything but the whole, unaltered frame with its own header, AlreadyOpened the
-        second time and where a later frame of the same sender was opened before.
+        Raises SealBroken on anything but the whole, unaltered frame with its own header, AlreadyOpened the second
+        time, and ImpossibleLight if it holds what no light can be: its sender is not believed either.
         """
         if len(sealed) <= _ENVELOPE.size + _PREAMBLE.size + _TAG_BYTES:
             raise SealBroken(f"a frame of light cannot be as short as {len(sealed)} bytes")
@@ -120,17 +131,11 @@ class LightSeal:
         preamble, pulses = self._decrypt(
             memoryview(sealed), header, self._frame_key(sender, boot_id), counter
         )
-        first_pulse, length_km, attenuation, misalignment = _PREAMBLE.unpack(preamble)
-        if _opened.get(sender + boot_id, -1) >= counter:
-            raise AlreadyOpened("a frame of light came twice or out of its order: light exists once")
-        _opened[sender + boot_id] = counter
-        medium = Fibre(length_km, attenuation, misalignment)
-        if version == _VERSION:
-            return PulseTrain(pulses, medium, first_pulse)
-        if len(pulses) % 2:
-            raise SealBroken("a frame of light with side light has two bytes for each pulse")
-        states, manners = np.split(pulses, 2)
-        return PulseTrain(states, medium, first_pulse, SideLight(manners))
+        _remember(bytes(sealed[: _ENVELOPE.size]) + bytes(sealed[-_TAG_BYTES:]))
+        first_pulse, *fibre = _PREAMBLE.unpack(preamble)
+        return _light(
+            pulses, _medium(*fibre), first_pulse, has_side_light=version == _VERSION_WITH_SIDE_LIGHT
+        )
 
     def _decrypt(self, sealed: memoryview, header: bytes, key: bytes, counter: int) -> tuple[bytes, States]:
         """Return preamble and states; nothing leaves before the tag is verified."""
@@ -152,6 +157,36 @@ class LightSeal:
         """The AES key of one sender's boot."""
         hkdf = HKDF(SHA256(), SEAL_KEY_BYTES, salt=boot_id, info=_LABEL + sender)
         return hkdf.derive(self._seal_key)
+
+
+def _remember(frame: bytes) -> None:
+    if frame in _opened:
+        raise AlreadyOpened("a frame of light came twice: light exists once")
+    _opened[frame] = None
+    if len(_opened) > MOST_REMEMBERED:
+        del _opened[next(iter(_opened))]
+
+
+def _medium(length_km: float, attenuation_db_per_km: float, misalignment: float) -> Fibre:
+    try:
+        return Fibre(length_km, attenuation_db_per_km, misalignment)
+    except ConfigurationError as error:
+        raise ImpossibleLight(str(error)) from None
+
+
+def _light(pulses: States, medium: Fibre, first_pulse: int, *, has_side_light: bool) -> PulseTrain:
+    """Return the train that the plaintext describes; every byte is a state, and every byte is side light."""
+    states, side = pulses, None
+    if has_side_light:
+        if len(pulses) % 2:
+            raise ImpossibleLight("a frame of light with side light has two bytes for each pulse")
+        states, manners = np.split(pulses, 2)
+        side = SideLight(manners)
+    if first_pulse + len(states) > MOST_PULSES:
+        raise ImpossibleLight(
+            f"a block has at most {MOST_PULSES} pulses, and a frame of light lies beyond them"
+        )
+    return PulseTrain(states, medium, first_pulse, side)
 
 
 def _nonce(counter: int) -> bytes:

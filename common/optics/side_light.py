@@ -40,7 +40,7 @@ class Arrival(IntEnum):
     EARLY = 1
     """Detector 0 still sees well, detector 1 badly."""
     LATE = 2
-    """The other way round."""
+    """The other way round. The two bits could say 3 as well, which counts as on time."""
 
 
 @final

@@ -20,6 +20,9 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
+from common.optics.pulses import PulseTrain
+from common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken, sealed_bytes
+
 _MAGIC = b"QKDL"
 _VERSION = 1
 _PREFIX = struct.Struct(">4sBB")
@@ -37,6 +40,8 @@ class FrameFault(StrEnum):
     RETAINED = "retained"
     FOREIGN = "foreign"
     BROKEN_SEAL = "broken-seal"
+    IMPOSSIBLE = "impossible"
+    """Its seal is good, and what it holds, or says of itself, no light can be."""
 
 
 class FrameRefused(Exception):  # noqa: N818 - it is a verdict on a frame, not on the program
@@ -122,3 +127,24 @@ def split(payload: bytes | memoryview) -> tuple[FrameHeader, bytes, memoryview]:
     name = bytes(frame[_PREFIX.size : _PREFIX.size + name_length]).decode("ascii", "replace")
     session, *place = _PLACE.unpack_from(frame, _PREFIX.size + name_length)
     return FrameHeader(name, session.hex(), *place), bytes(frame[:end]), frame[end:]
+
+
+def open_light(seal: LightSeal, header: FrameHeader, associated: bytes, sealed: memoryview) -> PulseTrain:
+    """Open the sealed pulses of a frame whose clear header says where they belong.
+
+    Raises FrameRefused: truncated, repeated or with a broken seal; impossible if light cannot be so; foreign if the
+    header speaks of other pulses. Nothing of a refused frame is kept but that it was opened.
+    """
+    if len(sealed) < sealed_bytes(header.pulses):
+        raise FrameRefused(FrameFault.TRUNCATED, f"frame {header.sequence} ends within its light")
+    try:
+        train = seal.unseal(sealed, associated)
+    except AlreadyOpened as again:
+        raise FrameRefused(FrameFault.REPEATED, str(again)) from again
+    except ImpossibleLight as impossible:
+        raise FrameRefused(FrameFault.IMPOSSIBLE, str(impossible)) from impossible
+    except SealBroken as broken:
+        raise FrameRefused(FrameFault.BROKEN_SEAL, str(broken)) from broken
+    if len(train) != header.pulses or train.first_pulse != header.first_pulse:
+        raise FrameRefused(FrameFault.FOREIGN, f"frame {header.sequence} holds {len(train)} other pulses")
+    return train

@@ -270,6 +270,7 @@ def test_an_impossible_detector_is_refused_in_one_sentence(change: dict[str, flo
         ((math.nan, 0.2, 0.01), "length cannot be nan km"),
         ((1, -0.2, 0.01), "attenuation cannot be -0.2 dB/km"),
         ((1, 0.2, 0.6), "a misalignment cannot be 0.6"),
+        ((20_000, 0.2, 0.01), "lets no photon through: make it shorter"),
     ],
 )
 def test_an_impossible_fibre_is_refused_in_one_sentence(arguments: tuple[Any, ...], sentence: str):

@@ -1,5 +1,6 @@
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from common.errors import ConfigurationError, RemoteProtocolError
+from common.optics import seal
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
-from common.optics.seal import AlreadyOpened, LightSeal, SealBroken
+from common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken
 from common.optics.states import States
+from tests.support.forged_light import forged_frame
 
 KEY = bytes(range(32))
 FIBRE = Fibre(12.5, 0.21, 0.033)
@@ -24,8 +27,8 @@ def states(count: int = 1000, seed: int = 1) -> States:
     return np.random.default_rng(seed).integers(0, 32, count, np.uint8)
 
 
-def frame(seal: LightSeal, count: int = 1000) -> bytes:
-    return seal.seal(PulseTrain(states(count), FIBRE, 4096), HEADER)
+def frame(sender: LightSeal, count: int = 1000) -> bytes:
+    return sender.seal(PulseTrain(states(count), FIBRE, 4096), HEADER)
 
 
 @pytest.fixture
@@ -109,12 +112,64 @@ def test_a_refused_frame_does_not_count_as_opened(alice: LightSeal, bob: LightSe
     assert len(bob.unseal(sealed, HEADER)) == 1000
 
 
-def test_frames_of_one_sender_open_in_their_order(alice: LightSeal, bob: LightSeal):
-    early, lost, late = frame(alice), frame(alice), frame(alice)
-    bob.unseal(early, HEADER)
-    bob.unseal(late, HEADER)
+@pytest.mark.parametrize("counter", [0, 1, 2, 5, 2**32, 2**64 - 1])
+def test_no_frame_in_a_senders_name_keeps_one_of_its_own_from_opening(
+    alice: LightSeal, bob: LightSeal, counter: int
+):
+    before, *later = [frame(alice) for _ in range(5)]
+    bob.unseal(before, HEADER)
+    forged = forged_frame(KEY, HEADER, before[16:32], counter=counter, payload=bytes(10))
+    assert len(bob.unseal(forged, HEADER)) == 10
+    for sealed in later:
+        assert len(bob.unseal(sealed, HEADER)) == 1000
+    for sealed in (before, *later):
+        with pytest.raises(AlreadyOpened):
+            bob.unseal(sealed, HEADER)
+
+
+def test_what_is_remembered_of_opened_frames_is_bounded_however_many_senders_there_are(
+    monkeypatch: pytest.MonkeyPatch, alice: LightSeal, bob: LightSeal
+):
+    opened: dict[bytes, None] = {}
+    monkeypatch.setattr(seal, "MOST_REMEMBERED", 8)
+    monkeypatch.setattr(seal, "_opened", opened)
+    for number in range(50):
+        bob.unseal(forged_frame(KEY, HEADER, number.to_bytes(16), counter=0, payload=b"\x08"), HEADER)
+    last = frame(alice)
+    bob.unseal(last, HEADER)
+    assert len(opened) == 8
     with pytest.raises(AlreadyOpened):
-        bob.unseal(lost, HEADER)
+        bob.unseal(last, HEADER)
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"fibre": (NAN, 0.2, 0.01)}, "a fibre's length cannot be nan km"),
+        ({"fibre": (-1.0, 0.2, 0.01)}, "a fibre's length cannot be -1.0 km"),
+        ({"fibre": (INFINITE, 0.2, 0.01)}, "a fibre's length cannot be inf km"),
+        ({"fibre": (10.0, NAN, 0.01)}, "a fibre's attenuation cannot be nan"),
+        ({"fibre": (10.0, -0.2, 0.01)}, "a fibre's attenuation cannot be -0.2"),
+        ({"fibre": (10.0, INFINITE, 0.01)}, "a fibre's attenuation cannot be inf"),
+        ({"fibre": (10.0, 0.2, NAN)}, "a misalignment cannot be nan"),
+        ({"fibre": (10.0, 0.2, -0.01)}, "a misalignment cannot be -0.01"),
+        ({"fibre": (10.0, 0.2, 0.51)}, "a misalignment cannot be 0.51"),
+        ({"fibre": (1e308, 1e308, 0.01)}, "lets no photon through"),
+        ({"fibre": (20000.0, 0.2, 0.01)}, "lets no photon through"),
+        ({"first_pulse": 2**32 - 2}, "lies beyond them"),
+        ({"first_pulse": 2**64 - 1}, "lies beyond them"),
+        ({"version": 2, "payload": b"\x08" * 3}, "two bytes for each pulse"),
+    ],
+)
+def test_what_no_light_can_be_is_refused_under_a_good_seal(
+    bob: LightSeal, content: dict[str, Any], sentence: str
+):
+    sealed = forged_frame(KEY, HEADER, bytes(16), **{"counter": 7, "payload": bytes(4), **content})
+    with pytest.raises(ImpossibleLight, match=sentence):
+        bob.unseal(sealed, HEADER)
 
 
 def test_a_broken_seal_is_a_breach_by_the_other_side():

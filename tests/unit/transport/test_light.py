@@ -5,15 +5,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bob.receiver import MqttReceiver
 from common.errors import LinkError
 from common.journal.events import Event, LightFault
 from common.keys.identifiers import BlockId
+from common.optics.pulses import PulseTrain
 from common.optics.seal import LightSeal
 from common.optics.source import PulseSource
 from common.protocol.aborts import LightLost
@@ -25,7 +28,8 @@ from common.randomness import Choice, Nature, Randomness
 from common.transport.light import LightOutlet
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
-from common.wire.pulse_frames import FrameHeader, Receipt
+from common.wire.pulse_frames import FrameFault, FrameHeader, Receipt
+from tests.support.forged_light import forged_frame
 from tests.support.patience import HANGS_S
 from tests.support.processes import small_parameters
 
@@ -291,6 +295,78 @@ async def test_a_broker_that_takes_no_receipts_does_not_stop_the_measurement() -
         bob.shine(*frames(LightSeal(SEAL_KEY, "alice")))
         await bob.receiver.finish(bob.block)
         assert bob.faults == []
+
+
+FIRST = FrameHeader("link-1", SESSION, block=1, sequence=0, frames=FRAMES, first_pulse=0, pulses=PULSES)
+PLACES: dict[str, tuple[dict[str, int], str]] = {
+    "it is longer than its place": ({"pulses": FRAMES * PULSES}, "foreign"),
+    "it is longer than the block": ({"pulses": FRAMES * PULSES + 1}, "foreign"),
+    "it begins behind its place": ({"first_pulse": 5}, "foreign"),
+    "it is the last and ends early": ({"sequence": 3, "first_pulse": 3 * PULSES, "pulses": 5}, "foreign"),
+    "it comes before what came": ({"sequence": 2, "first_pulse": 0}, "foreign"),
+    "it lies beyond every block": ({"first_pulse": 2**63}, "impossible"),
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+async def test_a_frame_that_cannot_stand_in_its_place_is_a_named_fault_and_leaves_the_place_free(
+    what: str,
+) -> None:
+    place, fault = PLACES[what]
+    header = replace(FIRST, **place)
+    train = PulseTrain(np.zeros(header.pulses, np.uint8), PARAMETERS.fibre, header.first_pulse)
+    async with reception() as bob:
+        bob.shine(header.encode() + LightSeal(SEAL_KEY, "alice").seal(train, header.encode()))
+        bob.shine(*frames(LightSeal(SEAL_KEY, "alice")))
+        await bob.receiver.finish(bob.block)
+        assert bob.faults == [fault]
+
+
+DOUBLES = st.floats() | st.sampled_from([0.0, 0.2, 10.0, float("nan"), float("inf"), -1.0, 1e308])
+ANY_CONTENT = {
+    "version": st.sampled_from([0, 1, 2, 3]),
+    "counter": st.integers(0, 8) | st.integers(0, 2**64 - 1),
+    "first_pulse": st.sampled_from([0, PULSES, 2**32 - 1]) | st.integers(0, 2**64 - 1),
+    "fibre": st.tuples(DOUBLES, DOUBLES, DOUBLES),
+    "payload": st.binary(max_size=64) | st.sampled_from([bytes(PULSES), b"\xff" * 2 * PULSES]),
+    "sequence": st.integers(0, FRAMES) | st.integers(0, 2**32 - 1),
+    "frames": st.sampled_from([FRAMES, 0, 2**32 - 1]),
+    "pulses": st.sampled_from([0, 1, 32, PULSES]) | st.integers(0, 2**32 - 1),
+}
+IN_PLACE = {"version": 1, "first_pulse": 0, "sequence": 0, "frames": FRAMES, "pulses": PULSES}
+NEARLY_GOOD = ANY_CONTENT | {name: st.just(value) for name, value in IN_PLACE.items()}
+CONTENTS = st.fixed_dictionaries(ANY_CONTENT) | st.fixed_dictionaries(
+    NEARLY_GOOD | {"payload": st.binary(min_size=PULSES, max_size=PULSES)}
+)
+
+
+def _forged(content: dict[str, Any], boot_id: bytes) -> bytes:
+    """Whatever a thief of the seal key seals in Alice's name, for the block that she sends."""
+    place = (content.pop(name) for name in ("sequence", "frames"))
+    header = FrameHeader("link-1", SESSION, 1, *place, content["first_pulse"], content.pop("pulses")).encode()
+    return header + forged_frame(SEAL_KEY, header, boot_id, **content)
+
+
+@settings(max_examples=60, deadline=None)
+@given(contents=st.lists(CONTENTS, min_size=1, max_size=4))
+def test_whatever_is_under_a_good_seal_is_a_valid_frame_or_a_named_fault_and_costs_no_later_frame(
+    contents: list[dict[str, Any]],
+) -> None:
+    async def shone() -> None:
+        alice = LightSeal(SEAL_KEY, "alice")
+        mine, next_block = frames(alice), frames(alice, 2)
+        boot_id = mine[0][72:88]
+        async with reception(HANGS_S) as bob:
+            block = a_block(2)
+            await bob.receiver.open(block, FRAMES)
+            bob.shine(*(_forged(content, boot_id) for content in contents), *mine, *next_block)
+            await bob.receiver.finish(block)
+            bob.receiver.close(bob.block)
+        assert set(bob.faults) <= set(FrameFault)
+        came = len(bob.faults) - bob.faults.count("lost") + len(bob.receipts)
+        assert came == len(contents) + 2 * FRAMES
+
+    asyncio.run(shone())
 
 
 @dataclass
