@@ -19,6 +19,7 @@ from common.errors import (
     LinkError,
     RemoteProtocolError,
     StarvationError,
+    UnprovenRefusalError,
 )
 from common.journal.events import LineLost, RekeyingPostponed, ReserveLow
 from common.keys.derivation import key_id, link_psk, psk_identity
@@ -201,8 +202,9 @@ class Alice:
     async def _connect(self) -> OpenLine:
         """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
 
-        Credentials that do not fit at the first contact are an operator's mistake and end the node. After that they
-        are somebody in between, or a Bob who is just going down: refused, told, and dialled again.
+        A certificate or card that this node refuses at the first contact is an operator's mistake and ends the node.
+        That the other end seems to refuse ours proves nothing, because anybody on the line can cut it: it is dialled
+        again while patience lasts. After the first contact each of them is refused, told, and dialled again.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._settings.classical.patience_s, _FIRST_PAUSE_S
@@ -218,7 +220,8 @@ class Alice:
                 if not first_contact:
                     self._station.tell(LineLost(reason=sentence(error)))
             except CredentialsError as refusal:
-                if first_contact and not self._station.vault.epoch().latched:
+                proven = not isinstance(refusal, UnprovenRefusalError) or loop.time() > deadline
+                if first_contact and proven and not self._station.vault.epoch().latched:
                     raise
                 self._station.refuse(str(refusal))
             await asyncio.sleep(pause)

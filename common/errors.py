@@ -3,6 +3,7 @@
 QkdlinkError
 ├── ConfigurationError       a setting, a file or a home is not what it has to be
 ├── CredentialsError         a certificate or key is missing, unreadable, expired or of somebody else
+│   └── UnprovenRefusalError     the peer seems to refuse ours, which anybody on the line can feign
 ├── LinkError                the broker, the peer or the network is not there
 ├── StarvationError          no key is left to authenticate with
 ├── LocalProtocolError       we broke a rule of the protocol
@@ -22,6 +23,10 @@ class ConfigurationError(QkdlinkError):
 
 class CredentialsError(QkdlinkError):
     """A certificate, a private key or a shared secret cannot be used."""
+
+
+class UnprovenRefusalError(CredentialsError):
+    """The line ended in a handshake as it does when the peer refuses us; anybody on the line can bring that about."""
 
 
 class LinkError(QkdlinkError):

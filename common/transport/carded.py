@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from common.errors import CredentialsError, LinkError
+from common.errors import CredentialsError, LinkError, UnprovenRefusalError
 from common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
@@ -53,9 +53,8 @@ async def dial(
     `timeout_s` seconds have passed.
     """
     handshake = _Meeting(holder, server_side=False).handshake()
-    unaccepted = "on seeing our certificate: its journal says why"
     return await connect(
-        host, port, holder.peer, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
+        host, port, holder.peer, handshake, shown="our certificate", timeout_s=timeout_s, key_log=key_log
     )
 
 
@@ -100,7 +99,7 @@ class _Meeting:
     ) -> None:
         if not self.server_side:
             await _show(writer, self.holder)
-        shown = SignedCard.parse(await _next_card(reader, writer, self._hung_up))
+        shown = _parsed(await _next_card(reader, writer, self._hung_up))
         await self.holder.accept(shown, datetime.now(UTC))
         self.certificate_der = shown.card.certificate_der
         context.load_verify_locations(cadata=self.certificate_der)
@@ -109,14 +108,26 @@ class _Meeting:
 
     @property
     def _hung_up(self) -> str:
-        why = "without a whole card" if self.server_side else "on seeing our card: its journal says why"
-        return f"the peer closed the line {why}"
+        if self.server_side:
+            return "the line was closed without a whole card"
+        return (
+            "the line was closed before the peer showed its card: it was cut, or the peer does not take our card, and"
+            " then its journal says why"
+        )
 
     def _check(self, line: ssl.SSLObject) -> PeerIdentity:
         peer = check_peer(line, self.holder.peer, self.holder.node)
         if peer.certificate_der != self.certificate_der:
             raise CredentialsError(_OTHER_CERTIFICATE)
         return peer
+
+
+def _parsed(data: bytes) -> SignedCard:
+    """Read a card; what is none proves nothing about the peer, because it was said in clear."""
+    try:
+        return SignedCard.parse(data)
+    except CredentialsError as fault:
+        raise UnprovenRefusalError(str(fault)) from fault
 
 
 async def _show(writer: asyncio.StreamWriter, holder: CardHolder) -> None:
@@ -132,12 +143,12 @@ async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
     try:
         size = int.from_bytes(await reader.readexactly(_LENGTH_BYTES))
         if not 0 < size <= LARGEST_CARD_BYTES:
-            raise CredentialsError(
+            raise UnprovenRefusalError(
                 "the peer does not begin with a node card: it may have another trust anchor"
             )
         card = await reader.readexactly(size)
     except EOFError as error:
-        raise CredentialsError(hung_up) from error
+        raise UnprovenRefusalError(hung_up) from error
     finally:
         transport.pause_reading()
     with suppress(TimeoutError):
@@ -145,7 +156,7 @@ async def _next_card(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
             behind = await reader.read(
                 1
             )  # nothing is read any more; what has been read already is there at once
-            raise CredentialsError(_SAID_TOO_MUCH if behind else hung_up)
+            raise UnprovenRefusalError(_SAID_TOO_MUCH if behind else hung_up)
     return card
 
 

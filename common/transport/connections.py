@@ -4,7 +4,7 @@ In TLS 1.3 the dialler cannot see at the handshake whether the listener will hav
 names only afterwards. So the first application byte is the listener's ACCEPTED; until it has arrived, a dialler's
 call does not return, and a refusal has one place where it can show.
 
-What differs between certificates (`dial` and `listen`, here), keys (`common.transport.psk`) and node cards
+What differs between certificates (`common.transport.certified`), keys (`common.transport.psk`) and node cards
 (`common.transport.carded`) is a `Handshake`; how one connects, waits, accepts and refuses is written once.
 """
 
@@ -19,11 +19,11 @@ from pathlib import Path
 from ssl import SSLContext, SSLObject
 from typing import NamedTuple, Protocol, cast
 
-from common.errors import CredentialsError, LinkError
+from common.errors import CredentialsError, LinkError, UnprovenRefusalError
 from common.transport.key_log import write_secrets
 from common.transport.refusals import explain
-from common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
-from common.trust.credentials import NodeCredentials
+from common.transport.shedding import KnownSources, Places, source_of
+from common.transport.tls import PeerIdentity
 
 ACCEPTED = b"\x06"
 """What the listener says once it has checked who dials (ASCII's "acknowledge")."""
@@ -34,8 +34,12 @@ READ_LIMIT_BYTES = 4 * 1024 * 1024
 HANDSHAKE_TIMEOUT_S = 10.0
 KNOCK_TIMEOUT_S = 2.0
 SHUTDOWN_TIMEOUT_S = 2.0
-MAX_HANDSHAKES = 16
-"""Handshakes at a time; beyond that the oldest is dropped, so that strangers cannot keep the peer out."""
+MAX_HANDSHAKES = 96
+MAX_SILENT = 128
+"""Handshakes at a time, and connections on which nothing has come yet: these cost no TLS and displace no handshake.
+
+Beyond either number one has to give way; `common.transport.shedding` says which.
+"""
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between probes, probes: a vanished peer is noticed after a minute."""
@@ -101,54 +105,6 @@ class Door:
     """Closes the port and drops unfinished handshakes; those who have come through go on."""
 
 
-async def dial(
-    host: str,
-    port: int,
-    credentials: NodeCredentials,
-    peer_name: str,
-    timeout_s: float = HANDSHAKE_TIMEOUT_S,
-    *,
-    key_log: Path | None = None,
-) -> Connection:
-    """Connect to the node called `peer_name` and wait until it has accepted our certificate.
-
-    `key_log` is where the secrets of the session are written, if anywhere. Raises CredentialsError if either end
-    refuses the other's certificate, LinkError if nobody answers, the network fails, or `timeout_s` seconds have passed.
-    """
-    _refuse_namesake(credentials, peer_name)
-    handshake = _by_certificate(dialler_context(credentials), peer_name, credentials)
-    unaccepted = f"on seeing our certificate ({credentials.files.certificate}): its journal says why"
-    return await connect(
-        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
-    )
-
-
-@asynccontextmanager
-async def listen(
-    host: str,
-    port: int,
-    credentials: NodeCredentials,
-    peer_name: str,
-    on_connection: OnConnection,
-    on_refused: OnRefused,
-    *,
-    key_log: Path | None = None,
-) -> AsyncIterator[Door]:
-    """Accept the node called `peer_name` by its certificate, and nobody else, for as long as the context lasts.
-
-    Yields the door; `admit` says what becomes of connections. Raises CredentialsError if our own credentials
-    cannot be used, LinkError if the address cannot be listened at.
-    """
-    _refuse_namesake(credentials, peer_name)
-    listener_context(credentials)  # what is wrong with our own files now is said before anybody knocks
-
-    def begin() -> Handshake[PeerIdentity]:
-        return _by_certificate(listener_context(credentials), peer_name, credentials)
-
-    async with admit(host, port, begin, on_connection, on_refused, key_log=key_log) as door:
-        yield door
-
-
 async def is_anybody_at(host: str, port: int, timeout_s: float = KNOCK_TIMEOUT_S) -> bool:
     """Whether a TCP connection can be made there; nothing is said on it."""
     try:
@@ -166,16 +122,16 @@ async def connect[P: Peer](
     peer_name: str,
     handshake: Handshake[P],
     *,
-    unaccepted: str,
+    shown: str,
     timeout_s: float,
     key_log: Path | None = None,
 ) -> Connection[P]:
     """Connect to the node called `peer_name`, make one handshake, and wait until the listener has accepted us.
 
-    `unaccepted` goes on with the sentence "the peer closed the line", should it do so instead; `key_log` is where the
-    secrets of the session are written, if anywhere. Raises the
-    CredentialsError or LinkError of the handshake's check or explanation, and LinkError if something else than a
-    node of ours answers.
+    `shown` is what the peer may not take, should the line end instead; `key_log` is where the secrets of the session
+    are written, if anywhere. Raises the CredentialsError or LinkError of the handshake's check or explanation,
+    UnprovenRefusalError if the line ends before we are accepted, and LinkError if something else than a node of ours
+    answers.
     """
     write_secrets(handshake.context, key_log)
     where, since = f"{peer_name} at {_address(host, port)}", asyncio.get_running_loop().time()
@@ -185,7 +141,7 @@ async def connect[P: Peer](
                 reader, writer = await _open(host, port, peer_name, handshake, line)
                 _set_options(writer)
                 peer, tls_version = _checked(handshake, writer)
-                await _await_acceptance(reader, unaccepted)
+                await _await_acceptance(reader, shown)
         except (CredentialsError, LinkError) as refusal:
             raise type(refusal)(f"{where}: {refusal}") from refusal
         except OSError as error:
@@ -262,7 +218,9 @@ class _Entrance[P: Peer]:
         self._on_connection = on_connection
         self._on_refused = on_refused
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handshakes: dict[asyncio.Task[None], str] = {}
+        self._known = KnownSources()
+        self._silent: Places[asyncio.Task[None]] = Places(MAX_SILENT, self._known)
+        self._handshakes: Places[asyncio.Task[None]] = Places(MAX_HANDSHAKES, self._known)
         self._is_open = True
 
     def arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,19 +233,18 @@ class _Entrance[P: Peer]:
             _abort(writer)
             return
         cast("asyncio.Transport", writer.transport).pause_reading()
-        if len(self._handshakes) >= MAX_HANDSHAKES:
-            self._drop_oldest(f"the oldest of {MAX_HANDSHAKES} unfinished handshakes")
-        where = _address(*writer.get_extra_info("peername")[:2])
-        task = asyncio.create_task(self._serve(reader, writer, where), name=f"connection from {where}")
-        self._handshakes[task] = where
+        host, port = writer.get_extra_info("peername")[:2]
+        where = _address(host, port)
+        task = asyncio.create_task(self._serve(reader, writer, where, source_of(host)), name=where)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        self._drop(self._silent.take(task, source_of(host)), "too many connections on which nothing is said")
 
     def shut(self) -> None:
         """Drop every unfinished handshake, and whoever else arrives."""
         self._is_open = False
-        while self._handshakes:
-            self._drop_oldest("this port has been closed")
+        for task in (*self._silent.clear(), *self._handshakes.clear()):
+            self._drop(task, "this port has been closed")
 
     async def end(self) -> None:
         """Cancel every handshake and every connection, and wait for their ends."""
@@ -296,26 +253,36 @@ class _Entrance[P: Peer]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str, source: str
+    ) -> None:
         with ExitStack() as line:
             line.callback(_abort, writer)
             since = asyncio.get_running_loop().time()
+            explained: Callable[[OSError, str], Exception] = partial(explain, in_handshake=True)
             try:
+                await self._hear(writer, source)
                 handshake = self._begin()
-            except CredentialsError as unready:
-                self._on_refused(f"{where}: {unready}")
-                return
-            try:
+                explained = handshake.explain
                 peer, tls_version = await self._admit(reader, writer, handshake)
             except CredentialsError as refusal:
                 self._on_refused(f"{where}: {refusal}")
                 return
             except OSError as error:
-                self._on_refused(str(handshake.explain(error, where)))
+                self._on_refused(str(explained(error, where)))
                 return
+            self._known.add(source)
             connection = Connection(reader, writer, peer, since, tls_version)
             await self._on_connection(connection)
             await connection.close()
+
+    async def _hear(self, writer: asyncio.StreamWriter, source: str) -> None:
+        """Wait for the first byte, and move on from the silent connections to the handshakes."""
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            await _await_first_byte(writer)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._silent.leave(task)
+        self._drop(self._handshakes.take(task, source), "too many unfinished handshakes")
 
     async def _admit(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handshake: Handshake[P]
@@ -330,21 +297,21 @@ class _Entrance[P: Peer]:
             ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
         checked = _checked(handshake, writer)
-        self._handshakes.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
+        self._handshakes.leave(cast("asyncio.Task[None]", asyncio.current_task()))
         writer.write(ACCEPTED)
         return checked
 
-    def _drop_oldest(self, why: str) -> None:
-        task, where = next(iter(self._handshakes.items()))
-        del self._handshakes[task]
-        task.cancel()
-        self._on_refused(f"{where}: dropped, {why}")
+    def _drop(self, task: asyncio.Task[None] | None, why: str) -> None:
+        if task is not None:
+            task.cancel()
+            self._on_refused(f"{task.get_name()}: dropped, {why}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._handshakes.pop(task, None)
+        self._silent.leave(task)
+        self._handshakes.leave(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            message = f"{task.get_name()} failed"
+            message = f"connection from {task.get_name()} failed"
             asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
@@ -359,30 +326,33 @@ def _shut[P: Peer](server: asyncio.Server, entrance: _Entrance[P]) -> None:
     entrance.shut()
 
 
-async def _await_acceptance(reader: asyncio.StreamReader, unaccepted: str) -> None:
+async def _await_first_byte(writer: asyncio.StreamWriter) -> None:
+    """Wait until the other end has sent something, and leave it unread; ConnectionResetError if it closes instead.
+
+    The event loop watches a duplicate of the socket, because it lets nobody else watch one that has a transport.
+    """
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    line: socket.socket = writer.get_extra_info("socket").dup()
+    with line:
+        loop.add_reader(line, heard.set)
+        try:
+            await heard.wait()
+        finally:
+            loop.remove_reader(line)
+        if not line.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError
+
+
+async def _await_acceptance(reader: asyncio.StreamReader, shown: str) -> None:
     try:
         answer = await reader.readexactly(len(ACCEPTED))
     except (EOFError, ConnectionError) as error:
-        raise CredentialsError(f"the peer closed the line {unaccepted}") from error
+        raise UnprovenRefusalError(
+            f"the line was closed before the peer accepted us: it was cut, or the peer does not take {shown}, and then"
+            " its journal says why"
+        ) from error
     if answer != ACCEPTED:
         raise LinkError("what answers there is not a qkdlink node")
-
-
-def _by_certificate(
-    context: SSLContext, peer_name: str, credentials: NodeCredentials
-) -> Handshake[PeerIdentity]:
-    return Handshake(
-        context,
-        check=partial(check_peer, expected_name=peer_name, own_name=credentials.name),
-        explain=partial(explain, in_handshake=True),
-    )
-
-
-def _refuse_namesake(credentials: NodeCredentials, peer_name: str) -> None:
-    if credentials.name == peer_name:
-        raise CredentialsError(
-            f'this node and its peer are both called "{peer_name}": each needs a name of its own'
-        )
 
 
 def _cannot_listen(address: str, error: OSError) -> LinkError:

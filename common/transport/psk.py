@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeIs
 
-from common.errors import CredentialsError, LinkError
+from common.errors import CredentialsError, LinkError, UnprovenRefusalError
 from common.keys.derivation import (
     BOOTSTRAP_KEY_ID,
     KEY_BYTES,
@@ -145,7 +145,7 @@ async def dial_psk(
     `key_log` is where the secrets of the session are written, if anywhere.
     Raises CredentialsError if somebody answers and does not prove or take this key: another of our keys may be tried.
     Raises LinkError if nobody answers, the network fails, or `timeout_s` seconds have passed: another key would not
-    help. Both can be forged by whoever sits on the line, so neither is a reason to go back to certificates.
+    help. Whoever sits on the line can feign both, so neither is a reason to go back to certificates.
     """
     peer = KeyedPeer(peer_name, identity)
     handshake = Handshake(
@@ -153,10 +153,8 @@ async def dial_psk(
         check=partial(_checked, peer),
         explain=partial(_explain_to_dialler, peer),
     )
-    unaccepted = f"after {peer.key} was proven: its journal says why"
-    return await connect(
-        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
-    )
+    shown = f"us although {peer.key} was proven"
+    return await connect(host, port, peer_name, handshake, shown=shown, timeout_s=timeout_s, key_log=key_log)
 
 
 @asynccontextmanager
@@ -289,10 +287,11 @@ def _explain_to_dialler(peer: KeyedPeer, error: OSError, where: str) -> Credenti
     if isinstance(error, ssl.SSLCertVerificationError):
         return CredentialsError(f"{where}: shows a certificate instead of proving {peer.key}")
     if _reason(error).endswith(_ALERTS):
-        return CredentialsError(f"{where}: refuses {peer.key}")
+        return UnprovenRefusalError(f"{where}: refuses {peer.key}")
     if _is_quiet_close(error):
-        return CredentialsError(
-            f"{where}: closed the line at the offer of {peer.key}: it has none, or another, of this name"
+        return UnprovenRefusalError(
+            f"{where}: the line was closed at the offer of {peer.key}: it was cut, or there is none, or another, of"
+            " this name"
         )
     return explain(error, where, in_handshake=True)
 

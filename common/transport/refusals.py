@@ -8,7 +8,7 @@ sending the alert that would give the reason: what arrives then is the end of th
 import socket
 import ssl
 
-from common.errors import CredentialsError, LinkError
+from common.errors import CredentialsError, LinkError, UnprovenRefusalError
 
 _OTHER_AUTHORITY = "the peer's certificate comes from another authority than this link's"
 _NOT_TLS = "the peer does not speak TLS"
@@ -62,8 +62,8 @@ def explain(error: Exception, where: str, *, in_handshake: bool = False) -> Cred
     """Translate what happened on the line to or from `where` (a phrase naming peer and address).
 
     `error` is whatever `ssl`, `asyncio` or a socket raised. The result is to be raised from it: a
-    CredentialsError if somebody's certificate was refused, a LinkError if the network or the other program is
-    at fault.
+    CredentialsError if the peer's certificate was refused here, an UnprovenRefusalError if the peer seems to refuse
+    ours, a LinkError if the network or the other program is at fault.
     """
     match error:
         case ssl.SSLCertVerificationError(verify_code=code, verify_message=text):
@@ -89,5 +89,5 @@ def explain(error: Exception, where: str, *, in_handshake: bool = False) -> Cred
 def _explain_tls(reason: str, where: str) -> CredentialsError | LinkError:
     key = reason[reason.find("ALERT_") :] if "ALERT_" in reason else reason
     if key in _CREDENTIALS:
-        return CredentialsError(f"{where}: {_CREDENTIALS[key]}")
+        return UnprovenRefusalError(f"{where}: {_CREDENTIALS[key]}")
     return LinkError(f"{where}: {_SPEECH.get(key, f'TLS failed with {reason}')}")

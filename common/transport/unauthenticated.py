@@ -55,11 +55,8 @@ async def dial_anybody(
 ) -> Connection[UnknownPeer]:
     """Connect to whoever answers, and call it `peer_name`; LinkError if nobody does within `timeout_s` seconds."""
     context = _unverified(ssl.PROTOCOL_TLS_CLIENT)
-    unaccepted = "although it asks for no credentials: its journal says why"
     handshake = _handshake(context, peer_name)
-    return await connect(
-        host, port, peer_name, handshake, unaccepted=unaccepted, timeout_s=timeout_s, key_log=key_log
-    )
+    return await connect(host, port, peer_name, handshake, shown="us", timeout_s=timeout_s, key_log=key_log)
 
 
 @asynccontextmanager

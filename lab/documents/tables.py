@@ -31,6 +31,7 @@ from common.protocol.phases import BLOCK_TABLE, LINK_TABLE, BlockPhase, LinkPhas
 from common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     MAX_HANDSHAKES,
+    MAX_SILENT,
     SHUTDOWN_TIMEOUT_S,
 )
 from common.trust.anchor import AnchorName
@@ -209,7 +210,12 @@ def limits() -> str:
     rows = (
         ("TLS handshake and acceptance", f"{HANDSHAKE_TIMEOUT_S:g} s", "fixed"),
         ("orderly end of a TLS connection", f"{SHUTDOWN_TIMEOUT_S:g} s", "fixed"),
-        ("unfinished handshakes at a time", str(MAX_HANDSHAKES), "fixed; beyond it the oldest is dropped"),
+        (
+            "unfinished handshakes at a time",
+            str(MAX_HANDSHAKES),
+            "fixed; beyond it one gives way, at random, of the address that has the most",
+        ),
+        ("connections on which nothing is said", str(MAX_SILENT), "fixed; likewise"),
         (
             "silence of the peer in a conversation",
             f"{ClassicalSettings.model_fields['patience_s'].default:g} s",

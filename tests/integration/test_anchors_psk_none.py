@@ -115,8 +115,8 @@ async def test_another_secret_is_refused_and_both_ends_say_why(tmp_path: Path) -
         create_preshared(link.home.node(ALICE) / PRESHARED_FILE, 256)
         link.start_here(BOB)
         await until_listening(link)
-        words = await link.start_here(ALICE).last_words()
-        assert "closed the line at the offer of the pre-shared key of the bootstrap" in words
+        words = await link.start_here(ALICE, classical={"patience_s": 0.5}).last_words()
+        assert "line was closed at the offer of the pre-shared key of the bootstrap" in words
         refused = link.journal(BOB).of(PeerRefused)[-1]
         assert "names the pre-shared key of the bootstrap, but has another key" in refused.reason
         assert not any(digits in words + refused.reason for digits in spellings(secret))

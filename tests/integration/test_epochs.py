@@ -28,8 +28,9 @@ from common.protocol.roles import Role
 from common.store.key_store import KeyStore
 from common.store.opening import STORE_FILE, STORE_KEY_FILE
 from common.transport.addresses import Address
+from common.transport.certified import dial
 from common.transport.channel import ClassicalChannel
-from common.transport.connections import Connection, dial, is_anybody_at
+from common.transport.connections import Connection, is_anybody_at
 from common.transport.psk import dial_psk
 from common.transport.tls import PeerIdentity
 from common.trust import pki
@@ -261,7 +262,7 @@ async def test_the_key_of_an_epoch_opens_nothing_once_the_next_has_begun(tmp_pat
             with closing(KeyStore.of(link.home.node(name))) as store:
                 assert store.material(block_id, Purpose.LINK_PSK) is None
         address, identity = link.classical, psk_identity(link.home.link, key_id(block_id))
-        with pytest.raises(CredentialsError, match="closed the line at the offer of the key"):
+        with pytest.raises(CredentialsError, match="line was closed at the offer of the key"):
             await dial_psk(address.host, address.port, identity, old, BOB)
         reasons = [each.reason for each in link.journal(BOB).of(PeerRefused)]
         assert any("which is not, or no longer, valid here" in reason for reason in reasons)
@@ -401,7 +402,7 @@ async def test_a_bob_without_his_store_gets_no_certificate_from_alice_and_both_s
         link.start_here(BOB)
         link.start_here(ALICE)
         await until(lambda: len(link.journal(ALICE).of(PeerRefused)) >= 2, "Alice's refusal")
-        assert "closed the line at the offer of the key" in link.journal(ALICE).of(PeerRefused)[-1].reason
+        assert "line was closed at the offer of the key" in link.journal(ALICE).of(PeerRefused)[-1].reason
         reason = link.journal(BOB).of(PeerRefused)[-1].reason
         assert "which is not, or no longer, valid here" in reason
         assert [each.authenticated_by for each in epochs(link, ALICE)].count("mutual-tls") == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from common.transport.mqtt import BrokerAccess, Subscription, connect
 from common.wire.topics import Topics
 from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB
+from lab.ports import LOOPBACK
 from tests.support.eavesdropper import Eavesdropper, eavesdropping
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
@@ -257,6 +259,37 @@ async def test_alice_gives_up_a_bob_who_never_comes(tmp_path: Path) -> None:
         assert await alice.last_words() == f"Bob at {link.bootstrap}: nobody listens there."
 
 
+@pytest.mark.parametrize("answers", [0, 1], ids=["at once", "before the certificate is accepted"])
+async def test_a_line_that_is_cut_at_the_first_contact_ends_no_node(tmp_path: Path, answers: int) -> None:
+    """Anybody on the line can close it, so a closed line says nothing about either certificate."""
+    cuts: list[int] = []
+
+    async with bench(tmp_path / "home", SMALLER) as link:
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError):  # Bob is not there yet
+                back, there = await asyncio.open_connection(link.bootstrap.host, link.bootstrap.port)
+                for _ in range(answers):
+                    there.write(await reader.read(1 << 16))
+                    writer.write(await back.read(1 << 16))
+                    await reader.read(1 << 16)  # her certificate, which never arrives
+                there.transport.abort()
+                cuts.append(answers)
+            writer.close()
+
+        link.start_here(BOB)
+        server = await asyncio.start_server(carry, LOOPBACK, 0)
+        cut = f"{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+        alice = link.start_here(ALICE, classical={"bootstrap_address": cut, "patience_s": 20.0})
+        await until(lambda: len(cuts) > 1, "a second try")
+        assert not alice.task.done()
+        await alice.stop()
+        server.close()
+        assert bool(answers) == any(
+            "it was cut, or" in each.reason for each in link.journal(ALICE).of(PeerRefused)
+        )
+
+
 async def test_a_bob_of_this_authority_with_another_name_than_alice_was_told_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -271,9 +304,9 @@ async def test_an_alice_of_this_authority_with_another_name_than_bob_was_told_is
 ) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         bob = link.start_here(BOB, peer="carol")
-        said = await link.start_here(ALICE).last_words()
-        assert "the peer closed the line on seeing our certificate" in said
+        said = await link.start_here(ALICE, classical={"patience_s": 0.5}).last_words()
+        assert "it was cut, or the peer does not take our certificate" in said
         assert not bob.task.done(), "a stranger does not end Bob"
         await until(lambda: bool(link.journal(BOB).of(PeerRefused)), "the refusal in Bob's journal")
-        (refusal,) = link.journal(BOB).of(PeerRefused)
-        assert 'is for "alice", but this node expects "carol"' in refusal.reason
+        refusals = link.journal(BOB).of(PeerRefused)
+        assert 'is for "alice", but this node expects "carol"' in refusals[0].reason

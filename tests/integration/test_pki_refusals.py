@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from common.errors import CredentialsError, LinkError
 from common.transport import tls
-from common.transport.connections import Connection, dial, listen
+from common.transport.certified import dial, listen
+from common.transport.connections import Connection
 from common.transport.tls import dialler_context, listener_context
 from common.trust import pki
 from common.trust.algorithms import KeyAlgorithm, signature_hash, tls_has
@@ -88,7 +89,7 @@ async def meet(door: Door, alice: NodeCredentials) -> None:
 
 async def refused_by_bob(door: Door, alice: NodeCredentials, sentence: str) -> None:
     """Let Alice dial: Bob refuses her and says why, and she learns that it was for her certificate."""
-    with pytest.raises(CredentialsError, match=r"closed the line on seeing our certificate .*alice"):
+    with pytest.raises(CredentialsError, match=r"does not take our certificate .*alice"):
         await meet(door, alice)
     assert len(door.refused) == 1
     assert sentence in door.refused[0]

@@ -17,7 +17,8 @@ from common.node.anchors.nobody import NobodyAnchor
 from common.node.anchors.preshared import PresharedAnchor
 from common.protocol.roles import Role
 from common.transport.addresses import Address
-from common.transport.connections import ACCEPTED, dial
+from common.transport.certified import dial
+from common.transport.connections import ACCEPTED
 from common.transport.psk import AnyConnection, LinkKeys, dial_psk, listen_psk
 from common.transport.unauthenticated import dial_anybody, listen_to_anybody
 from common.trust.credentials import CredentialFiles, NodeCredentials
@@ -113,7 +114,7 @@ async def test_another_secret_or_identity_is_refused_at_both_ends(
     identity: str, key: bytes, sentence: str
 ) -> None:
     async with listening(anchor(Role.BOB)) as bob:
-        with pytest.raises(CredentialsError, match="closed the line at the offer of"):
+        with pytest.raises(CredentialsError, match="line was closed at the offer of"):
             await dial_psk(HOST, bob.address.port, identity, key, "bob")
         told = await bob.refusal()
     assert sentence in told

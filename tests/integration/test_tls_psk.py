@@ -23,7 +23,8 @@ import pytest
 from common.errors import CredentialsError, LinkError
 from common.keys.derivation import psk_identity
 from common.transport import connections, psk
-from common.transport.connections import ACCEPTED, Connection, listen
+from common.transport.certified import listen
+from common.transport.connections import ACCEPTED, Connection
 from common.transport.psk import (
     KeyedPeer,
     LinkKeys,
@@ -42,7 +43,7 @@ SESSION = "0123456789abcdef" * 2
 FIRST, SECOND, THIRD = (f"{SESSION}/{number}" for number in (1, 2, 3))
 IDENTITY = psk_identity("link-1", FIRST)
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
-REFUSED_KEY = "closed the line at the offer of the key"
+REFUSED_KEY = "line was closed at the offer of the key"
 
 
 @dataclass
@@ -248,7 +249,7 @@ async def test_a_wrong_key_or_identity_is_refused_and_both_ends_say_so(
     identity: str, key: bytes, sentence: str
 ) -> None:
     async with listening() as bob:
-        with pytest.raises(CredentialsError, match=rf"^bob at 127\.0\.0\.1:{bob.port}: {REFUSED_KEY}"):
+        with pytest.raises(CredentialsError, match=rf"^bob at 127\.0\.0\.1:{bob.port}: the {REFUSED_KEY}"):
             await dial_psk("127.0.0.1", bob.port, identity, key, "bob")
         assert sentence in await bob.refusal()
         assert bob.accepted == []
@@ -384,7 +385,7 @@ async def test_the_right_key_over_tls_1_2_is_refused_by_the_listener() -> None:
 async def test_the_right_key_over_tls_1_2_is_refused_by_the_dialler(home: Path) -> None:
     for shown in (None, home / "bob"):
         async with answering(lax_server(ssl.TLSVersion.TLSv1_2, shown=shown)) as port:
-            with pytest.raises((CredentialsError, LinkError), match=r"TLS 1\.3|closed the line at the offer"):
+            with pytest.raises((CredentialsError, LinkError), match=r"TLS 1\.3|line was closed at the offer"):
                 await dial(port)
 
 
@@ -460,7 +461,7 @@ async def test_a_dialler_led_back_to_a_listener_of_her_own_does_not_meet_herself
     async with answering(lax_server()) as port:
         assert await knock(port, lax_client()) == ACCEPTED, "the same key and identity at both ends do meet"
     async with listening(own_name="alice") as mirror:
-        with pytest.raises(CredentialsError, match=f"closed the line after the key {FIRST} was proven"):
+        with pytest.raises(CredentialsError, match=f"does not take us although the key {FIRST} was proven"):
             await dial(mirror.port)
         assert 'the dialler looks for "bob", but this node is "alice"' in await mirror.refusal()
         assert mirror.accepted == []
@@ -554,7 +555,7 @@ async def test_the_listener_survives_plain_text_silence_and_resets_and_says_what
         for noise, sentence in (
             (b"GET / HTTP/1.0\r\n\r\n", "does not speak TLS"),
             (b"\x00" * 400, "does not speak TLS"),
-            (b"", "handshake was broken off, late"),
+            (b"", "no answer in time"),
         ):
             _, writer = await asyncio.open_connection("127.0.0.1", bob.port)
             writer.write(noise)
@@ -744,7 +745,7 @@ async def test_openssl_s_server_is_believed_with_the_right_key_alone() -> None:
         async with asyncio.timeout(10):
             await server.stdout.readuntil(b"ACCEPT")
             for identity, key in ((IDENTITY, OTHER_KEY), (psk_identity("link-1", THIRD), KEY)):
-                with pytest.raises(CredentialsError, match=r"refuses the key|closed the line at the offer"):
+                with pytest.raises(CredentialsError, match=r"refuses the key|line was closed at the offer"):
                     await dial_psk("127.0.0.1", port, identity, key, "bob")
             server.stdin.write(ACCEPTED)
             connection = await dial(port)

@@ -120,7 +120,7 @@ async def refused(people: Society, role: Role, shown: CardHolder, reason: str) -
     """The end of `role` shows what it should not; the other end says why not, and this one that it was refused."""
     if role is Role.ALICE:
         async with listening(people.holder(Role.BOB)) as there:
-            with pytest.raises(CredentialsError, match=r"bob at .*the peer closed the line on seeing our c"):
+            with pytest.raises(CredentialsError, match=r"bob at .*the peer does not take our c"):
                 await carded.dial(LOOPBACK, there.port, shown)
             assert reason in await there.refusal()
             assert not there.accepted
@@ -149,7 +149,7 @@ async def test_a_card_that_nobody_vouches_for_is_refused_at_both_ends(people: So
         hand.gpg("--import", data=people.bob.public)
     keyring = Keyring.open(alone.keyring)
     async with listening(replace(people.holder(Role.BOB), keyring=keyring)) as there:
-        with pytest.raises(CredentialsError, match="on seeing our card: its journal says why"):
+        with pytest.raises(CredentialsError, match="does not take our card, and then its journal says why"):
             await carded.dial(LOOPBACK, there.port, people.holder(Role.ALICE))
         assert "no introducer whom this node's keyring trusts" in await there.refusal()
     async with listening(people.holder(Role.BOB)) as there:
@@ -172,7 +172,7 @@ async def test_the_right_card_with_another_certificate_is_refused_at_both_ends(p
 async def test_a_node_that_meets_itself_is_refused_at_both_ends(people: Society) -> None:
     alice = people.holder(Role.ALICE)
     async with listening(alice) as mirror:
-        with pytest.raises(CredentialsError, match="on seeing our card"):
+        with pytest.raises(CredentialsError, match="does not take our card"):
             await carded.dial(LOOPBACK, mirror.port, alice)
         assert "leads back to this very node" in await mirror.refusal()
     async with talking(lambda card: card) as port:
@@ -243,7 +243,7 @@ async def test_tls_that_comes_while_bob_still_reads_cards_is_not_swallowed(
 
 
 STRANGE_WORDS = {
-    "nothing": (b"", "without a whole card"),
+    "nothing": (b"", "handshake was broken off"),
     "half a card": ((100).to_bytes(4) + b"{", "without a whole card"),
     "TLS at once": (b"\x16\x03\x01\x02\x00" + bytes(512), "does not begin with a node card"),
     "a card of no length": (bytes(4), "does not begin with a node card"),

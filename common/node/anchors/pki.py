@@ -12,7 +12,8 @@ from common.node.anchors.anchor import OnAnyConnection
 from common.node.vault import Vault
 from common.protocol.roles import Role
 from common.transport.addresses import Address
-from common.transport.connections import Door, OnConnection, OnRefused, dial, listen
+from common.transport.certified import dial, listen
+from common.transport.connections import Door, OnConnection, OnRefused
 from common.transport.psk import AnyConnection
 from common.transport.tls import PeerIdentity
 from common.trust.certificates import fingerprint
