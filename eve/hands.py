@@ -1,11 +1,11 @@
 """Eve's hands: what she can be told to do, done at once and told as her new state."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from common.errors import ConfigurationError, LinkError
-from common.journal.events import Event, EveState
+from common.journal.events import AttackTally, Event, EveState
 from common.wire.patch import Patch, Route
 from eve.classical_attacks.base import Chain
 from eve.classical_attacks.catalogue import text_of as treatment_text
@@ -80,8 +80,26 @@ class Hands:
                 words=wanted.classical,
                 impersonating=self.half_links is not None and self.half_links.are_living,
                 known=[*ATTACKS, *self.own],
+                obstacles=[why for why in (*self._of_light(), *self._of_words()) if why],
             )
         )
+
+    def tally(self) -> None:
+        """Tell of each attack since her start on how much it has acted."""
+        for of_light, frames in self.mind.frames:
+            obstacle = self.mind.obstacle(of_light)
+            self.tell(
+                AttackTally(attack=text_of(of_light), channel="quantum", acted=frames, obstacle=obstacle)
+            )
+        for of_words, pieces in self.words.acted.items():
+            text = treatment_text(of_words)
+            self.tell(AttackTally(attack=text, channel="classical", acted=pieces, obstacle=of_words.obstacle))
+
+    def _of_light(self) -> Iterator[str | None]:
+        yield from map(self.mind.obstacle, self.mind.attacks)
+
+    def _of_words(self) -> Iterator[str | None]:
+        yield from (attack.obstacle for attack in self.words.attacks)
 
     async def _plug(self, patch: Patch) -> None:
         with suppress(LinkError):  # the panel repeats what is wanted as soon as the broker is back

@@ -5,6 +5,7 @@ blocks can be asked for while an attack is at work, or stuck.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,7 +17,8 @@ from common.wire.pulse_frames import FrameHeader
 from common.wire.topics import EVE
 from eve.guarded import Guarded, place_of
 from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
-from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
+from eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
+from eve.quantum_attacks.catalogue import text_of
 
 type Place = tuple[str, int]
 """Session and number of a block."""
@@ -33,6 +35,8 @@ class Mind:
         self._in_hand: set[Place] = set()
         self._changed = threading.Condition()
         self._latest: QuantumAttack | None = None
+        self._frames: Counter[str] = Counter()
+        self._by_text: dict[str, QuantumAttack] = {}
 
     @property
     def attacks(self) -> tuple[QuantumAttack, ...]:
@@ -42,6 +46,16 @@ class Mind:
     def switch(self, attacks: Sequence[QuantumAttack]) -> None:
         """Make these attacks from the next frame on."""
         self._attacks = tuple(attacks)
+        self._by_text |= {text_of(attack): attack for attack in self._attacks}
+
+    def obstacle(self, attack: QuantumAttack) -> str | None:
+        """Return why an attack cannot act on this link; None if it can, or if its author has not said so."""
+        return attack.obstacle(self._link) if isinstance(attack, Attack) else None
+
+    @property
+    def frames(self) -> list[tuple[QuantumAttack, int]]:
+        """How many frames each attack has been given, whether or not it is still in the chain."""
+        return [(attack, self._frames[text]) for text, attack in self._by_text.items()]
 
     def treat(self, header: FrameHeader, train: PulseTrain) -> PulseTrain:
         """Let the chain act on a frame, and note what it tells.
@@ -71,6 +85,7 @@ class Mind:
 
     def _begin(self, attack: QuantumAttack) -> None:
         self._latest = attack
+        self._frames[text_of(attack)] += 1
 
     @contextmanager
     def _at(self, place: Place) -> Iterator[Place]:

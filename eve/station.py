@@ -101,4 +101,5 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
             raise
         finally:
             senses.finish()
+            hands.tally()
             journal.tell(NodeStopped(reason=reason))

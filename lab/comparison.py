@@ -19,7 +19,8 @@ from common.optics.presets import DEFAULT_PRESET, preset
 from common.protocol.parameters import ProtocolName
 from common.trust.anchor import AnchorName
 from lab.home import open_home
-from lab.launcher import LinkResult, run_to_the_end
+from lab.launcher import run_to_the_end
+from lab.link_result import LinkResult
 from lab.planning import Task, plan, smallest_block, task_for
 from lab.security import Security
 

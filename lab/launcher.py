@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from common.errors import LinkError
 from common.journal.events import (
+    AttackTally,
     BlockEnded,
     BlockOpened,
     BootstrapClosed,
@@ -24,11 +25,11 @@ from common.journal.events import (
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import KeyStore
-from common.store.ledger import Balance
 from common.transport.addresses import Address
 from common.wire.topics import EVE
 from lab.broker import RunningBroker, last_words, run_broker, stop
 from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from lab.link_result import LinkResult
 from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 from lab.security import DEFAULT_SECURITY, Security
@@ -62,6 +63,8 @@ class Node:
     epochs: list[EpochBegan] = field(default_factory=list)
     learnt: list[EveLearnt] = field(default_factory=list)
     """What Eve knows of each block that she could follow."""
+    tallies: list[AttackTally] = field(default_factory=list)
+    """On how much each of Eve's attacks has acted, once she has ended."""
     gone: str | None = None
     """Its last words, if it has ended while the link went on."""
     bootstrap: BootstrapClosed | None = None
@@ -122,6 +125,8 @@ class Node:
                 self.epochs.append(began)
             case EveLearnt() as learnt:
                 self.learnt.append(learnt)
+            case AttackTally() as tally:
+                self.tallies.append(tally)
             case NodeStarted():
                 self.is_up = True
             case BootstrapClosed() as closed:
@@ -306,128 +311,6 @@ async def _start(home: LinkHome, name: str, seed: int | None) -> Node:
     return Node(name, process, reports=reader, words=cast("asyncio.StreamReader", process.stderr))
 
 
-@dataclass(frozen=True, slots=True)
-class LinkResult:
-    """What a finished run has to show; `as_json` is the contract of `qkdlink demo --json`."""
-
-    link: RunningLink
-    seconds: float
-    balance: Balance
-    """Of Alice's ledger."""
-    anchor: str
-    """Which one the bootstrap went back to, in this run or in an earlier one."""
-    attacks: tuple[str, ...] = ()
-    """With which Eve has begun."""
-
-    @property
-    def secret_bits(self) -> int:
-        """Secret bits of all confirmed blocks."""
-        return sum(block.secret_bits for block in self.link.alice.blocks)
-
-    @property
-    def keys_equal(self) -> bool:
-        """Whether there are keys and both processes hold the same ones."""
-        alice, bob = self.link.alice, self.link.bob
-        return self.secret_bits > 0 and alice.fingerprint is not None and alice.fingerprint == bob.fingerprint
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as the object that `--json` prints."""
-        alice, bob = self.link.alice, self.link.bob
-        return {
-            "keys_equal": self.keys_equal,
-            "secret_bits": self.secret_bits,
-            "fingerprint_alice": alice.fingerprint,
-            "fingerprint_bob": bob.fingerprint,
-            "broker": self.link.broker.kind,
-            "processes": {"alice": alice.process.pid, "bob": bob.process.pid},
-            "seconds": round(self.seconds, 3),
-            "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
-            "epochs": _epochs(alice.epochs),
-            "bootstrap": self._bootstrap(),
-            "unauthenticated": self.balance.unauthenticated,
-            "ledger": _ledger(self.balance),
-            **self._eve(),
-        }
-
-    @property
-    def key_recovered(self) -> bool:
-        """Whether Eve came to every key that both nodes hold: her fingerprint is theirs."""
-        eve = self.link.eve
-        return self.keys_equal and eve is not None and eve.fingerprint == self.link.alice.fingerprint
-
-    @property
-    def key_undetermined(self) -> bool | None:
-        """Whether every key that Eve has followed is undetermined for her; None if she has followed none."""
-        learnt = [] if self.link.eve is None else self.link.eve.learnt
-        verdicts = [each.key_undetermined for each in learnt if each.key_undetermined is not None]
-        return all(verdicts) if verdicts else None
-
-    @property
-    def known_fraction_of_sifted(self) -> float | None:
-        """Share of all sifted bits of the key basis that Eve knows for sure; None if she has followed none."""
-        learnt = [] if self.link.eve is None else self.link.eve.learnt
-        total = sum(each.sifted_bits for each in learnt)
-        known = sum(each.sifted_bits * each.known_fraction_of_sifted for each in learnt)
-        return known / total if total else None
-
-    def _eve(self) -> dict[str, Any]:
-        """Say what Eve has come to; nothing at all where she was not there."""
-        if self.link.eve is None:
-            return {}
-        return {
-            "eve": {
-                "attacks": list(self.attacks),
-                "known_fraction_of_sifted": self.known_fraction_of_sifted,
-                "key_recovered": self.key_recovered,
-                "key_undetermined": self.key_undetermined,
-                "ended": self.link.eve.gone,
-            }
-        }
-
-    def _bootstrap(self) -> dict[str, Any]:
-        """Say what the bootstrap cost; null where the latch is still open, or had closed before this run."""
-        closed = self.link.alice.bootstrap
-        return {
-            "anchor": self.anchor,
-            "seconds": closed and round(closed.seconds, 4),
-            "bytes": closed and closed.bytes,
-            "blocks": closed and closed.blocks,
-        }
-
-
-_UNTOLD = {
-    "type",
-    "number",
-    "detail",
-    "exchanges",
-    "classical_bytes",
-    "authentication_bytes",
-    "authentication_seconds",
-}
-
-
-def _ledger(balance: Balance) -> dict[str, Any]:
-    return {
-        "produced_bits": balance.produced_bits,
-        "leaked_bits": balance.leaked_bits,
-        "authentication_bits": balance.authentication_bits,
-        "psk_bits": balance.psk_bits,
-        "available_bits": balance.available_bits,
-        "net_gain_per_block": balance.net_gain_per_block,
-    }
-
-
-def _block(block: BlockEnded) -> dict[str, Any]:
-    return block.model_dump(mode="json", exclude=_UNTOLD)
-
-
-def _epochs(began: list[EpochBegan]) -> list[dict[str, Any]]:
-    """List each epoch once: a line that was lost and dialled again within it is no new one."""
-    fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
-    by_key = {(each.epoch, each.key_id): each.model_dump(mode="json", include=fields) for each in began}
-    return list(by_key.values())
-
-
 async def run_to_the_end(
     home: LinkHome,
     parameters: LinkParameters,
@@ -458,6 +341,13 @@ async def run_to_the_end(
         await link.until_done()
     seconds = time.monotonic() - started
     with closing(KeyStore.of(home.node(ALICE))) as store:
-        attacks = () if eve is None else tuple(eve.get("attacks", ()))
+        told = {} if eve is None else eve
         anchor = store.vouched().anchor or str(security.anchor)
-        return LinkResult(link, seconds, store.balance(), anchor, attacks)
+        return LinkResult(
+            link,
+            seconds,
+            store.balance(),
+            anchor,
+            tuple(told.get("attacks", ())),
+            tuple(told.get("treatments", ())),
+        )

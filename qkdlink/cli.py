@@ -73,7 +73,8 @@ Attacks = Annotated[
     typer.Option(
         "--attack",
         metavar="NAME:key=value,...",
-        help="Put Eve between them, with this attack on light (or FILE.py:Class:...); repeatable.",
+        help="Put Eve between them, with this attack on the quantum channel (or FILE.py:Class:...)"
+        " or on the classical channel; repeatable.",
     ),
 ]
 Without = Annotated[
@@ -108,9 +109,10 @@ def demo(
 ) -> None:
     """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
     del verbose  # read from the command line by `main`, which prints the errors
+    from eve.named_attacks import named_attacks
     from qkdlink import demo as command
 
-    attacks = command.checked_attacks(attack or ())
+    attacks = named_attacks(attack or ())
     parameters = command.watched(
         command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None),
         without or (),
@@ -150,9 +152,10 @@ def up(
 ) -> None:
     """Run a whole link until Ctrl-C."""
     del verbose
+    from eve.named_attacks import named_attacks
     from qkdlink import demo as command
 
-    attacks = command.checked_attacks(attack or ())
+    attacks = named_attacks(attack or ())
     planned = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
     parameters = command.watched(planned, without or (), 0.0)
     command.up(

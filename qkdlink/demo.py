@@ -17,8 +17,7 @@ from common.errors import ConfigurationError
 from common.optics.presets import preset as preset_named
 from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
-from eve.control import MOST_ATTACKS
-from eve.quantum_attacks.catalogue import attack_from
+from eve.named_attacks import NamedAttacks
 from lab.console import console
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
@@ -26,6 +25,7 @@ from lab.planning import plan, smallest_block, task_for
 from lab.security import Security
 from qkdlink.live_view import LiveView, told_of_eves_end
 
+NO_ATTACKS = NamedAttacks()
 _COMFORTABLE_SECRET_BITS = 20_000
 _LARGEST_DEFAULT_BLOCK = 500_000_000
 """A block that takes longer than a minute or so is made only for those who ask for it by its size."""
@@ -69,21 +69,6 @@ def _monitor(name: str) -> Monitor:
         raise ConfigurationError(f"There is no monitor '{name}'; there are {known}, or all.") from None
 
 
-def checked_attacks(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return the attacks as Eve is told of them, wherever she runs; ConfigurationError unless each can be made."""
-    if len(texts) > MOST_ATTACKS:
-        raise ConfigurationError(f"Eve makes at most {MOST_ATTACKS} attacks at a time, not {len(texts)}.")
-    absolute = tuple(_absolute(text) for text in texts)
-    for text in absolute:
-        attack_from(text)
-    return absolute
-
-
-def _absolute(text: str) -> str:
-    file, separator, rest = text.partition(":")
-    return f"{Path(file).resolve()}{separator}{rest}" if file.endswith(".py") else text
-
-
 def demo(
     parameters: LinkParameters,
     *,
@@ -91,13 +76,13 @@ def demo(
     seed: int | None,
     alice: Mapping[str, Any],
     security: Security,
-    attacks: Sequence[str] = (),
+    attacks: NamedAttacks = NO_ATTACKS,
     folder: Path | None,
     as_json: bool,
 ) -> int:
-    """Run some blocks and show them; returns 0 if both sides hold the same key, 1 if there is none.
+    """Run some blocks and show them; return the exit status (`Outcome`).
 
-    With `attacks` on light Eve is between them from the first frame on.
+    With `attacks` Eve is between them from the first frame on.
     """
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
     shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
@@ -111,7 +96,7 @@ def demo(
                     seed=seed,
                     alice=alice,
                     security=security,
-                    eve={"attacks": list(attacks)} if attacks else None,
+                    eve=attacks.settings() if attacks else None,
                     watch=view.watch,
                     on_broker=view.broker,
                     on_eve_end=_on_stderr if shown.quiet else view.eve_ended,
@@ -120,7 +105,7 @@ def demo(
         view.summary(result)
     if as_json:
         sys.stdout.write(json.dumps(result.as_json()) + "\n")
-    return 0 if result.keys_equal else 1
+    return int(result.outcome)
 
 
 def _on_stderr(words: str) -> None:
@@ -132,10 +117,10 @@ def up(
     *,
     alice: Mapping[str, Any],
     security: Security,
-    attacks: Sequence[str] = (),
+    attacks: NamedAttacks = NO_ATTACKS,
     folder: Path | None,
 ) -> None:
-    """Run a link until Ctrl-C; with `attacks` on light Eve is between them, and may be played."""
+    """Run a link until Ctrl-C; with `attacks` Eve is between them, and may be played."""
     with (
         _home(folder, must_be_new=False) as home,
         LiveView(console(), parameters, blocks=None) as view,
@@ -148,7 +133,7 @@ async def _up(
     parameters: LinkParameters,
     alice: Mapping[str, Any],
     security: Security,
-    attacks: Sequence[str],
+    attacks: NamedAttacks,
     view: LiveView,
 ) -> None:
     told_to_stop = asyncio.Event()
@@ -160,7 +145,7 @@ async def _up(
         blocks=0,
         alice=alice,
         security=security,
-        eve={"attacks": list(attacks)} if attacks else None,
+        eve=attacks.settings() if attacks else None,
         watch=view.watch,
         on_broker=view.broker,
         on_eve_end=view.eve_ended,

@@ -16,10 +16,11 @@ from common.errors import LinkError
 from common.journal.events import Entry
 from common.wire.patch import Route
 from common.wire.topics import EVE
-from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell
-from qkdlink.eve_scene import HEADINGS, UNSEEN, Mark, Scene
+from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell, TreatWords
+from qkdlink.eve_marks import Mark
+from qkdlink.eve_scene import HEADINGS, UNSEEN, Scene
 
-_BAR = 20
+_BAR = 10
 
 
 class Wires(Protocol):
@@ -82,7 +83,7 @@ class EveConsole(App[None]):
 
     async def on_mount(self) -> None:
         """Begin to listen, and ask Eve what she does."""
-        self._marks.add_columns("", "attack on light", "strength")
+        self._marks.add_columns("", "attack", "strength")
         self._blocks.add_columns(*HEADINGS)
         self._blocks.can_focus = False
         self._marks.focus()
@@ -90,6 +91,7 @@ class EveConsole(App[None]):
         self.run_worker(self._listen(), name="journals")
 
     async def _listen(self) -> None:
+        self.scene.ask()
         await self.tell(Tell())
         async for entry in self.wires.journals():
             self.scene.hear(entry)
@@ -101,14 +103,15 @@ class EveConsole(App[None]):
         try:
             await self.wires.say(command)
         except LinkError as error:
+            self.scene.unheard()
             self.scene.words.append(str(error))
-            self.show()
+        self.show()
 
     async def action_switch(self) -> None:
         """Switch the attack under the cursor on or off."""
         if (mark := self._marked()) is not None:
             mark.on = not mark.on
-            await self._attack()
+            await self._attack(mark)
 
     async def action_move(self, steps: int) -> None:
         """Move the strength of the attack under the cursor."""
@@ -116,32 +119,42 @@ class EveConsole(App[None]):
             mark.move(steps)
             self.show()
             if mark.on:
-                await self._attack()
+                await self._attack(mark)
 
     async def action_transparent(self) -> None:
-        """Let all light pass."""
-        for mark in self.scene.marks:
+        """Let everything pass, on both channels."""
+        attacked = [mark for mark in self.scene.marks if mark.on]
+        for mark in attacked:
             mark.on = False
-        await self._attack()
+        for mark in {mark.channel: mark for mark in attacked}.values():
+            await self._attack(mark)
 
     async def action_plug(self, what: str) -> None:
         """Plug Eve into light or words, or out of it."""
-        if (state := self.scene.state) is not None:
-            light, words = _other(state.light, what == "light"), _other(state.words, what == "words")
+        if (wanted := self.scene.wanted) is not None:
+            light, words = _other(wanted.light, what == "light"), _other(wanted.words, what == "words")
+            self.scene.ask(light=light, words=words)
             await self.tell(Plug(light=light, words=words))
 
     async def action_impersonate(self) -> None:
         """Take both nodes' places, or give them back."""
-        if (state := self.scene.state) is not None:
-            await self.tell(Impersonate(on=not state.impersonating))
+        if (wanted := self.scene.wanted) is not None:
+            self.scene.ask(impersonating=not wanted.impersonating)
+            await self.tell(Impersonate(on=not wanted.impersonating))
 
     async def action_go(self) -> None:
         """Let Eve end."""
         await self.tell(Go())
 
-    async def _attack(self) -> None:
+    async def _attack(self, mark: Mark) -> None:
+        """Tell Eve of all attacks that are marked on the channel of this one."""
+        self.scene.ask()
         self.show()
-        await self.tell(AttackLight(attacks=tuple(self.scene.chain)))
+        await self.tell(
+            AttackLight(attacks=tuple(self.scene.chain))
+            if mark.channel == "quantum"
+            else TreatWords(treatments=tuple(self.scene.treatments))
+        )
 
     def _marked(self) -> Mark | None:
         row = self._marks.cursor_row
@@ -173,7 +186,7 @@ class EveConsole(App[None]):
         self._marks.clear()
         for mark in self.scene.marks:
             filled = round(_BAR * mark.strength)
-            bar = f"{'█' * filled}{'·' * (_BAR - filled)} {mark.strength:.0%}"
+            bar = f"{'█' * filled}{'·' * (_BAR - filled)} {mark.told}"
             style = "bold red" if mark.on else ""
             self._marks.add_row(*(Text(cell, style) for cell in ("●" if mark.on else "○", mark.name, bar)))
         self._marks.move_cursor(row=cursor)

@@ -1,6 +1,7 @@
 """What whoever plays Eve has before their eyes, gathered from the journals on the broker; no terminal, no broker."""
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.journal.events import (
     EpochBegan,
     EveLearnt,
     EveState,
+    HalfLinkChanged,
     LightFault,
     LightProgress,
     LineLost,
@@ -24,38 +26,15 @@ from common.journal.events import (
 )
 from common.journal.sequence import EntrySequence
 from common.wire.topics import EVE
+from eve.classical_attacks.catalogue import TREATMENTS
 from eve.quantum_attacks.catalogue import split_text
+from qkdlink.eve_marks import ClassicalMark, Mark
 from qkdlink.telling import told_refusal
 
 UNSEEN = (BlockOpened, LightProgress, StageReached)
 """Events that come by the dozen and change nothing that is shown."""
 SHOWN_BLOCKS = 12
-STEP = 0.05
-"""By how much a key press moves the strength of an attack."""
 _SHOWN_WORDS = 6
-
-
-@dataclass(slots=True)
-class Mark:
-    """An attack on the console: whether Eve makes it, and how much of the light it touches."""
-
-    name: str
-    on: bool = False
-    settings: dict[str, Any] = field(default_factory=lambda: {"fraction": 1.0})
-
-    @property
-    def strength(self) -> float:
-        """Share of the pulses that it touches, 0..1."""
-        return float(self.settings.get("fraction", 1.0))
-
-    @property
-    def text(self) -> str:
-        """How Eve is told of it."""
-        return f"{self.name}:{','.join(f'{key}={value}' for key, value in self.settings.items())}"
-
-    def move(self, steps: int) -> None:
-        """Make it stronger or weaker, within 0..1."""
-        self.settings["fraction"] = round(min(1.0, max(0.0, self.strength + steps * STEP)), 6)
 
 
 @dataclass(slots=True)
@@ -137,6 +116,11 @@ class Scene:
     alice: str = "alice"
     bob: str = "bob"
     state: EveState | None = None
+    """What Eve has told last."""
+    wanted: EveState | None = None
+    """What she was told to do, which is what is shown: her state once she has answered every command."""
+    asked: int = 0
+    """How many commands she has not answered yet."""
     marks: list[Mark] = field(default_factory=list)
     beliefs: dict[str, Belief] = field(init=False)
     rows: dict[str, Row] = field(default_factory=dict)
@@ -152,8 +136,13 @@ class Scene:
 
     @property
     def chain(self) -> list[str]:
-        """The attacks that are marked, as Eve is told of them."""
-        return [mark.text for mark in self.marks if mark.on]
+        """The attacks on the quantum channel that are marked, as Eve is told of them."""
+        return [mark.text for mark in self.marks if mark.on and mark.channel == "quantum"]
+
+    @property
+    def treatments(self) -> list[str]:
+        """The attacks on the classical channel that are marked, likewise."""
+        return [mark.text for mark in self.marks if mark.on and mark.channel == "classical"]
 
     def hear(self, entry: Entry) -> None:
         """Take an event of anybody, once; say so if events before it did not come."""
@@ -173,13 +162,13 @@ class Scene:
                 if ended.qber_test is not None:
                     self.test_errors.append(ended.qber_test)
             case CommandRefused(reason=reason):
+                self.asked, self.wanted = max(0, self.asked - 1), self.state
                 self.words.append(f"Eve does not: {reason}")
-            case LightFault(fault=fault, detail=detail):
-                self.words.append(f"{entry.node}: light {fault}: {detail}")
-            case PatchChanged(light=light, classical=words):
-                self.words.append(f"{entry.node}: light {_way(light)}, words {_way(words)}")
+            case LightFault() | HalfLinkChanged() | PatchChanged() as changed:
+                self.words.append(_told(entry.node, changed))
             case NodeStopped(reason=reason) if entry.node == EVE:
-                self.state = None
+                self.state = self.wanted = None
+                self.asked = 0
                 self.words.append(f"Eve has gone: {reason}")
             case _:
                 return
@@ -187,10 +176,23 @@ class Scene:
     @property
     def place(self) -> str:
         """Where Eve sits, in one line."""
-        if self.state is None:
+        if self.wanted is None:
             return "Eve has not been heard of: is she there?"
-        told = f"light {_way(self.state.light)}, words {_way(self.state.words)}"
-        return f"{told}, in both their places" if self.state.impersonating else told
+        told = f"light {_way(self.wanted.light)}, words {_way(self.wanted.words)}"
+        told += ", in both their places" if self.wanted.impersonating else ""
+        told += " (she has not answered yet)" if self.asked else ""
+        return "\n".join((told, *self.wanted.obstacles))
+
+    def ask(self, **wanted: str | bool) -> None:
+        """Note that Eve was told something, and what of her state that changes."""
+        self.asked += 1
+        if self.wanted is not None:
+            self.wanted = self.wanted.model_copy(update=wanted)
+
+    def unheard(self) -> None:
+        """Note that the latest command has not reached her."""
+        self.asked = max(0, self.asked - 1)
+        self.wanted = self.state
 
     @property
     def balance(self) -> str:
@@ -221,18 +223,38 @@ class Scene:
     def _follow(self, state: EveState) -> None:
         """Let the marks say what she does; what she leaves keeps its strength."""
         self.state = state
-        making: dict[str, dict[str, Any]] = {}
-        for text in state.attacks:
-            try:
-                name, settings = split_text(text)
-            except ConfigurationError:
-                continue  # an attack of one's own may have settings that are no plain words
-            making[name] = settings
+        self.asked = max(0, self.asked - 1)
+        if self.asked and self.marks:
+            return  # an answer to an earlier command: what is shown is the latest
+        self.wanted = state
+        making = {**_settings_of(state.attacks), **_settings_of(state.treatments)}
         known = {mark.name: mark for mark in self.marks}
-        self.marks = [known.get(name) or Mark(name) for name in dict.fromkeys((*state.known, *making))]
+        of_words = [known.get(name) or ClassicalMark(name) for name in TREATMENTS]
+        of_light = dict.fromkeys((*state.known, *(name for name in making if name not in TREATMENTS)))
+        self.marks = [*(known.get(name) or Mark(name) for name in of_light), *of_words]
         for mark in self.marks:
             mark.on = mark.name in making
             mark.settings = making.get(mark.name) or mark.settings
+
+
+def _told(node: str, event: LightFault | HalfLinkChanged | PatchChanged) -> str:
+    match event:
+        case LightFault(fault=fault, detail=detail):
+            return f"{node}: light {fault}: {detail}"
+        case HalfLinkChanged(facing=facing, living=living, reason=reason):
+            return f"Eve's program facing {facing} {'is up' if living else 'has ended'}: {reason}"
+        case PatchChanged(light=light, classical=words):
+            return f"{node}: light {_way(light)}, words {_way(words)}"
+
+
+def _settings_of(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each attack by its name."""
+    settings: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        with suppress(ConfigurationError):  # an attack of one's own may have settings that are no plain words
+            name, of_attack = split_text(text)
+            settings[name] = of_attack
+    return settings
 
 
 def _whose(learnt: EveLearnt) -> str:

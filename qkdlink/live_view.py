@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from common.journal.events import (
+    AttackTally,
     BlockEnded,
     BlockOpened,
     Entry,
@@ -28,7 +29,7 @@ from common.protocol.parameters import LinkParameters
 from common.wire.topics import EVE
 from lab.broker import RunningBroker
 from lab.console import table
-from lab.launcher import LinkResult
+from lab.link_result import LinkResult
 from qkdlink.telling import told_refusal
 
 STAGES = ("transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm")
@@ -95,6 +96,8 @@ class LiveView:
                 self._note("light", f"{frames} frame(s) {fault}: {detail}")
             case EveState() as state:
                 self._note("eve", _doing(state))
+                for obstacle in state.obstacles:
+                    self._note("eve", obstacle)
             case EveLearnt() as learnt:
                 self._note("eve", _knowing(learnt))
             case PatchChanged(light=light, classical=words, reason=reason):
@@ -113,6 +116,8 @@ class LiveView:
     def summary(self, result: LinkResult) -> None:
         """Say what came out of the run."""
         alice, bob = result.link.alice, result.link.bob
+        for tally in result.tallies:
+            self._note("attack", told_tally(tally))
         if result.secret_bits == 0:
             self._say("No key: no block was confirmed.")
             return
@@ -125,6 +130,12 @@ class LiveView:
         )
         if result.balance.unauthenticated:
             self._say("The bootstrap was without authentication: no application gets these keys.")
+        if result.eve_knows:
+            self._say(
+                "EVE HAS THE KEY: do not use it."
+                if result.key_recovered
+                else "EVE KNOWS OF THE KEY: do not use it."
+            )
 
     def _note(self, label: str, what: str) -> None:
         """Print a line; what it is about stands in a column of its own, however long it is."""
@@ -215,8 +226,17 @@ def told_of_eves_end(words: str) -> str:
 
 
 def _doing(state: EveState) -> str:
-    attacks = ", then ".join(state.attacks) or "lets everything pass"
+    attacks = ", then ".join((*state.attacks, *state.treatments)) or "lets everything pass"
     return f"light {_way(state.light)}, words {_way(state.words)}; {attacks}"
+
+
+_TALLIED = {"quantum": "frames of light", "classical": "pieces of the classical channel"}
+
+
+def told_tally(tally: AttackTally) -> str:
+    """Say what an attack has acted on, or why it could not."""
+    told = f"{tally.attack} acted on {tally.acted} {_TALLIED[tally.channel]}"
+    return f"{told}, without effect: {tally.obstacle}" if tally.obstacle else told
 
 
 def _knowing(learnt: EveLearnt) -> str:

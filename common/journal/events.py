@@ -158,6 +158,21 @@ class EveState(Event):
     """Whether programs of hers have taken both nodes' places."""
     known: list[str]
     """Attacks on light that she could be told to make."""
+    obstacles: list[str] = []
+    """One sentence for each of her attacks that cannot act on this link, and why."""
+
+
+class AttackTally(Event):
+    """How much one attack of Eve's has acted on, from her start to her end."""
+
+    type: Literal["attack-tally"] = "attack-tally"
+    attack: str
+    """As the text that names it with its settings."""
+    channel: Literal["quantum", "classical"]
+    acted: int
+    """Frames of light that the attack was given, or pieces of the classical channel's bytes that it acted on."""
+    obstacle: str | None = None
+    """Why it cannot act on this link; None if it can."""
 
 
 class CommandRefused(Event):
@@ -264,6 +279,7 @@ type AnyEvent = Annotated[
     | PatchChanged
     | PatchRefused
     | EveState
+    | AttackTally
     | CommandRefused
     | HalfLinkChanged
     | EveLearnt

@@ -5,7 +5,8 @@ chain, each handed what the one before has let go on; switching them is done bet
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Protocol, Self
 
@@ -27,6 +28,8 @@ class Line:
 
     relay: ClassicalRelay
     connection: int
+    acted: Callable[[], None] = lambda: None
+    """Counts a piece on which the attack has acted."""
 
     def inject(self, way: Way, data: bytes) -> None:
         """Say something that nobody has said."""
@@ -46,6 +49,11 @@ class ClassicalAttack(BaseModel):
     @abstractmethod
     def begin(self, line: Line) -> Hand:
         """Lay a hand on a connection."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """The sentence that says why it cannot act; None if it can."""
+        return None
 
 
 class Counting(ClassicalAttack):
@@ -73,6 +81,7 @@ class _CountingHand:
         self._seen[way] += 1
         if self._seen[way] % self.attack.every:
             return data
+        self.line.acted()
         return await self.attack.act(way, data, self.line)
 
 
@@ -82,6 +91,8 @@ class Chain:
 
     relay: ClassicalRelay
     attacks: tuple[ClassicalAttack, ...] = ()
+    acted: Counter[ClassicalAttack] = field(default_factory=Counter)
+    """On how many pieces each attack has acted so far."""
     _hands: dict[int, list[Hand]] = field(default_factory=dict)
 
     @classmethod
@@ -95,18 +106,24 @@ class Chain:
     def switch(self, attacks: Sequence[ClassicalAttack]) -> None:
         """Make these attacks from the next piece on, nearest to the speaker first."""
         self.attacks = tuple(attacks)
+        for attack in self.attacks:
+            self.acted[attack] += 0  # an attack that never acts has its line in the result, too
         self._hands.clear()
 
     async def __call__(self, connection: int, way: Way, data: bytes) -> bytes:
         """Hand a piece from attack to attack, for as long as something is left of it."""
         if connection not in self._hands:
-            line = Line(self.relay, connection)
-            self._hands[connection] = [attack.begin(line) for attack in self.attacks]
+            self._hands[connection] = [
+                attack.begin(self._line(connection, attack)) for attack in self.attacks
+            ]
         for hand in self._hands[connection]:
             if not data:
                 break
             data = await hand.touch(way, data)
         return data
+
+    def _line(self, connection: int, attack: ClassicalAttack) -> Line:
+        return Line(self.relay, connection, lambda: self.acted.update((attack,)))
 
     def forget(self, connection: int) -> None:
         """Let go of a connection that has closed."""

@@ -30,5 +30,6 @@ class _Knife:
         self.left -= len(data)
         if self.left > 0:
             return data
+        self.line.acted()
         self.line.cut()
         return b""

@@ -15,6 +15,11 @@ class Delay(Counting):
     name: ClassVar[str] = "delay"
     seconds: Annotated[float, Field(ge=0, le=60)] = 0.1
 
+    @property
+    def obstacle(self) -> str | None:
+        """Say that no time is no delay."""
+        return f"{self.name} changes nothing: it holds pieces up for 0 s." if not self.seconds else None
+
     async def act(self, way: Way, data: bytes, line: Line) -> bytes:
         """Wait, and let it go on."""
         del way, line

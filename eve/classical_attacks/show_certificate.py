@@ -40,6 +40,7 @@ class _Impostor:
     async def touch(self, way: Way, data: bytes) -> bytes:
         if way is Way.TO_ALICE:
             return b""
+        self.line.acted()
         self._heard.write(data)
         try:
             self._server.do_handshake()

@@ -19,7 +19,7 @@ from common.optics.bench import Bench, Mask
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
-from common.optics.source import Source
+from common.optics.source import PhotonStatistics, Source
 from common.optics.watchful_receiver import DetectorFlaws
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, ChoiceStream, Nature, Randomness
@@ -51,6 +51,11 @@ class PublicLink:
         """Read it off the parameters that Alice and Bob agree on in public, and the data sheets of their devices."""
         p = parameters
         return cls(p.source, p.fibre, p.detector, p.key_basis_probability, flaws)
+
+    @property
+    def has_single_photons(self) -> bool:
+        """Whether no pulse of the source has more than one photon."""
+        return self.source.statistics is PhotonStatistics.SINGLE_PHOTON
 
     @property
     def lossless_fibre(self) -> Fibre:
@@ -146,6 +151,11 @@ class Attack(BaseModel, ABC):
             notes.add(FlightPage(first, end, faded=Marks.of(~chosen), faded_share=loss))
             spared, _ = tools.bench.split(spared, loss)
         return tools.bench.join(acted, spared)
+
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Return the sentence that says why it cannot act on this link; None if it can."""
+        del link
+        return f"{self.name} touches no pulse: its fraction is 0." if not self.fraction else None
 
     @abstractmethod
     def act(self, train: PulseTrain, chosen: Mask, tools: EveTools, notes: BlockNotes) -> PulseTrain:

@@ -16,7 +16,7 @@ from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
 from eve.flight import TAPPED, Marks
 from eve.notebook import BlockNotes, StoredPage
-from eve.quantum_attacks.base import Attack, EveTools
+from eve.quantum_attacks.base import Attack, EveTools, PublicLink
 
 
 class BeamSplitting(Attack):
@@ -31,3 +31,11 @@ class BeamSplitting(Attack):
         tapped = Marks.of(chosen * np.uint8(TAPPED))
         notes.add(StoredPage(first, first + count, tools.bench.store(kept), tapped, loss))
         return tools.bench.launch(passed, tools.link.lossless_fibre)
+
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Say where nothing can be kept: of a single photon no second part reaches Bob, and a line may lose none."""
+        if link.has_single_photons:
+            return f"{self.name} learns nothing: what it keeps of a single photon never reaches Bob."
+        if link.fibre.transmittance == 1:
+            return f"{self.name} has nothing to keep: this line loses no light."
+        return super().obstacle(link)

@@ -45,6 +45,12 @@ class PhotonNumberSplitting(Attack):
         passed, _ = tools.bench.switch(rest, passes)
         return tools.bench.launch(passed, tools.link.lossless_fibre)
 
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Say that a source of single photons leaves nothing to split."""
+        if link.has_single_photons:
+            return f"{self.name} has nothing to split: no pulse of this source has more than one photon."
+        return super().obstacle(link)
+
     def shares(self, link: PublicLink) -> tuple[float, float]:
         """Shares 0..1 of the pulses with several photons, and with a single one, that she lets pass."""
         if not self.gain_matching:

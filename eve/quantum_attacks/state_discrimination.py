@@ -51,6 +51,12 @@ class UnambiguousStateDiscrimination(Attack):
         known = tools.bench.prepare((states, numbers * sent), tools.link.lossless_fibre, first)
         return tools.bench.join(known, passed)
 
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Say that a source of single photons has no pulse that can be discriminated."""
+        if link.has_single_photons:
+            return f"{self.name} needs pulses of three photons or more: this source sends single ones."
+        return super().obstacle(link)
+
     def shares(self, link: PublicLink) -> tuple[float, float]:
         """Shares 0..1 of the conclusive pulses, and of those with one or two photons, that she lets pass."""
         if not self.gain_matching:

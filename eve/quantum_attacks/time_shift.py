@@ -42,6 +42,14 @@ class TimeShift(Attack):
         shifted = tools.bench.delay(train, arrivals)
         return tools.bench.launch(shifted, self.fibre(tools.link)) if self.gain_matching else shifted
 
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Say that equal detectors tell nothing by when they click."""
+        if link.flaws.timing_mismatch == 1:
+            return (
+                f"{self.name} learns nothing: Bob's detectors are equally efficient at every time of a gate."
+            )
+        return super().obstacle(link)
+
     def fibre(self, link: PublicLink) -> Fibre:
         """The fibre that makes Bob's signal click as often as it should, or the best there is."""
         at_bob, t, mismatch = link.detector.efficiency, link.fibre.transmittance, link.flaws.timing_mismatch

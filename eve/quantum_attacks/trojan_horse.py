@@ -16,7 +16,7 @@ from pydantic import Field
 from common.optics.bench import Mask
 from common.optics.pulses import PulseTrain
 from eve.notebook import BlockNotes, StoredPage
-from eve.quantum_attacks.base import Attack, EveTools
+from eve.quantum_attacks.base import Attack, EveTools, PublicLink
 
 
 class TrojanHorse(Attack):
@@ -32,3 +32,9 @@ class TrojanHorse(Attack):
         reflected = tools.reflections.take(chosen, tools.bench)
         notes.add(StoredPage(first, end, tools.bench.store(reflected), beside=True))
         return train
+
+    def obstacle(self, link: PublicLink) -> str | None:
+        """Say that a probe without photons brings nothing back."""
+        if not self.probe_photons:
+            return f"{self.name} brings nothing back: its probe has no photons."
+        return super().obstacle(link)

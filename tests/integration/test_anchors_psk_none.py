@@ -21,7 +21,8 @@ from common.trust.anchor import AnchorName
 from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
 from common.trust.private_files import NewFile, write_new
 from lab.home import ALICE, BOB, open_home
-from lab.launcher import LinkResult, run_to_the_end
+from lab.launcher import run_to_the_end
+from lab.link_result import LinkResult
 from lab.security import Security
 from qkdlink import keys as keys_command
 from tests.support.processes import Bench, bench, small_parameters, until

@@ -25,6 +25,7 @@ from lab.home import ALICE, BOB, KEY_LOG_FILE, open_home
 from lab.key_exchanges import KeySource
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.launcher import run_to_the_end
+from lab.link_result import Outcome
 from lab.recording import make_recording
 from qkdlink.cli import app
 from tests.support.processes import Journal
@@ -142,12 +143,24 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
         blind,
         blocks=2,
         alice=tiny_settings(),
-        eve={"attacks": ["intercept-resend:bases=key"]},
+        eve={
+            "attacks": ["photon-number-splitting", "intercept-resend:bases=key"],
+            "treatments": ["delay:seconds=0.001", "replay:every=100000"],
+        },
     )
     told = result.as_json()
     assert told["keys_equal"]
+    assert result.outcome is Outcome.EVE_KNOWS
+    splitting, resending, delaying, replaying = told["eve"].pop("acted")
+    assert splitting["obstacle"].startswith("photon-number-splitting has nothing to split")
+    assert splitting["acted"] == resending["acted"] > 0
+    assert (resending["attack"][:26], resending["channel"]) == ("intercept-resend:fraction=", "quantum")
+    assert (delaying["attack"], delaying["channel"]) == ("delay:seconds=0.001", "classical")
+    assert delaying["acted"] > 0
+    assert (replaying["attack"], replaying["acted"]) == ("replay:every=100000", 0)
     assert told["eve"] == {
-        "attacks": ["intercept-resend:bases=key"],
+        "attacks": ["photon-number-splitting", "intercept-resend:bases=key"],
+        "treatments": ["delay:seconds=0.001", "replay:every=100000"],
         "known_fraction_of_sifted": 1.0,
         "key_recovered": True,
         "key_undetermined": False,

@@ -21,7 +21,7 @@ from common.store.ledger import Balance
 from common.wire.messages import MESSAGE_TYPES, Abort, Goodbye
 from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics
-from lab import launcher
+from lab import link_result
 from lab.documents.__main__ import main
 from lab.documents.contents import GENERATORS
 from lab.documents.epochs import meeting_picture
@@ -251,4 +251,4 @@ def _rounded(value: object) -> object:
 
 def _fields_of_a_block() -> set[str]:
     given = dict.fromkeys(BlockEnded.model_fields, None) | {"type": "block-ended"}
-    return set(launcher._block(BlockEnded.model_construct(**given)))
+    return set(link_result._block(BlockEnded.model_construct(**given)))

@@ -7,9 +7,12 @@ import pytest
 from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
 from common.protocol.parameters import LinkParameters
+from eve.classical_attacks.catalogue import TREATMENTS
+from eve.named_attacks import NamedAttacks, named_attacks
+from eve.quantum_attacks.catalogue import ATTACKS
 from lab.kill_trials import tiny_parameters
 from qkdlink.cli import main
-from qkdlink.demo import checked_attacks, watched
+from qkdlink.demo import watched
 
 OWN = "class Mine:\n    name = 'mine'\n    def touch(self, train, tools, notes):\n        return train\n"
 
@@ -28,13 +31,24 @@ def test_all_turns_every_monitor_off():
 def test_a_file_is_found_by_eve_wherever_she_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    assert checked_attacks(["mine.py:Mine", "breidbart"]) == (f"{tmp_path}/mine.py:Mine", "breidbart")
+    assert named_attacks(["mine.py:Mine", "breidbart"]).quantum == (f"{tmp_path}/mine.py:Mine", "breidbart")
+
+
+@pytest.mark.parametrize("name", TREATMENTS)
+def test_an_attack_on_the_classical_channel_is_named_as_one_on_the_quantum_channel_is(name: str):
+    assert named_attacks(["breidbart", name]) == NamedAttacks(("breidbart",), (name,))
+
+
+def test_no_attack_has_the_name_of_one_on_the_other_channel():
+    assert not set(TREATMENTS) & set(ATTACKS)
 
 
 REFUSED = {
     "attack": (["--attack", "teleport"], "No attack is called 'teleport'"),
     "setting": (["--attack", "blinding:volume=3"], "its settings are fraction"),
     "strength": (["--attack", "breidbart:fraction=-1"], "cannot have fraction"),
+    "classical-setting": (["--attack", "tamper:loud=1"], "'loud', which is not a key here"),
+    "too-many-classical": (9 * ["--attack", "drop"], "at most 8 attacks at a time on the classical channel"),
     "file": (["--attack", "nowhere.py:Mine"], "There is no file"),
     "too-many": (9 * ["--attack", "breidbart"], "at most 8 attacks"),
     "monitor": (["--without", "luck"], "There is no monitor 'luck'; there are arrival-times"),

@@ -22,11 +22,13 @@ from common.journal.events import (
 )
 from common.transport.mqtt import Bus, Delivery, Subscription
 from common.wire.topics import Topics
-from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell
+from eve.classical_attacks.catalogue import TREATMENTS, treatment_from
+from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell, TreatWords
 from eve.quantum_attacks.catalogue import ATTACKS, attack_from
 from qkdlink.eve import BrokerWires, play
 from qkdlink.eve_console import EveConsole
-from qkdlink.eve_scene import SHOWN_BLOCKS, Mark, Scene
+from qkdlink.eve_marks import ClassicalMark, Mark
+from qkdlink.eve_scene import SHOWN_BLOCKS, Scene
 
 
 @dataclass
@@ -141,10 +143,78 @@ async def test_keys_plug_her_impersonate_and_let_her_go():
     assert wires.said == [
         Tell(),
         Plug(light="direct", words="direct"),
-        Plug(light="eve", words="eve"),
+        Plug(light="direct", words="eve"),
         Impersonate(on=True),
         Go(),
     ]
+
+
+async def test_a_key_pressed_twice_before_eve_answers_does_what_the_screen_shows():
+    wires = FakeWires()
+    app = EveConsole(wires, Scene())
+    async with app.run_test(size=(160, 40)) as pilot:
+        wires.tell(state())
+        await pilot.pause()
+        await pilot.press("l")
+        assert shown(app, "#place").startswith("light direct, words through her (she has not answered yet)")
+        await pilot.press("l", "i", "i", "down", "space", "space")
+        assert wires.said[1:] == [
+            Plug(light="direct", words="eve"),
+            Plug(light="eve", words="eve"),
+            Impersonate(on=True),
+            Impersonate(on=False),
+            AttackLight(attacks=("intercept-resend:fraction=1.0",)),
+            AttackLight(attacks=()),
+        ]
+        wires.tell(state(light="direct"))  # her answer to the first of them changes nothing that is shown
+        await pilot.pause()
+        assert shown(app, "#place").startswith("light through her, words through her (she")
+        for answer in (
+            state(),
+            CommandRefused(reason="nothing to impersonate with"),
+            CommandRefused(reason="nor to give back"),
+            state("intercept-resend:fraction=1.0"),
+        ):
+            wires.tell(answer)
+        wires.tell(state())
+        await pilot.pause()
+        assert shown(app, "#place") == "light through her, words through her"
+        assert not app.scene.chain
+
+
+async def test_keys_reach_every_attack_on_the_classical_channel_and_its_strength():
+    wires = FakeWires()
+    app = EveConsole(wires, Scene())
+    async with app.run_test() as pilot:
+        wires.tell(state())
+        await pilot.pause()
+        await pilot.press(*["down"] * len(ATTACKS))
+        for _ in TREATMENTS:
+            await pilot.press("space", "left", "right", "space", "down")
+    told = [command.treatments for command in wires.said if isinstance(command, TreatWords)]
+    made = [[treatment_from(text) for text in texts] for texts in told if texts]
+    assert {attack.name for attacks in made for attack in attacks} == set(TREATMENTS)
+    assert ("tamper:every=2",) in told
+    assert ("cut:after_bytes=1000",) in told
+    assert ("delay:seconds=0.05",) in told
+    assert told[-1] == ()
+
+
+@pytest.mark.parametrize("name", TREATMENTS)
+def test_every_attack_on_the_classical_channel_keeps_its_strength_within_its_scale(name: str):
+    mark = ClassicalMark(name)
+    for steps in (-100, 100, -1):
+        mark.move(steps)
+        assert 0 <= mark.strength <= 1
+        assert treatment_from(mark.text).name == name
+        assert mark.told
+
+
+def test_what_cannot_act_is_shown_where_she_sits():
+    scene = Scene()
+    why = "photon-number-splitting has nothing to split: no pulse of this source has more than one photon."
+    heard(scene, state("photon-number-splitting:fraction=1.0").model_copy(update={"obstacles": [why]}))
+    assert why in scene.place
 
 
 async def test_error_rates_her_knowledge_and_what_the_nodes_believe_are_shown():

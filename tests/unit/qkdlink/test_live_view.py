@@ -1,11 +1,15 @@
 """What `demo` and `up` show: the same on a terminal as in a file, and nothing that runs into something else."""
 
 import io
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
 
-from common.journal.events import BlockEnded, BlockOpened, Entry, SourceBehind
+from common.journal.events import AttackTally, BlockEnded, BlockOpened, Entry, SourceBehind
+from lab.link_result import LinkResult
 from qkdlink.live_view import LiveView
 from tests.support.processes import small_parameters
 from tests.support.told import block_ended
@@ -54,3 +58,43 @@ def test_every_block_is_told_of_once_in_a_line_or_a_row(on_terminal: bool) -> No
         in_a_line = f"{10_000 + number} secret bits" in told
         in_the_table = f"{10_000 + number}" in last_picture
         assert in_a_line != in_the_table
+
+
+@dataclass
+class Ended:
+    """What `summary` reads of a result."""
+
+    key_recovered: bool
+    eve_knows: bool
+    secret_bits: int = 20
+    keys_equal: bool = True
+    seconds: float = 1.0
+    tallies: tuple[AttackTally, ...] = (
+        AttackTally(attack="breidbart", channel="quantum", acted=3),
+        AttackTally(attack="drop", channel="classical", acted=0, obstacle="drop cannot."),
+    )
+    balance: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(unauthenticated=False))
+    link: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(
+            alice=SimpleNamespace(fingerprint="f", blocks=[]), bob=SimpleNamespace(fingerprint="f", blocks=[])
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "last"),
+    [
+        (Ended(key_recovered=True, eve_knows=True), "EVE HAS THE KEY: do not use it."),
+        (Ended(key_recovered=False, eve_knows=True), "EVE KNOWS OF THE KEY: do not use it."),
+        (Ended(key_recovered=False, eve_knows=False), "The keys are equal. 0 blocks in 1.0 s."),
+    ],
+)
+def test_the_last_line_does_not_say_that_all_is_well_where_eve_knows_the_key(
+    result: Ended, last: str
+) -> None:
+    stream = io.StringIO()
+    LiveView(Console(file=stream, width=200), PARAMETERS, None).summary(cast("LinkResult", result))
+    lines = stream.getvalue().splitlines()
+    assert lines[-1] == last
+    assert lines[0] == "attack   breidbart acted on 3 frames of light"
+    assert lines[1].endswith("acted on 0 pieces of the classical channel, without effect: drop cannot.")
