@@ -10,6 +10,7 @@ from common.bits import pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate
+from common.distillation.finite_key import KeyLength
 from common.distillation.monitors import Monitor, watchdog_alarm
 from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from common.distillation.reconciliation.efficiency import parity_budget
@@ -187,7 +188,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     if length.secret_bits < block.economy.upkeep_bits:
         if alarm := alarm_of_errors(block.parameters, estimated, verified.key_errors):
             await block.abort(alarm.monitor, alarm.detail)
-        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length.balance_bits, block))
+        await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length, block))
     reserve_bits = min(block.economy.reserve_wanted(), length.secret_bits)
     seed_bytes = (amplification_seed_bits(len(verified.bits), length.secret_bits) + 7) // 8
     seed = block.choices(Choice.AMPLIFICATION).bytes(seed_bytes)
@@ -276,10 +277,11 @@ def _check_counts(ended: ReconciliationEnded, answered: int, key_detections: Cou
         raise RemoteProtocolError("Bob reports more corrected errors than there are bits.")
 
 
-def _too_short(verified: VerifiedKey, balance_bits: float, block: Block) -> str:
-    found = (
+def _too_short(verified: VerifiedKey, length: KeyLength, block: Block) -> str:
+    bits = length.balance_bits
+    found = length.contradiction or (
         "no single-photon detection is certain"
-        if balance_bits == -math.inf
-        else f"the bound leaves {balance_bits:.0f} bits, fewer than the {block.economy.upkeep_bits} that a block costs"
+        if bits == -math.inf
+        else f"the bound leaves {bits:.0f} bits, fewer than the {block.economy.upkeep_bits} that a block costs"
     )
     return f"{found}: of {len(verified.bits)} sifted bits {verified.leaked_bits} were disclosed"

@@ -146,7 +146,7 @@ async def estimate_errors(detected: DetectionRecord, sifted: SiftedKey, block: B
     if not qber_is_tolerated(block.parameters, estimated):
         await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
     if length.secret_bits == 0:
-        await block.abort(AbortReason.NO_SECRET_BITS, _hopeless_sentence(estimated))
+        await block.abort(AbortReason.NO_SECRET_BITS, length.contradiction or _hopeless_sentence(estimated))
     block.reached("estimate")
     return estimated
 

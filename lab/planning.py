@@ -9,19 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from math import ceil, floor, isfinite, log10, sqrt
-from typing import assert_never
 
 from scipy.stats import binom
 
 from common.distillation.decoy import Tally
 from common.distillation.entropy import entropy_of_bound
-from common.distillation.finite_key import (
-    KeyLength,
-    Statistics,
-    one_decoy_length,
-    single_photon_length,
-    two_decoy_length,
-)
+from common.distillation.finite_key import KeyLength, Statistics, single_photon_length
 from common.errors import ConfigurationError
 from common.optics.detector import DetectorSettings
 from common.optics.expectation import Expectation, expected_light
@@ -34,6 +27,7 @@ from common.optics.source import (
     choosable_basis_probability,
     choosable_probabilities,
 )
+from common.protocol.key_length import LINK_SAMPLING, decoy_length
 from common.protocol.parameters import LARGEST_BLOCK, LinkParameters, ProtocolName
 from lab.optimiser import cheapest
 
@@ -325,7 +319,9 @@ def _single_photon_plan(task: Task, bias: float) -> Plan | None:
     if tolerated is None:
         return None
     leaked_bits = _leak(task, key_bits, expected.qber_key)
-    length = single_photon_length(key_bits, test_bits, tolerated, leaked_bits, task.eps_sec, task.eps_cor)
+    length = single_photon_length(
+        key_bits, test_bits, tolerated, leaked_bits, task.eps_sec, task.eps_cor, LINK_SAMPLING
+    )
     if length.secret_bits == 0:
         return None
     outlook = _Outlook(expected.qber_key, key_bits, test_bits, leaked_bits, length)
@@ -360,7 +356,7 @@ def _decoy_outlook(task: Task, settings: _Settings) -> _Outlook:
         key_bits,
         sum(statistics.test_detections),
         leaked_bits,
-        _decoy_length(task, statistics, leaked_bits),
+        decoy_length(task.protocol, statistics, leaked_bits, task.eps_sec, task.eps_cor),
     )
 
 
@@ -377,18 +373,6 @@ def _expected_statistics(task: Task, settings: _Settings, expected: Expectation)
         counts(test),
         counts([rate * e for rate, e in zip(test, expected.qber_test_by_class, strict=True)]),
     )
-
-
-def _decoy_length(task: Task, statistics: Statistics, leaked_bits: float) -> KeyLength:
-    match task.protocol:
-        case ProtocolName.ONE_DECOY:
-            return one_decoy_length(statistics, leaked_bits, task.eps_sec, task.eps_cor)
-        case ProtocolName.TWO_DECOY:
-            return two_decoy_length(statistics, leaked_bits, task.eps_sec, task.eps_cor)
-        case ProtocolName.SINGLE_PHOTON:
-            raise ValueError("single photons need no decoys")
-        case _ as never:
-            assert_never(never)
 
 
 def _leak(task: Task, key_bits: float, qber: float) -> float:

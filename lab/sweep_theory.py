@@ -10,13 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.distillation.entropy import entropy_of_bound
-from common.distillation.finite_key import (
-    Statistics,
-    one_decoy_length,
-    single_photon_length,
-    two_decoy_length,
-)
+from common.distillation.finite_key import Statistics, single_photon_length
 from common.optics.expectation import Expectation, expected_statistics
+from common.protocol.key_length import LINK_SAMPLING, decoy_length
 from common.protocol.parameters import LinkParameters, ProtocolName
 from eve.quantum_attacks.base import QuantumAttack
 from eve.quantum_attacks.beam_splitting import BeamSplitting
@@ -85,7 +81,13 @@ def _secret_bits(parameters: LinkParameters, honest: Expectation, qber_key: floa
         if qber_test > parameters.tolerated_qber:
             return 0
         return single_photon_length(
-            sum(key), sum(test), parameters.tolerated_qber, leaked, parameters.eps_sec, parameters.eps_cor
+            sum(key),
+            sum(test),
+            parameters.tolerated_qber,
+            leaked,
+            parameters.eps_sec,
+            parameters.eps_cor,
+            LINK_SAMPLING,
         ).secret_bits
     statistics = Statistics(
         parameters.intensities,
@@ -95,5 +97,6 @@ def _secret_bits(parameters: LinkParameters, honest: Expectation, qber_key: floa
         test,
         tuple(count * qber for count, qber in zip(test, honest.qber_test_by_class, strict=True)),
     )
-    bound = one_decoy_length if parameters.protocol is ProtocolName.ONE_DECOY else two_decoy_length
-    return bound(statistics, leaked, parameters.eps_sec, parameters.eps_cor).secret_bits
+    return decoy_length(
+        parameters.protocol, statistics, leaked, parameters.eps_sec, parameters.eps_cor
+    ).secret_bits

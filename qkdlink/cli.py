@@ -249,6 +249,10 @@ def keyrate(
         typer.echo(f"secret bits             {result.secret_bits}")
         typer.echo(f"single-photon events    {result.single_photon_events:.1f} (lower bound, key basis)")
         typer.echo(f"phase error rate        {result.phase_error_rate:.4%} (upper bound)")
+        beside = "" if result.sampling == "exact" else f" (exact sampling: {result.exact_secret_bits} bits)"
+        typer.echo(f"sampling                {result.sampling}{beside}")
+        if result.warning is not None:
+            typer.echo(f"qkdlink: Warning: {result.warning}.", err=True)
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """The finite-key calculator for anyone: counts of a block in, the length of its secret key out.
 
 `keyrate` takes the text of a JSON object, `{"method": "rusca2018" | "lim2014" | "tomamichel2012", ...}`, and
-knows nothing of this project's links: counts may come from a paper, a laboratory or another program.
+knows nothing of this project's links: counts may come from a paper, a laboratory or another program. Unless
+`"sampling": "exact"` is asked for, each method is computed as its paper prints it, and the answer says what exact
+sampling gives.
 """
 
 import json
@@ -22,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from common.distillation.decoy import ContradictoryCountsError
 from common.distillation.finite_key import (
     KeyLength,
     Statistics,
@@ -29,6 +32,7 @@ from common.distillation.finite_key import (
     single_photon_length,
     two_decoy_length,
 )
+from common.distillation.sampling import Sampling
 from common.errors import ConfigurationError
 
 _PROBABILITY_SLACK = 1e-6
@@ -84,6 +88,15 @@ class _Input(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class _Method(_Input):
+    """What every method takes besides its counts."""
+
+    leaked_bits: Count
+    eps_sec: Failure
+    eps_cor: Failure
+    sampling: Sampling = Sampling.PUBLISHED
+
+
 class BasisCounts(_Input):
     """Detections, and errors among them, of one basis per intensity class."""
 
@@ -109,16 +122,13 @@ class KeyBasisCounts(_Input):
         return self
 
 
-class _DecoyInput(_Input):
+class _DecoyInput(_Method):
     """What both decoy methods need to know of a block."""
 
     intensities: PerClass[Intensity]
     probabilities: PerClass[ClassProbability]
     key_basis: KeyBasisCounts
     test_basis: BasisCounts
-    leaked_bits: Count
-    eps_sec: Failure
-    eps_cor: Failure
 
     @property
     def statistics(self) -> Statistics:
@@ -165,9 +175,9 @@ class Lim2014(_DecoyInput):
             raise ValueError(f"the second intensity has to be at least {_SMALLEST_DECOY}")
         return self
 
-    def length(self) -> KeyLength:
+    def length(self, sampling: Sampling) -> KeyLength:
         """The finite-key length of this block."""
-        return two_decoy_length(self.statistics, self.leaked_bits, self.eps_sec, self.eps_cor)
+        return two_decoy_length(self.statistics, self.leaked_bits, self.eps_sec, self.eps_cor, sampling)
 
 
 class Rusca2018(_DecoyInput):
@@ -184,23 +194,20 @@ class Rusca2018(_DecoyInput):
             raise ValueError("this method needs key_basis.errors, the errors corrected in the key basis")
         return self
 
-    def length(self) -> KeyLength:
+    def length(self, sampling: Sampling) -> KeyLength:
         """The finite-key length of this block."""
-        return one_decoy_length(self.statistics, self.leaked_bits, self.eps_sec, self.eps_cor)
+        return one_decoy_length(self.statistics, self.leaked_bits, self.eps_sec, self.eps_cor, sampling)
 
 
-class Tomamichel2012(_Input):
+class Tomamichel2012(_Method):
     """A single-photon block that passed its test; Nat. Commun. 3, 634 (2012)."""
 
     method: Literal["tomamichel2012"]
     key_bits: Count
     test_bits: Count
     tolerated_qber: Annotated[float, Field(strict=True, ge=0, le=1)]
-    leaked_bits: Count
-    eps_sec: Failure
-    eps_cor: Failure
 
-    def length(self) -> KeyLength:
+    def length(self, sampling: Sampling) -> KeyLength:
         """The finite-key length of this block."""
         return single_photon_length(
             self.key_bits,
@@ -209,6 +216,7 @@ class Tomamichel2012(_Input):
             self.leaked_bits,
             self.eps_sec,
             self.eps_cor,
+            sampling,
         )
 
 
@@ -227,6 +235,12 @@ class KeyrateResult(BaseModel):
     secret_bits: int
     single_photon_events: float
     phase_error_rate: float
+    sampling: Sampling
+    """How the errors of the test basis were carried over to the key basis."""
+    exact_secret_bits: int
+    """The length with exact sampling."""
+    warning: str | None
+    """One sentence where `secret_bits` exceeds that; else null."""
 
 
 def keyrate(text: str) -> KeyrateResult:
@@ -236,13 +250,28 @@ def keyrate(text: str) -> KeyrateResult:
     wrong order or number of classes, counts that cannot be, numbers that are none.
     """
     try:
-        length = _INPUT.validate_python(_parse(text)).length()
+        block = _INPUT.validate_python(_parse(text))
+        length, exact = block.length(block.sampling), block.length(Sampling.EXACT)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error)) from None
+    except ContradictoryCountsError as error:
+        raise ConfigurationError(f"keyrate input: {error}") from None
     return KeyrateResult(
         secret_bits=length.secret_bits,
         single_photon_events=length.single_photon_events,
         phase_error_rate=length.phase_error_rate,
+        sampling=block.sampling,
+        exact_secret_bits=exact.secret_bits,
+        warning=_warning(length.secret_bits, exact.secret_bits),
+    )
+
+
+def _warning(published: int, exact: int) -> str | None:
+    if published <= exact:
+        return None
+    return (
+        f"the published formula gives {published - exact} bits more than exact sampling: with few test errors it is no"
+        ' bound, so ask for "sampling": "exact" unless you reproduce a paper'
     )
 
 

@@ -3,11 +3,12 @@
 Every length is the smooth min-entropy that the counts guarantee, less what error correction told Eve,
 less a constant for the failure probabilities; evaluated in double precision and rounded down once, at the
 end. It is computed once, for a block whose size was fixed before its light: asking again and again, and
-stopping when the answer is good, would void it.
+stopping when the answer is good, would void it. The step from the test basis to the key basis is a choice
+(`common.distillation.sampling`): as printed, or exact.
 """
 
 from dataclasses import dataclass, field
-from math import floor, inf, log, log2, sqrt
+from math import floor, inf, log2
 
 from common.distillation.decoy import (
     IntensityClasses,
@@ -18,6 +19,7 @@ from common.distillation.decoy import (
     two_decoy_events,
 )
 from common.distillation.entropy import entropy_of_bound
+from common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
 
 TWO_DECOY_TERMS = 21
 """Equal failure probabilities that sum to eps_sec. Source: Lim et al. (2014), appendix B."""
@@ -62,13 +64,22 @@ class KeyLength:
     """Upper bound on their phase error rate, 0..0.5; 0.5 where there is no key."""
     balance_bits: float = field(default=-inf, compare=False)
     """The length before rounding: below zero by what the block could not pay, -inf without single photons."""
+    contradiction: str = field(default="", compare=False)
+    """Why counts that no such source gives make no key, in one sentence; a link's own bound refuses so."""
 
 
-def two_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float) -> KeyLength:
+def two_decoy_length(
+    statistics: Statistics,
+    leaked_bits: float,
+    eps_sec: float,
+    eps_cor: float,
+    sampling: Sampling = Sampling.PUBLISHED,
+) -> KeyLength:
     """Length of the key of a two-decoy BB84 block: three classes with mu1 > mu2 + mu3, mu2 > mu3 >= 0.
 
     `leaked_bits` >= 0 is what reconciliation disclosed; a verification tag of log2(2/eps_cor) bits is paid by
-    the formula. `eps_sec`, `eps_cor` in (0, 1). ValueError where the intensities do not fit the method.
+    the formula. `eps_sec`, `eps_cor` in (0, 1). ValueError where the intensities do not fit the method, and its
+    kind ContradictoryCountsError where no source with these intensities gives these counts.
     Source: Lim, Curty, Walenta, Xu, Zbinden, PRA 89, 022307 (2014), Eq. (1).
     """
     require_two_decoys(statistics.intensities)
@@ -78,11 +89,18 @@ def two_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float,
         two_decoy_events(classes, statistics.key_detections, failure),
         two_decoy_events(classes, statistics.test_detections, failure),
         single_photon_errors(classes, statistics.test_errors, failure),
-        _Price(sum(statistics.key_detections), leaked_bits, failure, eps_cor),
+        _Price(leaked_bits, failure, eps_cor),
+        sampling,
     )
 
 
-def one_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float) -> KeyLength:
+def one_decoy_length(
+    statistics: Statistics,
+    leaked_bits: float,
+    eps_sec: float,
+    eps_cor: float,
+    sampling: Sampling = Sampling.PUBLISHED,
+) -> KeyLength:
     """Length of the key of a one-decoy BB84 block: two classes with mu1 > mu2 > 0.
 
     Arguments as for `two_decoy_length`; here the errors corrected in the key basis are needed as well,
@@ -90,16 +108,24 @@ def one_decoy_length(statistics: Statistics, leaked_bits: float, eps_sec: float,
     of failure terms of this proof, where the paper prints the 21^2 of its predecessor.
     Source: Rusca, Boaron, Grünenfelder, Martin, Zbinden, APL 112, 171104 (2018), Eq. (A25).
     """
-    require_one_decoy(statistics.intensities)
     if statistics.key_errors is None:
         raise ValueError("the one-decoy bound needs the errors that were corrected in the key basis")
+    return one_decoy_outlook(statistics, leaked_bits, eps_sec, eps_cor, sampling)
+
+
+def one_decoy_outlook(
+    statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float, sampling: Sampling
+) -> KeyLength:
+    """As `one_decoy_length`, also before error correction: without `key_errors`, the best that can become of it."""
+    require_one_decoy(statistics.intensities)
     failure = eps_sec / ONE_DECOY_TERMS
     classes = statistics.classes
     return _decoy_length(
         one_decoy_events(classes, statistics.key_detections, statistics.key_errors, failure),
         one_decoy_events(classes, statistics.test_detections, statistics.test_errors, failure),
         single_photon_errors(classes, statistics.test_errors, failure),
-        _Price(sum(statistics.key_detections), leaked_bits, failure, eps_cor),
+        _Price(leaked_bits, failure, eps_cor),
+        sampling,
     )
 
 
@@ -110,6 +136,7 @@ def single_photon_length(
     leaked_bits: float,
     eps_sec: float,
     eps_cor: float,
+    sampling: Sampling = Sampling.PUBLISHED,
 ) -> KeyLength:
     """Length of the key of a single-photon BB84 block that passed its test.
 
@@ -120,47 +147,19 @@ def single_photon_length(
     """
     if key_bits == 0 or test_bits == 0:
         return _no_key(float(key_bits))
-    phase_error_rate = tolerated_qber + single_photon_deviation(key_bits, test_bits, eps_sec)
+    phase_error_rate = tolerated_phase_error_rate(sampling, key_bits, test_bits, tolerated_qber, eps_sec)
     length = (
         key_bits * (1.0 - entropy_of_bound(phase_error_rate))
         - leaked_bits
         - (1.0 - 2.0 * log2(eps_sec) - log2(eps_cor))
     )
-    return _rounded_down(length, key_bits, float(key_bits), phase_error_rate)
-
-
-def single_photon_deviation(key_bits: float, test_bits: float, eps_sec: float) -> float:
-    """mu: how far the key basis may err above the test basis; both counts > 0, `eps_sec` in (0, 1).
-
-    Source: Tomamichel et al. (2012), from Serfling's inequality.
-    """
-    return sqrt(
-        (key_bits + test_bits)
-        / (key_bits * test_bits)
-        * ((test_bits + 1) / test_bits)
-        * (log(4.0) - log(eps_sec))
-    )
-
-
-def sampling_deviation(failure: float, rate: float, key_events: float, test_events: float) -> float:
-    """gamma: how far an error rate may lie above the `rate` of a random sample of other events.
-
-    `failure` = eps_sec / 21 (or 19) in (0, 1), `rate` in (0, 1), both numbers of events > 0. Zero where the
-    events are so many and `failure` so large that the logarithm turns negative. Source: Lim et al. (2014),
-    Eq. (5); "log 2" under the root is the natural logarithm of 2.
-    """
-    variance = (1.0 - rate) * rate
-    both = (key_events + test_events) / key_events / test_events
-    # Summed, not multiplied: the square of a very small failure probability is no longer a double.
-    logarithm = log2(both / variance) - 2.0 * log2(failure)
-    return sqrt(max(0.0, both * variance / log(2.0) * logarithm))
+    return _rounded_down(length, float(key_bits), phase_error_rate)
 
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """What is taken off the entropy of a block of `key_bits`, and the term that its failures share."""
+    """What is taken off the entropy of a block, and the term that its failures share."""
 
-    key_bits: float
     leaked_bits: float
     failure: float
     eps_cor: float
@@ -171,29 +170,19 @@ class _Price:
         return self.leaked_bits - 6.0 * log2(self.failure) + 1.0 - log2(self.eps_cor)
 
 
-def _decoy_length(key: PhotonEvents, test: PhotonEvents, test_errors: float, price: _Price) -> KeyLength:
+def _decoy_length(
+    key: PhotonEvents, test: PhotonEvents, test_errors: float, price: _Price, sampling: Sampling
+) -> KeyLength:
     """The step that both decoy protocols share: Lim et al. (2014), Eqs. (5) and (1)."""
     if key.single <= 0.0 or test.single <= 0.0:
         return _no_key(key.single)
-    phase_error_rate = _phase_error_rate(key.single, test.single, test_errors, price.failure)
+    phase_error_rate = decoy_phase_error_rate(sampling, key.single, test.single, test_errors, price.failure)
     length = key.vacuum + key.single - key.single * entropy_of_bound(phase_error_rate) - price.bits
-    return _rounded_down(length, price.key_bits, key.single, phase_error_rate)
+    return _rounded_down(length, key.single, phase_error_rate)
 
 
-def _phase_error_rate(key_events: float, test_events: float, test_errors: float, failure: float) -> float:
-    rate = test_errors / test_events
-    # Without errors gamma is undefined; it grows with the rate, so one error is on the safe side.
-    sampled = max(test_errors, 1.0) / test_events
-    if sampled >= 0.5:
-        return 0.5
-    return min(0.5, rate + sampling_deviation(failure, sampled, key_events, test_events))
-
-
-def _rounded_down(
-    length: float, key_bits: float, single_photon_events: float, phase_error_rate: float
-) -> KeyLength:
-    # Counts that contradict the source can push the bounds above the number of bits that exist.
-    secret_bits = floor(min(length, key_bits))
+def _rounded_down(length: float, single_photon_events: float, phase_error_rate: float) -> KeyLength:
+    secret_bits = floor(length)
     if secret_bits <= 0:
         return _no_key(single_photon_events, length)
     return KeyLength(secret_bits, single_photon_events, phase_error_rate, length)

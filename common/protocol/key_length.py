@@ -6,19 +6,27 @@ mistakes that were made, and are here to be watched.
 """
 
 from dataclasses import replace
+from math import inf
 from typing import assert_never
 
+from common.distillation.decoy import ContradictoryCountsError
 from common.distillation.estimation import starting_qber
 from common.distillation.finite_key import (
     KeyLength,
     Statistics,
-    one_decoy_length,
+    one_decoy_outlook,
     single_photon_length,
     two_decoy_length,
 )
 from common.distillation.monitors import Monitor
+from common.distillation.sampling import Sampling
 from common.distillation.stages import Counts, Estimate
 from common.protocol.parameters import LinkParameters, ProtocolName
+
+LINK_SAMPLING = Sampling.EXACT
+"""The printed formulas for sampling are no bounds with few test errors (`docs/security.md`, section 3)."""
+
+_NO_KEY_PHASE_ERROR_RATE = 0.5
 
 
 def secret_length(
@@ -27,20 +35,50 @@ def secret_length(
     """Length of the secret key by the finite-key bound of the agreed protocol; 0 where there is none."""
     if Monitor.QBER in parameters.monitors_off:
         estimate = _pooled(estimate, key_errors)
-    if Monitor.DECOYS in parameters.monitors_off and estimate.qber_test is not None:
-        return _single_photon(parameters, estimate, leaked_bits, estimate.qber_test)
-    match parameters.protocol:
-        case ProtocolName.SINGLE_PHOTON:
-            tolerated = parameters.tolerated_qber
-            if tolerated is None or estimate.qber_test is None or estimate.qber_test > tolerated:
-                return KeyLength(secret_bits=0, single_photon_events=0.0, phase_error_rate=0.5)
-            return _single_photon(parameters, estimate, leaked_bits, tolerated)
+    return _length(parameters, estimate, key_errors, leaked_bits)
+
+
+def best_case(parameters: LinkParameters, estimate: Estimate) -> KeyLength:
+    """The length if reconciliation cost nothing and found as little as it can: without one there is no hope."""
+    if Monitor.QBER in parameters.monitors_off:
+        estimate = _pooled(estimate, (0,) * parameters.class_count)
+    return _length(parameters, estimate, None, leaked_bits=0)
+
+
+def decoy_length(
+    protocol: ProtocolName, statistics: Statistics, leaked_bits: float, eps_sec: float, eps_cor: float
+) -> KeyLength:
+    """Length by the decoy bound of a link's protocol, with the sampling of links; also for expected counts.
+
+    Without `key_errors` in the statistics it is the best that can become of the block. Counts that no source with
+    these intensities gives make no key. ValueError where the protocol has no decoys, or other intensities.
+    """
+    match protocol:
         case ProtocolName.ONE_DECOY:
-            bound = one_decoy_length
+            bound = one_decoy_outlook
         case ProtocolName.TWO_DECOY:
             bound = two_decoy_length
+        case ProtocolName.SINGLE_PHOTON:
+            raise ValueError("single photons need no decoys")
         case _ as never:
             assert_never(never)
+    try:
+        return bound(statistics, leaked_bits, eps_sec, eps_cor, LINK_SAMPLING)
+    except ContradictoryCountsError as error:
+        return KeyLength(0, 0.0, _NO_KEY_PHASE_ERROR_RATE, -inf, str(error))
+
+
+def _length(
+    parameters: LinkParameters, estimate: Estimate, key_errors: Counts | None, leaked_bits: int
+) -> KeyLength:
+    """Look up the bound; `key_errors` is None before reconciliation."""
+    if Monitor.DECOYS in parameters.monitors_off and estimate.qber_test is not None:
+        return _single_photon(parameters, estimate, leaked_bits, estimate.qber_test)
+    if parameters.protocol is ProtocolName.SINGLE_PHOTON:
+        tolerated = parameters.tolerated_qber
+        if tolerated is None or estimate.qber_test is None or estimate.qber_test > tolerated:
+            return KeyLength(0, 0.0, _NO_KEY_PHASE_ERROR_RATE)
+        return _single_photon(parameters, estimate, leaked_bits, tolerated)
     statistics = Statistics(
         intensities=parameters.intensities,
         probabilities=parameters.probabilities,
@@ -49,12 +87,7 @@ def secret_length(
         test_detections=estimate.test_detections,
         test_errors=estimate.test_errors,
     )
-    return bound(statistics, leaked_bits, parameters.eps_sec, parameters.eps_cor)
-
-
-def best_case(parameters: LinkParameters, estimate: Estimate) -> KeyLength:
-    """The length if reconciliation cost nothing and found nothing: a block that has none even so is hopeless."""
-    return secret_length(parameters, estimate, (0,) * parameters.class_count, leaked_bits=0)
+    return decoy_length(parameters.protocol, statistics, leaked_bits, parameters.eps_sec, parameters.eps_cor)
 
 
 def qber_is_tolerated(parameters: LinkParameters, estimate: Estimate) -> bool:
@@ -81,6 +114,7 @@ def _single_photon(
         leaked_bits=leaked_bits,
         eps_sec=parameters.eps_sec,
         eps_cor=parameters.eps_cor,
+        sampling=LINK_SAMPLING,
     )
 
 

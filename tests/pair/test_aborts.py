@@ -77,7 +77,9 @@ async def test_a_block_without_a_click_ends_before_anything_is_announced():
 async def test_too_many_errors_in_the_test_basis_end_the_block_before_reconciliation():
     parameters = small_block().model_copy(update={"fibre": Fibre(0.0, 0.2, 0.06)})
     ending = await Pair(parameters=parameters).play()
-    assert "2.80% are tolerated" in settled(ending, AbortReason.QBER_ABOVE_TOLERATED, Role.BOB)
+    assert f"{parameters.tolerated_qber:.2%} are tolerated" in settled(
+        ending, AbortReason.QBER_ABOVE_TOLERATED, Role.BOB
+    )
     assert ending.said[-5].kind is TestBits
     shown = [party.block.account.qber_test for party in (ending.alice, ending.bob)]
     assert shown[0] == shown[1] == pytest.approx(0.06, abs=0.03)

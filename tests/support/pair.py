@@ -40,7 +40,7 @@ LINK = "link"
 SESSION = "5e" * 16
 
 SMALL_BLOCKS = {
-    ProtocolName.SINGLE_PHOTON: 20_000,
+    ProtocolName.SINGLE_PHOTON: 16_000,
     ProtocolName.ONE_DECOY: 400_000,
     ProtocolName.TWO_DECOY: 500_000,
 }

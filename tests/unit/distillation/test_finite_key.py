@@ -7,14 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.distillation.decoy import (
+    ContradictoryCountsError,
+    IntensityClasses,
+    PhotonEvents,
+    two_decoy_events,
+)
 from common.distillation.entropy import binary_entropy, entropy_of_bound
 from common.distillation.finite_key import (
     KeyLength,
     Statistics,
     one_decoy_length,
+    one_decoy_outlook,
     single_photon_length,
     two_decoy_length,
 )
+from common.distillation.sampling import Sampling
 
 type Length = Callable[[Statistics, int], KeyLength]
 
@@ -156,12 +164,63 @@ def test_single_photon_blocks_that_are_too_small_have_no_key(key_bits: int, test
     )
 
 
-def test_contradictory_counts_never_promise_more_bits_than_were_sifted():
-    """Only the weakest class clicks: the bounds rise above the number of detections."""
-    impossible = replace(
-        TWO_DECOY_EXAMPLE, key_detections=(0, 0, 10**6), test_detections=(0, 10**6, 0), test_errors=(0, 0, 0)
-    )
-    assert two_decoy(impossible, 0).secret_bits <= 10**6
+CONTRADICTIONS = {
+    "only the weakest class clicks": (
+        TWO_DECOY_EXAMPLE,
+        {"key_detections": (0, 0, 10**6), "test_detections": (0, 10**6, 0), "test_errors": (0, 0, 0)},
+    ),
+    "two decoys, weakest class first": (TWO_DECOY_EXAMPLE, {"key_detections": (900, 310_000, 2_900_000)}),
+    "two decoys, test errors reversed": (TWO_DECOY_EXAMPLE, {"test_errors": (0, 110, 8_600)}),
+    "weaker class first in the key basis": (WORKED_EXAMPLE, {"key_detections": (1124087, 8875913)}),
+    "weaker class first in the test basis": (
+        WORKED_EXAMPLE,
+        {"test_detections": (20902, 165048), "test_errors": (484, 3456)},
+    ),
+    "test errors reversed": (WORKED_EXAMPLE, {"test_errors": (484, 3456)}),
+    "a vacuum that makes no errors": (
+        WORKED_EXAMPLE,
+        {"key_detections": (7_000_000, 3_000_000), "key_errors": (0, 0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+@pytest.mark.parametrize("sampling", Sampling)
+def test_counts_that_no_such_source_gives_are_refused(what: str, sampling: Sampling):
+    example, changes = CONTRADICTIONS[what]
+    with pytest.raises(ContradictoryCountsError, match="no source with these intensities gives these counts"):
+        LENGTHS[len(example.intensities)](replace(example, **changes), 0, EPS_SEC, EPS_COR, sampling)
+
+
+def test_events_above_the_detections_but_within_the_limits_are_clipped():
+    """Unclipped, the lower limit for single photons is 155.2 of 154 detections; at most 172 have room."""
+    classes = IntensityClasses((0.7772, 0.2255, 0.02255), (0.0802, 0.2305, 0.6893))
+    events = two_decoy_events(classes, (44, 87, 23), failure=0.3)
+    assert events == PhotonEvents(vacuum=0.0, single=154)
+
+
+@pytest.mark.parametrize(
+    ("vacuum", "single", "clipped"),
+    [
+        (-5.0, -1.0, (0.0, 0.0)),
+        (30.0, 60.0, (30.0, 60.0)),
+        (60.0, 70.0, (30.0, 70.0)),
+        (9.0, 101.0, (0.0, 100.0)),
+    ],
+)
+def test_the_vacuum_gives_way_to_the_single_photons(
+    vacuum: float, single: float, clipped: tuple[float, float]
+):
+    assert PhotonEvents.within(vacuum, single, (60, 40)) == PhotonEvents(*clipped)
+
+
+def test_a_vacuum_that_shows_more_errors_than_were_found_so_far_is_no_contradiction_yet():
+    dark = replace(WORKED_EXAMPLE, key_detections=(7_000_000, 3_000_000))
+    hopeful = one_decoy_outlook(replace(dark, key_errors=None), 0, EPS_SEC, EPS_COR, Sampling.EXACT)
+    with pytest.raises(ContradictoryCountsError):
+        one_decoy_outlook(replace(dark, key_errors=(0, 0)), 0, EPS_SEC, EPS_COR, Sampling.EXACT)
+    known = one_decoy(replace(dark, key_errors=(3_500_000, 1_500_000)), 0)
+    assert hopeful.single_photon_events >= known.single_photon_events
 
 
 def test_the_entropy_of_a_bound_does_not_fall_above_one_half():
@@ -224,13 +283,24 @@ CLASS_COUNTS = st.sampled_from([2, 3])
 EPSILONS = st.floats(1e-300, 0.999999)
 
 
-@given(CLASS_COUNTS.flatmap(blocks), st.integers(0, 10**12), EPSILONS, EPSILONS)
-def test_no_counts_whatever_give_a_negative_or_undefined_key(
-    statistics: Statistics, leaked_bits: int, eps_sec: float, eps_cor: float
+@given(
+    CLASS_COUNTS.flatmap(lambda count: st.one_of(blocks(count), plausible_blocks(count))),
+    st.integers(0, 10**12),
+    EPSILONS,
+    EPSILONS,
+    st.sampled_from(Sampling),
+)
+def test_counts_are_refused_or_give_no_more_than_what_was_sifted_less_the_leak(
+    statistics: Statistics, leaked_bits: int, eps_sec: float, eps_cor: float, sampling: Sampling
 ):
-    length = LENGTHS[len(statistics.intensities)](statistics, leaked_bits, eps_sec, eps_cor)
-    assert 0 <= length.secret_bits <= sum(statistics.key_detections)
-    assert length.single_photon_events >= 0.0
+    bound = LENGTHS[len(statistics.intensities)]
+    sifted = sum(statistics.key_detections)
+    try:
+        length = bound(statistics, leaked_bits % (sifted + 1), eps_sec, eps_cor, sampling)
+    except ContradictoryCountsError:
+        return
+    assert 0 <= length.secret_bits <= sifted - leaked_bits % (sifted + 1)
+    assert 0.0 <= length.single_photon_events <= sifted
     assert 0.0 <= length.phase_error_rate <= 0.5
     assert length.secret_bits > 0 or length.phase_error_rate == 0.5
 
@@ -242,11 +312,12 @@ def test_no_counts_whatever_give_a_negative_or_undefined_key(
     st.integers(0, 10**12),
     EPSILONS,
     EPSILONS,
+    st.sampled_from(Sampling),
 )
 def test_no_single_photon_counts_give_a_negative_or_undefined_key(
-    key: int, test: int, qber: float, leaked: int, eps_sec: float, eps_cor: float
+    key: int, test: int, qber: float, leaked: int, eps_sec: float, eps_cor: float, sampling: Sampling
 ):
-    length = single_photon_length(key, test, qber, leaked, eps_sec, eps_cor)
+    length = single_photon_length(key, test, qber, leaked, eps_sec, eps_cor, sampling)
     assert 0 <= length.secret_bits <= max(0, key - leaked)
     assert 0.0 <= length.phase_error_rate <= 0.5
 

@@ -1,4 +1,4 @@
-"""Whatever chain of attacks Eve plays, what her notebook claims is what she can do: neither less nor more.
+"""Whatever chain of attacks Eve plays, she can do what her notebook claims.
 
 Each bit that she has not for sure is guessed right with the probability that the notebook claims: their sum is met
 within six standard deviations (2.0e-9 per chain; below 5e-7 over all chains here).

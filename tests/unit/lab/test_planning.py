@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from common.distillation.finite_key import Statistics, one_decoy_length
+from common.distillation.finite_key import Statistics
 from common.errors import ConfigurationError
 from common.optics.expectation import expected_statistics
 from common.optics.presets import PRESETS, preset
+from common.protocol.key_length import decoy_length
 from common.protocol.parameters import ProtocolName
 from lab.planning import (
     HONEST_ABORT,
@@ -66,7 +67,7 @@ def test_the_expected_key_is_that_of_the_expected_counts():
         counts(expected.sifted_test),
         counts(expected.sifted_test, expected.qber_test),
     )
-    length = one_decoy_length(statistics, found.expected_leaked_bits, 1e-9, 1e-15)
+    length = decoy_length(ProtocolName.ONE_DECOY, statistics, found.expected_leaked_bits, 1e-9, 1e-15)
     assert length.secret_bits == pytest.approx(found.expected_secret_bits, rel=1e-3)
     assert sum(statistics.key_detections) == found.expected_sifted_bits
 
@@ -97,7 +98,8 @@ def _expected_bits(task: Task, probabilities: tuple[float, ...], bias: float) ->
     (key, key_errors), (test, test_errors) = counts(bias**2), counts((1 - bias) ** 2)
     h = -e * np.log2(e) - (1 - e) * np.log2(1 - e)
     statistics = Statistics(mu, probabilities, key, key_errors, test, test_errors)
-    return one_decoy_length(statistics, round(1.16 * sum(key) * h), 1e-9, 1e-15).secret_bits
+    leaked = round(1.16 * sum(key) * h)
+    return decoy_length(ProtocolName.ONE_DECOY, statistics, leaked, 1e-9, 1e-15).secret_bits
 
 
 @pytest.mark.parametrize("protocol", [ProtocolName.ONE_DECOY, ProtocolName.TWO_DECOY])

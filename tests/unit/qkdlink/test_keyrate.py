@@ -1,12 +1,15 @@
 """The calculator: numbers in, numbers out, and one sentence for everything that is not such an input."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from common.distillation.finite_key import Statistics, single_photon_length, two_decoy_length
 from common.errors import ConfigurationError
+from qkdlink.cli import app
 from qkdlink.keyrate import keyrate
 
 RUSCA: dict[str, Any] = {
@@ -61,12 +64,40 @@ def test_the_worked_example_gives_the_verified_length():
     assert result.phase_error_rate == pytest.approx(0.0791736594, rel=1e-8)
 
 
-def test_the_output_has_the_three_documented_fields_and_no_other():
+def test_the_output_has_the_documented_fields_and_no_other():
     assert list(json.loads(keyrate(json.dumps(RUSCA)).model_dump_json())) == [
         "secret_bits",
         "single_photon_events",
         "phase_error_rate",
+        "sampling",
+        "exact_secret_bits",
+        "warning",
     ]
+
+
+@pytest.mark.parametrize(
+    ("block", "published", "exact"),
+    [(RUSCA, 1464719, 1450860), (LIM, 1211677, 1209690), (TOMAMICHEL, 51581, 62772)],
+)
+def test_the_answer_names_the_sampling_and_says_what_the_exact_one_gives(
+    block: dict[str, Any], published: int, exact: int
+):
+    as_printed = keyrate(changed(block, sampling="published"))
+    exactly = keyrate(changed(block, sampling="exact"))
+    assert as_printed == keyrate(json.dumps(block))
+    assert (as_printed.sampling, exactly.sampling) == ("published", "exact")
+    assert (as_printed.secret_bits, as_printed.exact_secret_bits) == (published, exact)
+    assert (exactly.secret_bits, exactly.exact_secret_bits, exactly.warning) == (exact, exact, None)
+    assert (as_printed.warning is not None) == (published > exact)
+    if as_printed.warning:
+        assert f"{published - exact} bits more than exact sampling" in as_printed.warning
+
+
+def test_the_command_prints_the_warning_beside_the_answer(tmp_path: Path):
+    (tmp_path / "block.json").write_text(json.dumps(RUSCA))
+    told = CliRunner().invoke(app, ["keyrate", "--input", str(tmp_path / "block.json")])
+    assert "sampling                published (exact sampling: 1450860 bits)" in told.stdout
+    assert "13859 bits more than exact sampling" in told.stderr
 
 
 def test_two_decoy_input_reaches_the_two_decoy_bound():
@@ -135,6 +166,19 @@ def test_the_extremes_of_every_number_still_give_an_answer():
         (changed(RUSCA, method=None), "unknown method"),
         (without(RUSCA, "eps_cor"), "eps_cor: this field is missing"),
         (without(TOMAMICHEL, "key_bits"), "key_bits: this field is missing"),
+        (changed(RUSCA, sampling="serfling"), "sampling: input should be 'published' or 'exact'"),
+        (
+            changed(RUSCA, key_basis={"detections": [1124087, 8875913], "errors": [26055, 185856]}),
+            "3.224e+07 vacuum detections and leave room for at most 1.00691e+06",
+        ),
+        (
+            changed(RUSCA, test_basis={"detections": [165048, 20902], "errors": [484, 3456]}),
+            "0 errors of single photons and leave room for at most -",
+        ),
+        (
+            changed(LIM, key_basis={"detections": [900, 310000, 2900000]}),
+            "no source with these intensities gives these counts",
+        ),
         (changed(RUSCA, colour="red"), "colour: there is no such field"),
         (changed(TOMAMICHEL, intensities=[0.5, 0.1]), "intensities: there is no such field"),
         (
