@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from alice.frames import frame_count, frame_length
 from alice.in_flight import MOST_BLOCKS
 from common.node.settings import NodeSettings
+from common.protocol.economy import Backoff
 from common.wire.messages import MOST_FRAMES
 
 
@@ -27,6 +28,11 @@ class AliceSettings(NodeSettings):
     """The pause after a block that yielded no key, doubled from one such block to the next."""
     backoff_longest_s: Annotated[float, Field(ge=0)] = 600.0
     """The longest such pause."""
+    reserve_lasts_s: Annotated[float, Field(gt=0)] | None = None
+    """If given, these pauses are not doubled, but grow just fast enough for what pays for tags to last so long.
+
+    For a link that is attacked on purpose: its pauses are short at first. They never grow faster than by doubling.
+    """
     frame_pulses: Annotated[int, Field(ge=1, le=2**24)] = 2**20
     """Pulses per frame of light, one byte each."""
     frames_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
@@ -38,6 +44,11 @@ class AliceSettings(NodeSettings):
     """
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame's receipt is waited for."""
+
+    @property
+    def backoff(self) -> Backoff:
+        """The pauses after blocks that yielded no key."""
+        return Backoff(self.backoff_first_s, self.backoff_longest_s, self.reserve_lasts_s)
 
     @property
     def most_blocks(self) -> int:

@@ -9,6 +9,7 @@ from weakref import WeakSet
 from alice.greeting import greet
 from alice.in_flight import BlocksInFlight
 from alice.line import OpenLine
+from alice.pauses import Pauses
 from alice.settings import AliceSettings
 from alice.steps import distil
 from alice.transmitter import MqttTransmitter
@@ -21,7 +22,7 @@ from common.errors import (
     StarvationError,
     UnprovenRefusalError,
 )
-from common.journal.events import LineLost, RekeyingPostponed, ReserveLow
+from common.journal.events import LineLost, RekeyingPostponed
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.node.broker import light_access
@@ -30,7 +31,6 @@ from common.node.program import sentence
 from common.node.station import Station, open_station
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
-from common.protocol.economy import Backoff, StarvationAlarm, seconds_to_starvation
 from common.protocol.rekeying import (
     LONGEST_OVERLAP_S,
     MOST_BOOTSTRAP_KEYS,
@@ -101,8 +101,7 @@ class Alice:
         self._left = self._settings.blocks or None
         self._in_flight = BlocksInFlight(self._settings.blocks_in_flight)
         self._pause_s = _FIRST_PAUSE_S
-        self._backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_longest_s)
-        self._alarm = StarvationAlarm()
+        self._pauses = Pauses(self._settings.backoff, station.vault, station.tell)
         self._living: set[asyncio.Task[bool]] = set()
         self._lines: WeakSet[OpenLine] = WeakSet()
         self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
@@ -110,11 +109,12 @@ class Alice:
     async def work(self) -> None:
         """Make blocks; a line that is lost is dialled again, a wrong peer or parameter ends the node."""
         line: OpenLine | None = None
+        self._pauses.count_reserve()
         try:
             while self._left != 0:
                 await self._in_flight.enter()
                 await self._transmitter.ready()  # without its broker a block would be lost before it begins
-                await asyncio.sleep(self._backoff.pause_s)
+                await self._pauses.over(self._next_number, self._living)
                 line = await self._payable(await self._usable(line))
                 await self._begin_block(line)
             if line is not None:
@@ -133,25 +133,18 @@ class Alice:
         number, self._next_number = self._next_number, self._next_number + 1
         self._left = None if self._left is None else self._left - 1
         await self._station.vault.use_number(number)
+        self._pauses.began(pays_for_tags=line.link.pays_for_tags)
         block = line.begin(number, partial(self._distil, line), self._group)
         self._living.add(block)
         block.add_done_callback(self._ended)
 
     def _ended(self, block: asyncio.Task[bool]) -> None:
-        """Make room for the next block, at once or after a pause, and say how long this can go on."""
+        """Make room for the next block, at once or after a pause."""
         self._living.discard(block)
         self._in_flight.leave()
         if block.cancelled() or block.exception() is not None:
             return
-        if block.result():
-            self._backoff.succeeded()
-            self._alarm.succeeded()
-            return
-        self._backoff.failed()
-        payable = self._station.vault.blocks_payable()
-        if self._settings.authentication.scheme.cuts_tags and self._alarm.is_due(payable):
-            seconds = seconds_to_starvation(payable, self._backoff)
-            self._station.tell(ReserveLow(blocks_payable=payable, seconds_to_starvation=seconds))
+        self._pauses.ended(with_key=block.result())
 
     async def _payable(self, line: OpenLine) -> OpenLine:
         """Wait until a block more can be paid for; StarvationError if nothing that could pay for it is under way."""

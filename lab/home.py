@@ -30,6 +30,8 @@ ALICE, BOB = "alice", "bob"
 _PARTS = ("ca", "broker", ALICE, BOB)
 EVE_CONSOLE = "eve-console"
 """Whoever plays Eve from a machine or container of their own; in a home they use her account."""
+ATTACKED = {"reserve_lasts_s": 5_400.0}
+"""What Alice is told where Eve may attack: short pauses at first, and ninety minutes from a full reserve."""
 DEFAULT_LINK = "link-1"
 SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
 KEY_LOG_FILE = "tls-keys.log"

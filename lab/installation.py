@@ -32,6 +32,7 @@ from common.wire.topics import EVE
 from lab.broker import BrokerUser, access_list, house_rules
 from lab.home import (
     ALICE,
+    ATTACKED,
     BOB,
     DEFAULT_LINK,
     EVE_CONSOLE,
@@ -135,7 +136,7 @@ def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> No
     bound = replace(
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
     )
-    alice = site.alice if eve is None else {**site.alice, "apparatus": second_sockets(eve)}
+    alice = site.alice if eve is None else {**ATTACKED, **site.alice, "apparatus": second_sockets(eve)}
     for name, peer, where, own in ((ALICE, BOB, dialled, alice), (BOB, ALICE, bound, {})):
         told = {**own, **site.security.settings()}
         text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, told)

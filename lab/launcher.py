@@ -28,7 +28,7 @@ from common.store.key_store import KeyStore
 from common.transport.addresses import Address
 from common.wire.topics import EVE
 from lab.broker import RunningBroker, last_words, run_broker, stop
-from lab.home import ALICE, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from lab.home import ALICE, ATTACKED, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
 from lab.link_result import LinkResult
 from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
@@ -191,7 +191,8 @@ async def run_link(
     With `eve`, her settings (`eve.settings`), she is between them before either of them begins; unless these name
     `key_logs`, she is lent those of both nodes, so that she can tell what she has learnt. If she ends before the
     context does, `on_eve_end` is told her last words, and the link goes on.
-    `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`. Question and answer
+    `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`; with Eve, `ATTACKED` unless
+    they say otherwise. Question and answer
     take `round_trip_s` longer than on this machine; not with Eve, who listens where she was told.
     """
     if eve is not None:
@@ -199,7 +200,7 @@ async def run_link(
     async with run_broker(home.broker, home.broker_users()) as broker:
         on_broker(broker)
         addresses = LinkAddresses(broker.address, *_two_ports())
-        own = {**(alice or {}), "blocks": blocks}
+        own = {**({} if eve is None else ATTACKED), **(alice or {}), "blocks": blocks}
         splice = None if eve is None else Splice(*_two_ports())
         lends = eve is not None and "key_logs" not in eve
         if eve is not None and lends:

@@ -63,7 +63,8 @@ class EveConsole(App[None]):
         self._blocks: DataTable[str] = DataTable(id="blocks", show_cursor=False)
         self._errors = Sparkline(id="errors", summary_function=max)
         self._told = {
-            name: Static(id=name, classes="told") for name in ("place", "balance", "beliefs", "words")
+            name: Static(id=name, classes="told")
+            for name in ("place", "ahead", "balance", "beliefs", "words")
         }
 
     def compose(self) -> ComposeResult:
@@ -73,6 +74,7 @@ class EveConsole(App[None]):
                 yield self._marks
             with Vertical():
                 yield self._told["place"]
+                yield self._told["ahead"]
                 yield self._blocks
                 yield Static("errors in the test basis, block by block", classes="told")
                 yield self._errors
@@ -88,6 +90,7 @@ class EveConsole(App[None]):
         self._blocks.can_focus = False
         self._marks.focus()
         self.show()
+        self.set_interval(1.0, self._show_ahead)
         self.run_worker(self._listen(), name="journals")
 
     async def _listen(self) -> None:
@@ -180,6 +183,11 @@ class EveConsole(App[None]):
             ("words", "\n".join(scene.words)),
         ):
             self._told[place].update(Text(told))
+        self._show_ahead()
+
+    def _show_ahead(self) -> None:
+        """Draw what changes with the time alone."""
+        self._told["ahead"].update(Text(self.scene.ahead))
 
     def _show_marks(self) -> None:
         cursor = self._marks.cursor_row

@@ -1,6 +1,8 @@
 """What whoever plays Eve has before their eyes, gathered from the journals on the broker; no terminal, no broker."""
 
+import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +31,7 @@ from common.wire.topics import EVE
 from eve.classical_attacks.catalogue import TREATMENTS
 from eve.quantum_attacks.catalogue import split_text
 from qkdlink.eve_marks import ClassicalMark, Mark
+from qkdlink.outlook import Outlook
 from qkdlink.telling import told_refusal
 
 UNSEEN = (BlockOpened, LightProgress, StageReached)
@@ -126,6 +129,8 @@ class Scene:
     rows: dict[str, Row] = field(default_factory=dict)
     words: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_WORDS))
     """The latest refusals and faults."""
+    outlook: Outlook = field(default_factory=Outlook)
+    now: Callable[[], float] = time.monotonic
     test_errors: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
     """Error rates of the test basis, one per block."""
     _journals: dict[str, EntrySequence] = field(init=False, repr=False)
@@ -148,6 +153,8 @@ class Scene:
         """Take an event of anybody, once; say so if events before it did not come."""
         if self._is_new(entry):
             self._take(entry)
+            if entry.node == self.alice:
+                self.outlook.hear(entry.event, self.now())
 
     def _take(self, entry: Entry) -> None:
         if (belief := self.beliefs.get(entry.node)) is not None:
@@ -193,6 +200,17 @@ class Scene:
         """Note that the latest command has not reached her."""
         self.asked = max(0, self.asked - 1)
         self.wanted = self.state
+
+    @property
+    def ahead(self) -> str:
+        """When the next block comes, if it waits, and how long the link could be attacked like this."""
+        next_block, reserve = self.outlook.next_block(self.now()), self.outlook.reserve
+        return "\n".join(
+            [
+                *([] if next_block is None else [f"next: {next_block}"]),
+                *([] if reserve is None else [f"the reserve {reserve}"]),
+            ]
+        )
 
     @property
     def balance(self) -> str:

@@ -1,7 +1,7 @@
 """`qkdlink keys` and `qkdlink bootstrap`: what a node's store has to tell an operator; never key material."""
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from alice.settings import AliceSettings
 from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, upkeep_bits
 from common.node.settings import CONFIGURATION_FILE, load_settings
-from common.protocol.economy import Backoff, seconds_to_starvation
+from common.protocol.economy import Backoff
 from common.store.in_use import is_open_for_writing
 from common.store.key_store import KeyStore
 from common.store.ledger import Balance
 from common.store.opening import STORE_FILE
+from lab.home import ALICE
+from qkdlink.outlook import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,17 @@ def _outlook(store: KeyStore, folder: Path) -> Outlook:
     if not store.units.are_cut():
         return Outlook(upkeep_bits(tags=False), None, None, None)
     payable = min(store.units.left(parts) for parts in (OF_ALICE, OF_BOB)) // (TAG_BITS // UNIT_BITS)
-    seconds = seconds_to_starvation(payable, _pauses(folder))
+    seconds = _pauses(folder).seconds_to_starvation(store.units.blocks_since_a_key(), payable)
     return Outlook(upkeep_bits(tags=True), payable, store.reserve_lacks_bits(), seconds)
 
 
 def _pauses(folder: Path) -> Backoff:
     """Return the pauses that Alice makes: hers, or the usual ones where her configuration is not at hand."""
-    try:
-        settings = load_settings(AliceSettings, folder / CONFIGURATION_FILE)
-    except ConfigurationError:
-        fields = AliceSettings.model_fields
-        return Backoff(fields["backoff_first_s"].default, fields["backoff_longest_s"].default)
-    return Backoff(settings.backoff_first_s, settings.backoff_longest_s)
+    for home in (folder.parent / ALICE, folder):
+        with suppress(ConfigurationError):
+            return load_settings(AliceSettings, home / CONFIGURATION_FILE).backoff
+    fields = AliceSettings.model_fields
+    return Backoff(fields["backoff_first_s"].default, fields["backoff_longest_s"].default)
 
 
 def _json(balance: Balance, outlook: Outlook) -> str:
@@ -127,7 +128,7 @@ def _prospects(outlook: Outlook) -> dict[str, str]:
     return {
         "lacking in the reserve": f"{outlook.reserve_lacks_bits}",
         "tags are left for": f"{outlook.blocks_payable} blocks",
-        "if all of them fail, for": f"{outlook.seconds_to_starvation / 3600:.1f} hours",
+        "if all of them fail, for": duration(outlook.seconds_to_starvation),
     }
 
 

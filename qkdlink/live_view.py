@@ -1,5 +1,6 @@
 """What the demo shows: progress of light and stages, and a table with a row per block."""
 
+import time
 from collections import deque
 from types import TracebackType
 from typing import Self
@@ -8,11 +9,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from common.journal.events import (
     AttackTally,
     BlockEnded,
     BlockOpened,
+    BlockPostponed,
     Entry,
     EpochBegan,
     EveLearnt,
@@ -22,6 +25,7 @@ from common.journal.events import (
     LineLost,
     PatchChanged,
     PeerRefused,
+    ReserveCounted,
     SourceBehind,
     StageReached,
 )
@@ -30,6 +34,7 @@ from common.wire.topics import EVE
 from lab.broker import RunningBroker
 from lab.console import table
 from lab.link_result import LinkResult
+from qkdlink.outlook import Outlook
 from qkdlink.telling import told_refusal
 
 STAGES = ("transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm")
@@ -60,6 +65,7 @@ class LiveView:
         self._tasks: dict[int, TaskID] = {}
         self._ended: deque[tuple[BlockEnded, str]] = deque()
         """The blocks in the table, each with what authenticated the line on which it began."""
+        self._outlook = Outlook()
         self._line = "no line yet"
         self._lines: dict[int, str] = {}
         """By block: what authenticated the line on which it began."""
@@ -105,6 +111,7 @@ class LiveView:
             case LineLost(reason=reason) | PeerRefused(reason=reason):
                 self._note(entry.node, reason)
             case _ if entry.node == _TOLD_BY:
+                self._look_ahead(entry)
                 self._follow(entry)
             case _:
                 return
@@ -139,10 +146,24 @@ class LiveView:
 
     def _note(self, label: str, what: str) -> None:
         """Print a line; what it is about stands in a column of its own, however long it is."""
-        self._say(f"{label:8} {what}")
+        self._say(_labelled(label, what))
 
     def _say(self, what: str | Table) -> None:
         self._console.print(what)
+
+    def _look_ahead(self, entry: Entry) -> None:
+        """Take what Alice tells of the next block and of the reserve; a terminal shows it as long as it holds."""
+        before = self._outlook.reserve_lasts
+        self._outlook.hear(entry.event, now := time.monotonic())
+        if self._console.is_terminal:
+            return
+        match entry.event:
+            case BlockPostponed() if not self._tasks:  # while a block is under way nothing waits for the next
+                self._note("next", str(self._outlook.next_block(now)))
+            case ReserveCounted() if self._blocks is None and self._outlook.reserve_lasts != before:
+                self._note("reserve", str(self._outlook.reserve))
+            case _:
+                return
 
     def _follow(self, entry: Entry) -> None:
         match entry.event:
@@ -185,7 +206,12 @@ class LiveView:
         self._note(f"block {ended.number}", f"{_line(ended)}, {line}")
 
     def _render(self) -> Group:
-        return Group(self._table(), self._progress)
+        ahead = {
+            "next": self._outlook.next_block(time.monotonic()),
+            "reserve": self._outlook.reserve if self._blocks is None else None,
+        }
+        lines = [_labelled(label, what) for label, what in ahead.items() if what is not None]
+        return Group(self._table(), self._progress, *map(Text, lines))
 
     def _table(self) -> Table:
         shown = table(*_HEADINGS, right=_HEADINGS[:-1])
@@ -201,6 +227,10 @@ class LiveView:
                 line,
             )
         return shown
+
+
+def _labelled(label: str, what: str) -> str:
+    return f"{label:8} {what}"
 
 
 def _description(parameters: LinkParameters) -> str:

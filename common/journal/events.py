@@ -82,6 +82,24 @@ class ReserveLow(Event):
     """If every block from now on fails, by the pauses between them alone."""
 
 
+class ReserveCounted(Event):
+    """How many blocks that fail can still be paid for, told at the start and after each block that changed it."""
+
+    type: Literal["reserve-counted"] = "reserve-counted"
+    blocks_payable: int
+    seconds_to_starvation: float
+    """If every block from now on fails, by the pauses between them alone."""
+
+
+class BlockPostponed(Event):
+    """Alice waits before she opens the next block."""
+
+    type: Literal["block-postponed"] = "block-postponed"
+    number: int
+    pause_s: float
+    reason: str
+
+
 class BlockSettled(Event):
     """A block that was pending is settled with the peer: it is available, or it was never there."""
 
@@ -275,6 +293,8 @@ type AnyEvent = Annotated[
     | BootstrapClosed
     | RekeyingPostponed
     | ReserveLow
+    | ReserveCounted
+    | BlockPostponed
     | BlockSettled
     | PatchChanged
     | PatchRefused

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, inf, log
 
 from common.keys.allotment import RESERVE_BLOCKS, upkeep_bits
 
@@ -21,21 +23,76 @@ class Economy:
         return upkeep_bits(tags=self.pays_for_tags)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Backoff:
-    """The pause after blocks that cost tags and yielded no key: doubled from one to the next, gone with a key."""
+    """The pauses after blocks that made no key: each longer than the one before, and none after a key.
+
+    A reserve is a number of failing blocks that can still be paid for. One that is None pays for nothing, because the
+    line's tags cost no generated key.
+    """
 
     first_s: float
     longest_s: float
-    pause_s: float = 0.0
+    lasts_s: float | None = None
+    """If given, pauses grow only as fast as needed for the reserve to last so long from the first failing block on.
 
-    def failed(self) -> None:
-        """Note a block without a key."""
-        self.pause_s = min(max(self.first_s, 2 * self.pause_s), self.longest_s)
+    They never grow faster than without it, by doubling: a reserve for few blocks lasts as long as that takes.
+    """
 
-    def succeeded(self) -> None:
-        """Note a block with a key."""
-        self.pause_s = 0.0
+    def pause_s(self, failures: int, reserve: int | None) -> float:
+        """Return the pause before the next block after so many failing blocks in a row, in seconds."""
+        if not failures or reserve == 0:  # without a reserve there is nothing to spare, and no next block
+            return 0.0
+        return self._pause(failures, self._growth(failures, reserve))
+
+    def seconds_to_starvation(self, failures: int, reserve: int) -> float:
+        """Return how long the reserve lasts if every block from now on fails, by the pauses alone."""
+        growth = self._growth(failures, reserve)
+        return sum(self._pause(failures + more, growth) for more in range(reserve))
+
+    def _growth(self, failures: int, reserve: int | None) -> float:
+        """Return by how much a pause is longer than the one before, 1..2.
+
+        Each failing block takes one from the reserve, so that the sum of both numbers, and with it the growth, stays
+        what it was at the first one.
+        """
+        if self.lasts_s is None:
+            return _DOUBLED
+        if reserve is None:
+            return 1.0
+        return _growth_to_last(self.first_s, self.longest_s, self.lasts_s, failures + reserve - 1)
+
+    def _pause(self, failures: int, growth: float) -> float:
+        if not failures or not self.first_s:
+            return 0.0
+        power = (failures - 1) * log(growth)
+        return min(self.longest_s, self.first_s * growth ** (failures - 1) if power < _LARGEST_POWER else inf)
+
+
+_DOUBLED = 2.0
+_LARGEST_POWER = 700.0
+"""Of e: a float holds it, and every pause is the longest one by then."""
+
+
+@lru_cache(maxsize=16)
+def _growth_to_last(first_s: float, longest_s: float, lasts_s: float, pauses: int) -> float:
+    """Return the least growth, 1..2, with which so many pauses take `lasts_s`; 2 where none does."""
+    slow, fast = 1.0, _DOUBLED
+    while fast - slow > 1e-9:
+        middle = (slow + fast) / 2
+        if _sum_of_pauses(first_s, longest_s, middle, pauses) < lasts_s:
+            slow = middle
+        else:
+            fast = middle
+    return fast
+
+
+def _sum_of_pauses(first_s: float, longest_s: float, growth: float, pauses: int) -> float:
+    """Return first_s * (1 + growth + growth^2 ...), each pause at most `longest_s`."""
+    if first_s <= 0.0:
+        return 0.0
+    growing = min(pauses, max(0, ceil(log(longest_s / first_s) / log(growth)))) if longest_s > first_s else 0
+    return first_s * (growth**growing - 1) / (growth - 1) + longest_s * (pauses - growing)
 
 
 @dataclass(slots=True)
@@ -54,12 +111,3 @@ class StarvationAlarm:
     def succeeded(self) -> None:
         """Begin anew with a key."""
         self.threshold = RESERVE_BLOCKS // 2
-
-
-def seconds_to_starvation(blocks_payable: int, backoff: Backoff) -> float:
-    """How long tags for so many blocks last if every block from now on fails, by the pauses alone."""
-    total, pause = 0.0, backoff.pause_s
-    left = blocks_payable
-    while left and pause < backoff.longest_s:
-        total, pause, left = total + pause, min(max(backoff.first_s, 2 * pause), backoff.longest_s), left - 1
-    return total + left * backoff.longest_s

@@ -112,6 +112,15 @@ class TagUnits:
         with self.database.reading() as database:
             return sum(_left(database, purpose) for purpose in purposes)
 
+    def blocks_since_a_key(self) -> int:
+        """Count the blocks that took units here after the newest block with a key, those still under way included."""
+        with self.database.reading() as database:
+            found = database.execute(
+                "SELECT COUNT(DISTINCT used_for) FROM units WHERE CAST(used_for AS INTEGER) >"
+                " (SELECT COALESCE(MAX(number), 0) FROM blocks WHERE state = 'available')"
+            ).fetchone()
+        return int(found[0])
+
     def are_cut(self) -> bool:
         """Whether the newest available block was cut for tags; False without a block."""
         with self.database.reading() as database:

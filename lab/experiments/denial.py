@@ -11,7 +11,7 @@ from pydantic import Field
 from alice.settings import AliceSettings
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS
 from common.optics.presets import DEFAULT_PRESET, preset
-from common.protocol.economy import Backoff, seconds_to_starvation
+from common.protocol.economy import Backoff
 from common.protocol.parameters import ProtocolName
 from common.store.key_store import KeyStore
 from lab.experiments.experiment import Experiment
@@ -69,5 +69,5 @@ class Denial(Experiment):
             "tags_bits_spent": jammed.balance.authentication_bits - before.balance.authentication_bits,
             "psk_bits_spent": jammed.balance.psk_bits - before.balance.psk_bits,
             "tags_left_for_blocks": payable,
-            "seconds_to_starvation": seconds_to_starvation(payable, pauses),
+            "seconds_to_starvation": pauses.seconds_to_starvation(0, payable),
         }

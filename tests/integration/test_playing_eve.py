@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,8 @@ def test_an_attack_of_ones_own_that_goes_wrong_is_named_and_the_demo_goes_on(
     assert said.err == f"qkdlink: Eve has gone, and the link goes on without her: {told}\n"
     eve = json.loads(said.out)["eve"]
     assert (eve["ended"], eve["key_recovered"]) == (told, False)
+    alice = tomllib.loads((tmp_path / "home/alice/node.toml").read_text())
+    assert alice["reserve_lasts_s"] == 5400, "pauses of a link that is attacked on purpose are short at first"
     assert ended.value.code == 0, "the link has made a key without her"
     assert Journal(tmp_path / "home/eve/journal.jsonl").of(NodeStopped) == [NodeStopped(reason=told)]
 

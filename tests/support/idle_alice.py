@@ -2,14 +2,29 @@
 
 from types import SimpleNamespace
 
+from common.authentication.scheme import SchemeName
+from common.errors import StarvationError
+from common.protocol.economy import Backoff
 
-def idle_settings() -> SimpleNamespace:
-    """Settings of an Alice who begins nothing by herself."""
+
+def idle_settings(*, attacked: bool = False) -> SimpleNamespace:
+    """Settings of an Alice who begins nothing by herself; if she is attacked on purpose, her pauses are short."""
     return SimpleNamespace(
         rekey_blocks=1,
         rekey_seconds=1.0,
         blocks=0,
         blocks_in_flight=2,
-        backoff_first_s=1.0,
-        backoff_longest_s=600.0,
+        backoff=Backoff(1.0, 600.0, 5_400.0 if attacked else None),
     )
+
+
+def idle_vault(payable: int = 0) -> SimpleNamespace:
+    """A vault that pays for so many blocks, and has made no key."""
+    vault = SimpleNamespace(
+        scheme=SchemeName.WEGMAN_CARTER,
+        payable=payable,
+        blocks_payable=lambda: vault.payable,
+        starvation=lambda: StarvationError("The link stops."),
+        store=SimpleNamespace(last_number=lambda: 0, units=SimpleNamespace(blocks_since_a_key=lambda: 0)),
+    )
+    return vault

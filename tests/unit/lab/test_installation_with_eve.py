@@ -39,6 +39,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_alice_pauses_for_less_than_on_a_link_that_nobody_is_invited_to_attack(home: Path):
+    assert load_settings(AliceSettings, home / "alice" / CONFIGURATION_FILE).reserve_lasts_s == 5400
+
+
 def test_she_finds_all_she_needs_in_her_own_folder(home: Path, tmp_path: Path):
     folder = (home / "eve").rename(tmp_path / "carried")
     try:

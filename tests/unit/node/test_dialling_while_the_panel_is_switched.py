@@ -10,7 +10,7 @@ from alice.line import OpenLine
 from alice.station import Alice
 from common.errors import LinkError
 from common.wire.patch import DIRECT, Patch
-from tests.support.idle_alice import idle_settings
+from tests.support.idle_alice import idle_settings, idle_vault
 
 EVE = Patch(light="eve", classical="eve")
 AS_BRIGHT = Patch(probe_photons=3.0)
@@ -31,8 +31,7 @@ class Line:
 def alice(current: Patch) -> tuple[Alice, SimpleNamespace]:
     patching = SimpleNamespace(current=current)
     settings = idle_settings()
-    vault = SimpleNamespace(store=SimpleNamespace(last_number=lambda: 0))
-    station = SimpleNamespace(settings=settings, vault=vault, patching=patching)
+    station = SimpleNamespace(settings=settings, vault=idle_vault(), patching=patching, tell=lambda _: None)
     return Alice(cast("Any", station), cast("Any", None), cast("Any", None)), patching
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,22 +10,8 @@ import pytest
 from alice.line import OpenLine
 from alice.station import Alice
 from common.errors import StarvationError
-from tests.support.idle_alice import idle_settings
+from tests.support.idle_alice import idle_settings, idle_vault
 from tests.support.patience import HANGS_S
-
-
-@dataclass
-class Reserve:
-    """A vault, as far as it is asked."""
-
-    payable: int
-    store: Any = field(default_factory=lambda: SimpleNamespace(last_number=lambda: 0))
-
-    def blocks_payable(self) -> int:
-        return self.payable
-
-    def starvation(self) -> StarvationError:
-        return StarvationError("The link stops.")
 
 
 class Waiting(Alice):
@@ -34,8 +19,8 @@ class Waiting(Alice):
 
     def __init__(self, payable: int) -> None:
         settings = idle_settings()
-        self.reserve = Reserve(payable)
-        station: Any = SimpleNamespace(settings=settings, vault=self.reserve)
+        self.reserve = idle_vault(payable)
+        station: Any = SimpleNamespace(settings=settings, vault=self.reserve, tell=lambda _: None)
         super().__init__(station, SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
 
     async def _usable(self, line: OpenLine | None) -> OpenLine:

@@ -13,12 +13,15 @@ from common.errors import ConfigurationError, LinkError
 from common.journal.events import (
     AnyEvent,
     BlockEnded,
+    BlockOpened,
+    BlockPostponed,
     CommandRefused,
     Entry,
     EpochBegan,
     EveLearnt,
     EveState,
     NodeStopped,
+    ReserveCounted,
 )
 from common.transport.mqtt import Bus, Delivery, Subscription
 from common.wire.topics import Topics
@@ -29,6 +32,7 @@ from qkdlink.eve import BrokerWires, play
 from qkdlink.eve_console import EveConsole
 from qkdlink.eve_marks import ClassicalMark, Mark
 from qkdlink.eve_scene import SHOWN_BLOCKS, Scene
+from tests.support.told import block_ended
 
 
 @dataclass
@@ -64,27 +68,7 @@ def state(*attacks: str, light: str = "eve", words: str = "eve", impersonating: 
 
 
 def ended(number: int = 1, secret_bits: int = 0, aborted: str | None = "qber-per-basis") -> BlockEnded:
-    return BlockEnded(
-        block_id=f"link/{number}",
-        number=number,
-        pulses=1000,
-        detections=300,
-        sifted_bits=150,
-        qber_key=None if aborted else 0.01,
-        qber_test=0.25 if aborted else 0.012,
-        gains={"signal": 0.3},
-        leaked_bits=0,
-        efficiency=None,
-        secret_bits=secret_bits,
-        aborted=aborted,
-        detail=aborted,
-        authenticated_by="wegman-carter",
-        exchanges=0,
-        classical_bytes=0,
-        authentication_bytes=0,
-        authentication_seconds=0.0,
-        seconds=0.1,
-    )
+    return block_ended(number, secret_bits, aborted, "25 % of the test bits differ")
 
 
 def learnt(
@@ -130,6 +114,25 @@ async def test_keys_switch_attacks_and_move_their_strength():
         ("intercept-resend:fraction=0.9", "breidbart:fraction=1.0"),
         (),
     ]
+
+
+async def test_when_the_next_block_comes_and_how_long_the_reserve_lasts_is_shown_and_counted_down():
+    now = [1000.0]
+    scene = Scene(now=lambda: now[0])
+    app = EveConsole(FakeWires(), scene)
+    async with app.run_test(size=(160, 40)) as pilot:
+        heard(scene, ReserveCounted(blocks_payable=140, seconds_to_starvation=5390.0), "alice")
+        heard(scene, BlockPostponed(number=8, pause_s=75.0, reason="the last block made no key"), "alice")
+        heard(scene, BlockPostponed(number=9, pause_s=1.0, reason="this is another's"), "bob")
+        now[0] += 15
+        app.show()
+        await pilot.pause()
+        assert shown(app, "#ahead").splitlines() == [
+            "next: block 8 in 60 s: the last block made no key",
+            "the reserve pays for 140 more blocks; if all of them fail, it is empty in 1 h 29 min",
+        ]
+        heard(scene, BlockOpened(block_id="link/8", number=8, pulses=1), "alice")
+        assert scene.ahead.startswith("the reserve")
 
 
 async def test_keys_plug_her_impersonate_and_let_her_go():

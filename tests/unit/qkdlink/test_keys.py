@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
-from common.protocol.economy import Backoff, seconds_to_starvation
+from common.node.settings import CONFIGURATION_FILE
+from common.protocol.economy import Backoff
+from common.transport.addresses import Address
+from lab.home import LinkAddresses, node_configuration
+from lab.kill_trials import tiny_parameters
 from qkdlink.keys import bootstrap, show
 from tests.support.stores import ALICE_OWNER, block, deposit, in_memory, open_store, secret
 
@@ -37,7 +42,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(home: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def told(home: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     show(home, as_json=True)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -64,8 +69,23 @@ def test_the_account_of_a_node_has_what_it_made_what_the_link_cost_and_how_long_
         "upkeep_bits": 1_280,
         "blocks_payable": payable,
         "reserve_lacks_bits": RESERVE_TARGET_BITS - 2 * RESERVE_BITS,
-        "seconds_to_starvation": seconds_to_starvation(payable, Backoff(1.0, 600.0)),
+        "seconds_to_starvation": Backoff(1.0, 600.0).seconds_to_starvation(1, payable),
     }
+
+
+def test_every_node_of_a_links_home_counts_with_the_pauses_that_alice_makes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Address("127.0.0.1", 7000)
+    own = {"reserve_lasts_s": 100.0, "backoff_longest_s": 30.0}
+    text = node_configuration(
+        "link-1", ("alice", "bob"), LinkAddresses(at, at, at), {}, tiny_parameters(), own
+    )
+    (home / "alice" / CONFIGURATION_FILE).write_text(text)
+    alice, bob = told(home, capsys)
+    pauses = Backoff(1.0, 30.0, 100.0)
+    assert alice["seconds_to_starvation"] == pauses.seconds_to_starvation(1, alice["blocks_payable"])
+    assert bob["seconds_to_starvation"] == pauses.seconds_to_starvation(0, bob["blocks_payable"])
 
 
 def test_a_links_home_has_an_account_for_each_node(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

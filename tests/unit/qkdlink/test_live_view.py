@@ -8,7 +8,15 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from common.journal.events import AttackTally, BlockEnded, BlockOpened, Entry, SourceBehind
+from common.journal.events import (
+    AnyEvent,
+    AttackTally,
+    BlockOpened,
+    BlockPostponed,
+    Entry,
+    ReserveCounted,
+    SourceBehind,
+)
 from lab.link_result import LinkResult
 from qkdlink.live_view import LiveView
 from tests.support.processes import small_parameters
@@ -17,15 +25,15 @@ from tests.support.told import block_ended
 PARAMETERS = small_parameters()
 
 
-def shown(*events: BlockEnded | BlockOpened | SourceBehind, on_terminal: bool, node: str = "alice") -> str:
+def shown(*events: AnyEvent, on_terminal: bool, blocks: int | None = None) -> str:
     """Everything that was written, with the last picture of a terminal."""
     stream = io.StringIO()
     console = Console(
         file=stream, force_terminal=on_terminal, width=120, height=50, color_system=None, legacy_windows=False
     )
-    with LiveView(console, PARAMETERS, None) as view:
+    with LiveView(console, PARAMETERS, blocks) as view:
         for event in events:
-            view.watch(Entry(node=node, time=1.0, event=event))
+            view.watch(Entry(node="alice", time=1.0, event=event))
     return stream.getvalue()
 
 
@@ -98,3 +106,33 @@ def test_the_last_line_does_not_say_that_all_is_well_where_eve_knows_the_key(
     assert lines[-1] == last
     assert lines[0] == "attack   breidbart acted on 3 frames of light"
     assert lines[1].endswith("acted on 0 pieces of the classical channel, without effect: drop cannot.")
+
+
+POSTPONED = BlockPostponed(number=8, pause_s=75.4, reason="each of the last 2 blocks made no key")
+NEXT = "next     block 8 in 75 s: each of the last 2 blocks made no key"
+RESERVE = "reserve  pays for 140 more blocks; if all of them fail, it is empty in 1 h 29 min"
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_it_says_when_the_next_block_comes_why_it_waits_and_how_long_the_reserve_lasts(
+    on_terminal: bool,
+) -> None:
+    told = shown(counted(140, 5390.0), POSTPONED, on_terminal=on_terminal)
+    assert NEXT in told
+    assert RESERVE in told
+    assert NEXT not in shown(POSTPONED, opened(8), on_terminal=True)
+    assert "reserve" not in shown(counted(140, 5390.0), on_terminal=on_terminal, blocks=3)
+
+
+def test_a_file_gets_a_new_line_on_the_reserve_only_where_it_says_something_new() -> None:
+    told = shown(counted(140, 5390.0), counted(139, 5389.0), counted(70, 5200.0), on_terminal=False)
+    assert told.count("reserve ") == 2
+    assert "empty in 1 h 26 min" in told
+
+
+def test_while_a_block_is_under_way_nothing_waits() -> None:
+    assert "next " not in shown(opened(7), POSTPONED, on_terminal=False)
+
+
+def counted(blocks: int, seconds: float) -> ReserveCounted:
+    return ReserveCounted(blocks_payable=blocks, seconds_to_starvation=seconds)

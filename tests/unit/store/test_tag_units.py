@@ -433,3 +433,15 @@ def test_both_sides_cut_and_name_the_same_units(store: KeyStore, tmp_path: Path)
                 assert theirs.units.look_up(name) == taken[1]
                 assert theirs.units.used(name, "2")
         assert store.balance().spent == bob.balance().spent
+
+
+def test_blocks_that_took_units_since_the_newest_key_are_counted_once_each_in_every_later_process(
+    home: Path,
+) -> None:
+    with closing(open_store(home)) as store:
+        assert filled(store, 1, 2).units.blocks_since_a_key() == 0
+        for used_for in ("2", "3", "3", "10"):
+            store.units.take(OF_ALICE, used_for)
+    with closing(open_store(home)) as store:
+        assert store.units.blocks_since_a_key() == 2
+        assert filled(store, 11).units.blocks_since_a_key() == 0
