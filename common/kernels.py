@@ -38,13 +38,32 @@ def kernel[F: Callable[..., object]](function: F) -> F:
     return cast("F", compiled)
 
 
+def cache_folder(function: Callable[..., object]) -> Path | None:
+    """Return where the machine code of a kernel is cached; None where it is not."""
+    return Path(attrgetter("_cache.cache_path")(function)) if function in _folders else None
+
+
+def digest_of_kernels() -> str:
+    """Digest all that machine code depends on: the text of the kernels' folders, numba, the processor."""
+    folders = {
+        path.parent for path in Path(__file__).parent.rglob("*.py") if b"\n@kernel" in path.read_bytes()
+    }
+    depends_on = (numba.__version__, *_processor(), *map(_text_of, sorted(folders)))
+    return hashlib.sha256("\0".join(depends_on).encode()).hexdigest()
+
+
 def target() -> tuple[str, frozenset[str]]:
     """Return the architecture that kernels are compiled for, and the features that LLVM may use of it, by its names.
 
     It is that of this processor unless numba's settings say less.
     """
-    triple, _, listed = cpu_target.target_context.codegen().magic_tuple()
+    triple, _, listed = _processor()
     return triple.split("-")[0], frozenset(each[1:] for each in listed.split(",") if each.startswith("+"))
+
+
+def _processor() -> tuple[str, str, str]:
+    """Return its architecture, its name and its features, as LLVM has them."""
+    return cast("tuple[str, str, str]", cpu_target.target_context.codegen().magic_tuple())
 
 
 def _compiled_in(function: Callable[..., object]) -> frozenset[Path]:

@@ -100,7 +100,7 @@ async def run_broker(
     if mosquitto is not None:
         kind, command = "mosquitto", [mosquitto, "-c", str(_configure_mosquitto(folder, port, users))]
     else:
-        kind, command = "amqtt", [*_PYTHON, "-m", "lab.embedded_broker", str(port)]
+        kind, command = "amqtt", [*_PYTHON, "-m", "lab.embedded_broker", str(folder), str(port)]
     with (folder / "broker.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *_PYTHON,

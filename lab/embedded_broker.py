@@ -1,4 +1,7 @@
-"""`python -m lab.embedded_broker PORT`: amqtt on loopback, without an access list, until told to stop."""
+"""`python -m lab.embedded_broker FOLDER PORT`: amqtt on loopback, without an access list, until told to stop.
+
+It reads and writes nothing in the folder, which is there for lists of processes: they show whose broker it is.
+"""
 
 import asyncio
 import signal
@@ -41,4 +44,4 @@ async def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_serve(int(sys.argv[2])))

@@ -36,6 +36,7 @@ from lab import (
     evidence_transparent,
     evidence_trust,
 )
+from lab.compilation import ensure_compiled
 from lab.console import console
 
 _ROOT = Path(__file__).parent.parent
@@ -225,6 +226,7 @@ EXPERIMENTS = (
 def main() -> int:
     """Run what is missing and report; returns 0 if every finished experiment passed, 3 if time ran out first."""
     options = _options()
+    ensure_compiled()
     commit = _git("rev-parse", "HEAD")  # of the program that runs, whatever is committed meanwhile
     chosen = [each for each in EXPERIMENTS if not options.names or each.name in options.names]
     shown, deadline = console(), time.monotonic() + _LIMIT_S

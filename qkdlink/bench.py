@@ -11,12 +11,14 @@ from benchmarks.report import as_object, as_table
 from benchmarks.run import PLANS, Length, LinkPair, Row, rows
 from benchmarks.table import Skipped
 from common.errors import ConfigurationError
+from lab.compilation import ensure_compiled
 from lab.console import console
 
 
 def bench(*, quick: bool, long: bool, as_json: bool) -> None:
     """Measure and print; what is skipped is said on stderr, as is progress."""
     length = _length(quick=quick, long=long)
+    ensure_compiled()
     aside = console(stderr=True)
     found: list[Row] = []
     for row in rows(PLANS[length]):

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.comparison import Portion, Row, compare, small_portion, smallest_paying_block
+from lab.compilation import ensure_compiled
 from lab.console import console, table
 
 _HEADINGS = (
@@ -31,6 +32,7 @@ _HEADINGS = (
 
 def compare_authentication(*, as_json: bool) -> int:
     """Run all of them and print the table; returns 0 if every link made equal keys, 1 if one did not."""
+    ensure_compiled()
     shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
     rows = asyncio.run(_rows(shown))
     portions = list(small_portion())

@@ -36,9 +36,11 @@ def decrypt_later(
 ) -> None:
     """Open a recording of every wire of a link, and of user traffic, with what time may give to Eve."""
     from lab import decrypt_later as later
+    from lab.compilation import ensure_compiled
     from lab.recording import make_recording
 
     if not recording.exists() or (recording.is_dir() and not any(recording.iterdir())):
+        ensure_compiled()
         asyncio.run(make_recording(recording))
     found = later.decrypt_later(recording, _hand(hand))
     if as_json:

@@ -18,6 +18,7 @@ from common.optics.presets import preset as preset_named
 from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
 from eve.named_attacks import NamedAttacks
+from lab.compilation import ensure_compiled
 from lab.console import console
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
@@ -85,6 +86,7 @@ def demo(
     With `attacks` Eve is between them from the first frame on.
     """
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
+    ensure_compiled()
     shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
     with _home(folder, must_be_new=seed is not None) as home:
         with LiveView(shown, parameters, blocks) as view:
@@ -121,6 +123,7 @@ def up(
     folder: Path | None,
 ) -> None:
     """Run a link until Ctrl-C; with `attacks` Eve is between them, and may be played."""
+    ensure_compiled()
     with (
         _home(folder, must_be_new=False) as home,
         LiveView(console(), parameters, blocks=None) as view,

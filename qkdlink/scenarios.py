@@ -40,11 +40,13 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per scenario and line.")] = False,
 ) -> None:
     """Run scenarios; exit status 0 only if every verdict is the expected one."""
+    from lab.compilation import ensure_compiled
     from lab.scenarios.scenario import scenario, scenarios
 
     if every == (name is not None):
         raise ConfigurationError("Name one scenario, or ask for --all.")
     chosen = scenarios() if name is None else (scenario(name),)
+    ensure_compiled()
     outcomes = []
     for outcome in _outcomes(chosen):
         outcomes.append(outcome)

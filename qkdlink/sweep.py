@@ -42,6 +42,7 @@ def sweep(
 ) -> None:
     """Measure blocks at many values of one parameter, beside what theory expects."""
     from common.protocol.parameters import ProtocolName
+    from lab.compilation import ensure_compiled
     from lab.figures import draw
     from lab.sweeps import Axis, Sweep, swept
 
@@ -50,6 +51,7 @@ def sweep(
     asked = Sweep(
         Axis.parsed(over), tuple(attack or ()), preset, ProtocolName(protocol), block_pulses, distance, blocks
     )
+    ensure_compiled()
     found: dict[int, Point] = {}
     with Progress(console=console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(asked.axis.name, total=len(asked.axis.values))
