@@ -44,7 +44,6 @@ from common.transport.light import LightOutlet
 from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, dial_psk
 from common.wire.patch import Patch
-from common.wire.topics import EVE
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _SWITCHED = "the patch panel was switched"
@@ -58,21 +57,18 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
         open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station,
         connect_light(light_access(settings, settings.node, folder)) as line,
     ):
-        topics = station.topics
-        receipts = Inlet(
-            {
-                "direct": await line.subscribe(topics.receipts(settings.peer)),
-                "eve": await line.subscribe(topics.receipts(EVE)),
-            }
-        )
+        topics, site, legs = station.topics, settings.site, settings.light_legs
+        receipts = await Inlet.open(line, {way: topics.receipts(end, site) for way, end in legs.items()})
         station.patching.on_change(lambda patch: receipts.select(patch.light))
+        light = {way: topics.light(site, end) for way, end in legs.items()}
         outlet = LightOutlet(
             line,
-            topics.light(settings.apparatus.light_as or settings.node),
+            light["direct"],
             receipts,
             settings.frames_in_flight,
             settings.light_patience_s,
         )
+        station.patching.on_change(lambda patch: outlet.select(light[patch.light]))
         transmitter = MqttTransmitter(
             outlet,
             station.seal,
@@ -83,7 +79,9 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
         async with outlet.listening(), asyncio.TaskGroup() as group:
             alice = Alice(station, transmitter, group)
             station.patching.on_change(alice.repatched)
+            plugging = group.create_task(receipts.run(), name="receipts' way")
             await alice.work()
+            plugging.cancel()
 
 
 class Alice:

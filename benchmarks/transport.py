@@ -44,12 +44,11 @@ _CONNACK_BYTES, _SUBACK_BYTES = 4, 5
 class SealedLight:
     """A link's two ends as the nodes have them: outlet and window at Alice's, seal and receipts at Bob's."""
 
-    def __init__(self, alice: LightLine, bob: LightLine, light: Subscription, receipts: Subscription) -> None:
+    def __init__(self, alice: LightLine, bob: LightLine, light: Subscription, receipts: Inlet) -> None:
         key = secrets.token_bytes(SEAL_KEY_BYTES)
         self._alice_seal, self._bob_seal = LightSeal(key, _ALICE), LightSeal(key, _BOB)
         self._bob, self._light = bob, light
-        plugged = Inlet({"direct": receipts, "eve": receipts})
-        self.outlet = LightOutlet(alice, _SEALED.light(_ALICE), plugged, FRAMES_IN_FLIGHT, _PATIENCE_S)
+        self.outlet = LightOutlet(alice, _SEALED.light(_ALICE, _BOB), receipts, FRAMES_IN_FLIGHT, _PATIENCE_S)
 
     async def carry(self, states: States, frames: int) -> None:
         """Send a block of `frames` times the same pulses, and wait until all of it has been receipted."""
@@ -72,7 +71,7 @@ class SealedLight:
             delivery = await self._light.get()
             header, associated, sealed = split(delivery.payload)
             await asyncio.to_thread(self._bob_seal.unseal, sealed, associated)
-            await self._bob.publish(_SEALED.receipts(_BOB), header.receipt.encode())
+            await self._bob.publish(_SEALED.receipts(_BOB, _ALICE), header.receipt.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class PlainClients:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(frames), name="receiver")
             for _ in range(frames):
-                await self.sender.publish(_PLAIN.light(_ALICE), payload, qos=0)
+                await self.sender.publish(_PLAIN.light(_ALICE, _BOB), payload, qos=0)
 
     async def _receive(self, frames: int) -> None:
         messages = aiter(self.receiver.messages)
@@ -104,7 +103,7 @@ class BareSockets:
 
     async def carry(self, payload: bytes, frames: int) -> None:
         """Write a payload `frames` times in one thread, and read as many bytes in another."""
-        packet = publication_head(_BARE.light(_ALICE), len(payload)) + payload
+        packet = publication_head(_BARE.light(_ALICE, _BOB), len(payload)) + payload
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(self._read, frames * len(packet)))
             await asyncio.to_thread(self._write, packet, frames)
@@ -144,8 +143,8 @@ def frame_bytes(states: States) -> int:
 async def broker() -> AsyncIterator[Address]:
     """Run Mosquitto with accounts for all contenders."""
     links = (_SEALED, _PLAIN, _BARE)
-    light = tuple(link.light(_ALICE) for link in links)
-    receipts = tuple(link.receipts(_BOB) for link in links)
+    light = tuple(link.light(_ALICE, _BOB) for link in links)
+    receipts = tuple(link.receipts(_BOB, _ALICE) for link in links)
     users = (
         BrokerUser(_ALICE, _ALICE, writes=light, reads=receipts),
         BrokerUser(_BOB, _BOB, writes=receipts, reads=light),
@@ -165,8 +164,8 @@ async def sealed_light(address: Address) -> AsyncIterator[SealedLight]:
             )
             for name in (_ALICE, _BOB)
         ]
-        light = await bob.subscribe(_SEALED.light(_ALICE))
-        receipts = await alice.subscribe(_SEALED.receipts(_BOB))
+        light = await bob.subscribe(_SEALED.light(_ALICE, _BOB))
+        receipts = await Inlet.open(alice, {"direct": _SEALED.receipts(_BOB, _ALICE)})
         link = SealedLight(alice, bob, light, receipts)
         await stack.enter_async_context(link.outlet.listening())
         yield link
@@ -184,7 +183,7 @@ async def plain_clients(address: Address) -> AsyncIterator[PlainClients]:
             )
             for name in (_ALICE, _BOB)
         ]
-        await receiver.subscribe(_PLAIN.light(_ALICE), qos=0)
+        await receiver.subscribe(_PLAIN.light(_ALICE, _BOB), qos=0)
         yield PlainClients(sender, receiver)
 
 
@@ -192,7 +191,7 @@ async def plain_clients(address: Address) -> AsyncIterator[PlainClients]:
 async def bare_sockets(address: Address) -> AsyncIterator[BareSockets]:
     """Connect two sockets and subscribe with one of them."""
     with _greeted(address, _ALICE) as sender, _greeted(address, _BOB) as receiver:
-        receiver.sendall(subscribe(_BARE.light(_ALICE)))
+        receiver.sendall(subscribe(_BARE.light(_ALICE, _BOB)))
         receiver.recv(_SUBACK_BYTES, socket.MSG_WAITALL)
         yield BareSockets(sender, receiver)
 

@@ -116,6 +116,14 @@ class MqttReceiver:
         self._receptions.pop((block.id.session, block.id.number), None)
         self._tell_the_rest()
 
+    def select(self, receipts_topic: str) -> None:
+        """Send receipts on another topic from now on: light comes another way."""
+        self._receipts_topic = receipts_topic
+
+    def stray(self, topic: str) -> None:
+        """Name a frame that came by a way that has been left: whatever it is, it is not of a block under way."""
+        self._fault(FrameFault.FOREIGN, f"it came on {topic}, a way of light that is not plugged in")
+
     async def listen(self) -> None:
         """Take frames for as long as the node lives."""
         while True:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from common.node.settings import NodeSettings
+from common.wire.patch import ROUTES, Route
 
 
 class BobSettings(NodeSettings):
@@ -21,6 +22,6 @@ class BobSettings(NodeSettings):
         return self.most_blocks_in_flight
 
     @property
-    def knows_where_eve_is(self) -> bool:
-        """It makes no difference to whom she calls: he is called."""
-        return True
+    def classical_ways(self) -> frozenset[Route]:
+        """All of them: it makes no difference whom Alice dials, he is dialled."""
+        return frozenset(ROUTES)

@@ -23,7 +23,6 @@ from common.transport.inlet import Inlet
 from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
 from common.wire.patch import Patch
-from common.wire.topics import EVE
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
@@ -32,25 +31,24 @@ async def run(settings: BobSettings, folder: Path, seed: int | None, report_file
         open_station(Role.BOB, greet, settings, folder, seed, report_file) as station,
         connect_light(light_access(settings, settings.node, folder)) as line,
     ):
-        topics = station.topics
-        light = Inlet(
-            {
-                "direct": await line.subscribe(topics.light(settings.peer)),
-                "eve": await line.subscribe(topics.light(EVE)),
-            }
-        )
-        station.patching.on_change(lambda patch: light.select(patch.light))
+        topics, site, legs = station.topics, settings.site, settings.light_legs
+        receipts = {way: topics.receipts(site, end) for way, end in legs.items()}
+        light = await Inlet.open(line, {way: topics.light(end, site) for way, end in legs.items()})
         receiver = MqttReceiver(
             line=line,
             light=light,
-            receipts_topic=topics.receipts(settings.apparatus.receipts_as or settings.node),
+            receipts_topic=receipts["direct"],
             seal=station.seal,
             tell=station.tell,
             patience_s=settings.light_patience_s,
         )
+        line.on_stray = receiver.stray
+        station.patching.on_change(lambda patch: light.select(patch.light))
+        station.patching.on_change(lambda patch: receiver.select(receipts[patch.light]))
         bob = Bob(station, receiver)
         station.patching.on_change(bob.repatched)
         async with asyncio.TaskGroup() as group, bob.listening():
+            group.create_task(light.run(), name="light's way")
             group.create_task(receiver.listen(), name="light")
             await bob.failed
 

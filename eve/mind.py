@@ -14,11 +14,11 @@ from common.optics.records import Gates
 from common.protocol.parameters import LinkParameters
 from common.randomness import Randomness
 from common.wire.pulse_frames import FrameHeader
-from common.wire.topics import EVE
 from eve.guarded import Guarded, place_of
 from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
 from eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
 from eve.quantum_attacks.catalogue import text_of
+from eve.topics import EVE
 
 type Place = tuple[str, int]
 """Session and number of a block."""

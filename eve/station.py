@@ -14,7 +14,7 @@ from common.optics.seal import LightSeal
 from common.transport.light_line import connect_light
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
 from eve.classical_attacks.base import Chain
 from eve.classical_attacks.catalogue import treatment_from
 from eve.control import Control
@@ -27,6 +27,7 @@ from eve.relay import ClassicalRelay
 from eve.senses import Senses
 from eve.settings import EveSettings
 from eve.tap import LightTap, ReceiptTap
+from eve.topics import EVE, control_topic
 
 
 async def run(settings: EveSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
@@ -47,9 +48,12 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
         journal = Journal(EVE, file, pipe.event)
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
         line = await open_things.enter_async_context(connect_light(light_access(settings, EVE, folder)))
-        light = LightTap(line, topics, seal, await line.subscribe(topics.light(settings.alice)))
+        alice, bob = settings.alice, settings.bob
+        light = LightTap(line, topics.light(EVE, bob), seal, await line.subscribe(topics.light(alice, EVE)))
         light.whose = lambda: mind.latest
-        receipts = ReceiptTap(line, topics, await line.subscribe(topics.receipts(settings.bob)))
+        receipts = ReceiptTap(
+            line, topics.receipts(EVE, alice), await line.subscribe(topics.receipts(bob, EVE))
+        )
         relay = ClassicalRelay()
         senses = Senses(settings, folder, mind, pipe, journal.tell)
         await senses.attend(open_things, bus, light, receipts, relay)
@@ -85,7 +89,7 @@ async def run(settings: EveSettings, folder: Path, seed: int | None, report_file
         words.switch(treatments)
         hands = Hands(mind, light, words, panel, half_links, own, journal.tell)
         hands.take_up(attacks)
-        commands = await bus.subscribe(topics.eve_control())
+        commands = await bus.subscribe(control_topic(topics))
         reason = "ended"
         try:
             async with panel.plugged(hands.routed(wanted)), asyncio.TaskGroup() as group:

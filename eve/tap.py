@@ -17,7 +17,6 @@ from common.optics.seal import LightSeal
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Subscription
 from common.wire.pulse_frames import FrameHeader, FrameRefused, open_light, split
-from common.wire.topics import EVE, Topics
 from eve.guarded import AttackError
 
 STALL_S = 20
@@ -28,11 +27,15 @@ type Treat = Callable[[FrameHeader, PulseTrain], PulseTrain]
 
 
 class LightTap:
-    """Takes frames from Alice's topic and puts them on her own."""
+    """Takes frames from Alice's leg of the way through her and puts them on Bob's; direct light is on neither.
 
-    def __init__(self, line: LightLine, topics: Topics, seal: LightSeal, frames: Subscription) -> None:
+    Each leg is a topic of its own, and Alice sends on one of her legs at a time.
+    """
+
+    def __init__(self, line: LightLine, topic: str, seal: LightSeal, frames: Subscription) -> None:
+        """Take `frames` of Alice's leg, and send on `topic`, the leg to Bob."""
         self._line = line
-        self._topic = topics.light(EVE)
+        self._topic = topic
         self._seal = seal
         self._frames = frames
         self.treat: Treat | None = None
@@ -110,9 +113,10 @@ class LightTap:
 class ReceiptTap:
     """Passes Bob's receipts on to Alice, who flows on whatever Eve tells her."""
 
-    def __init__(self, line: LightLine, topics: Topics, receipts: Subscription) -> None:
+    def __init__(self, line: LightLine, topic: str, receipts: Subscription) -> None:
+        """Take `receipts` of Bob's leg, and send them on `topic`, to Alice."""
         self._line = line
-        self._topic = topics.receipts(EVE)
+        self._topic = topic
         self._receipts = receipts
         self.watch: list[Callable[[bytes], None]] = []
         """Each sees every receipt."""

@@ -22,7 +22,8 @@ from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue
 from common.trust.private_files import NewFile, private_folder, write_new
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
+from eve.topics import EVE, control_topic
 from lab.broker import BrokerUser
 from lab.security import DEFAULT_SECURITY, Security
 
@@ -136,8 +137,8 @@ class LinkHome:
             told = {**own, **security.settings()}
             if key_logs:
                 told["laboratory"] = {"tls_key_log": KEY_LOG_FILE, "insecure_tls_key_log": True}
-            if splice is not None and name == ALICE:
-                told["apparatus"] = second_sockets(splice)
+            if splice is not None:
+                told["apparatus"] = way_through_eve(splice if name == ALICE else None)
             text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
             replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
 
@@ -146,50 +147,59 @@ class LinkHome:
 
 
 def broker_users(link: str) -> tuple[BrokerUser, ...]:
-    """Return who is at a link's broker: each writes its own topics and reads what it needs; Eve alone plugs."""
+    """Return who is at a link's broker: each writes its own topics and reads what it needs; Eve alone plugs.
+
+    Each leg of light has one writer and one reader, so that Eve has nothing of light that goes directly.
+    """
     topics = Topics(link)
     return (
         BrokerUser(
             ALICE,
             None,
-            writes=(topics.light(ALICE), topics.journal(ALICE)),
-            reads=(topics.receipts(BOB), topics.receipts(EVE), topics.patch()),
+            writes=(topics.light(ALICE, BOB), topics.light(ALICE, EVE), topics.journal(ALICE)),
+            reads=(topics.receipts(BOB, ALICE), topics.receipts(EVE, ALICE), topics.patch()),
         ),
         BrokerUser(
             BOB,
             None,
-            writes=(topics.receipts(BOB), topics.journal(BOB)),
-            reads=(topics.light(ALICE), topics.light(EVE), topics.patch()),
+            writes=(topics.receipts(BOB, ALICE), topics.receipts(BOB, EVE), topics.journal(BOB)),
+            reads=(topics.light(ALICE, BOB), topics.light(EVE, BOB), topics.patch()),
         ),
         BrokerUser(
             EVE,
             None,
             writes=(
-                topics.light(EVE),
-                topics.receipts(EVE),
+                topics.light(EVE, BOB),
+                topics.receipts(EVE, ALICE),
                 topics.journal(EVE),
                 topics.patch(),
-                topics.eve_control(),
+                control_topic(topics),
             ),
             reads=(
-                topics.light(ALICE),
-                topics.receipts(BOB),
+                topics.light(ALICE, EVE),
+                topics.receipts(BOB, EVE),
                 *(topics.journal(name) for name in (ALICE, BOB, EVE)),
-                topics.eve_control(),
+                control_topic(topics),
             ),
         ),
         BrokerUser(
             EVE_CONSOLE,
             None,
-            writes=(topics.eve_control(),),
+            writes=(control_topic(topics),),
             reads=tuple(topics.journal(name) for name in (ALICE, BOB, EVE)),
         ),
     )
 
 
-def second_sockets(splice: Splice) -> dict[str, str]:
-    """Return what Alice's apparatus is told, so that the patch panel can lead her words to Eve."""
-    return {"eve_address": str(splice.classical), "eve_bootstrap_address": str(splice.bootstrap)}
+def way_through_eve(dialled: Splice | None) -> dict[str, Any]:
+    """Return what a node's apparatus is told, so that the patch panel can lead light, and what is dialled, to Eve."""
+    way: dict[str, Any] = {"site": EVE}
+    if dialled is not None:
+        way["classical"] = {
+            "address": str(dialled.classical),
+            "bootstrap_address": str(dialled.bootstrap),
+        }
+    return {"ways": {EVE: way}}
 
 
 def eve_configuration(

@@ -28,7 +28,7 @@ from common.trust.hierarchy import create_authorities
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
 from common.trust.pki import create_authority, issue
 from common.trust.private_files import NewFile, private_folder, write_new
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.broker import BrokerUser, access_list, house_rules
 from lab.home import (
     ALICE,
@@ -44,7 +44,7 @@ from lab.home import (
     new_seal,
     node_configuration,
     replace_file,
-    second_sockets,
+    way_through_eve,
 )
 from lab.security import DEFAULT_SECURITY, Security
 
@@ -136,9 +136,11 @@ def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> No
     bound = replace(
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
     )
-    alice = site.alice if eve is None else {**ATTACKED, **site.alice, "apparatus": second_sockets(eve)}
+    alice = site.alice if eve is None else {**ATTACKED, **site.alice}
     for name, peer, where, own in ((ALICE, BOB, dialled, alice), (BOB, ALICE, bound, {})):
         told = {**own, **site.security.settings()}
+        if eve is not None:
+            told["apparatus"] = way_through_eve(eve if name == ALICE else None)
         text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, told)
         write_new(NewFile(folder / name / CONFIGURATION_FILE, text.encode()))
 

@@ -26,7 +26,7 @@ from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import KeyStore
 from common.transport.addresses import Address
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.broker import RunningBroker, last_words, run_broker, stop
 from lab.home import ALICE, ATTACKED, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
 from lab.link_result import LinkResult

@@ -26,7 +26,7 @@ from common.store.sealing import StoreSeal
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue
 from common.trust.private_files import private_folder
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.home import ALICE, BOB, LinkHome, replace_file
 
 _CREDENTIALS = ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem")

@@ -28,9 +28,9 @@ from common.store.opening import STORE_FILE
 from common.store.schema import State
 from common.transport.addresses import Address
 from common.trust.anchor import AnchorName
-from common.wire.topics import EVE
 from eve.settings import EveSettings
 from eve.station import run as run_eve
+from eve.topics import EVE
 from lab.agreement import NODES, Audit, journal_of
 from lab.broker import RunningBroker, run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
@@ -161,11 +161,10 @@ def _her_configuration(
     account = {"client_id": f"{home.link}-{EVE}-as-{part}"}
     if log_in:
         account |= {"username": EVE, "password_file": "../broker-password"}
-    works_as = {"light_as": EVE} if part == ALICE else {"receipts_as": EVE}
     told = {
         **own,
         **cell.security.settings(),
-        "apparatus": works_as,
+        "apparatus": {"site": EVE},
         "credentials": {"light_seal": "../light-seal.key"},
     }
     peer = BOB if part == ALICE else ALICE

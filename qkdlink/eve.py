@@ -13,9 +13,10 @@ from common.journal.events import Entry
 from common.node.broker import broker_access
 from common.node.settings import CONFIGURATION_FILE, load_settings
 from common.transport.mqtt import Bus, Subscription, connect
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
 from eve.control import Command
 from eve.settings import EveSettings
+from eve.topics import EVE, control_topic
 
 CONSOLE = "eve-console"
 """Who the console is at the broker, beside Eve herself."""
@@ -48,7 +49,7 @@ class BrokerWires:
 
     async def say(self, command: Command) -> None:
         """Tell Eve something; LinkError if the broker is away."""
-        await self.bus.publish(self.topics.eve_control(), command.model_dump_json().encode())
+        await self.bus.publish(control_topic(self.topics), command.model_dump_json().encode())
 
 
 async def open_wires(bus: Bus, settings: EveSettings) -> BrokerWires:

@@ -15,8 +15,8 @@ from textual.widgets import DataTable, Footer, Sparkline, Static
 from common.errors import LinkError
 from common.journal.events import Entry
 from common.wire.patch import Route
-from common.wire.topics import EVE
 from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell, TreatWords
+from eve.topics import EVE
 from qkdlink.eve_marks import Mark
 from qkdlink.eve_scene import HEADINGS, UNSEEN, Scene
 

@@ -27,9 +27,9 @@ from common.journal.events import (
     StageReached,
 )
 from common.journal.sequence import EntrySequence
-from common.wire.topics import EVE
 from eve.classical_attacks.catalogue import TREATMENTS
 from eve.quantum_attacks.catalogue import split_text
+from eve.topics import EVE
 from qkdlink.eve_marks import ClassicalMark, Mark
 from qkdlink.outlook import Outlook
 from qkdlink.telling import told_refusal

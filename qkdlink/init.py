@@ -8,7 +8,7 @@ from typing import Any
 
 from common.errors import ConfigurationError
 from common.transport.addresses import Address
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.home import ALICE, BOB, LinkAddresses, Splice
 from lab.installation import (
     APPARATUS_AUTHORITY,

@@ -30,7 +30,7 @@ from common.journal.events import (
     StageReached,
 )
 from common.protocol.parameters import LinkParameters
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.broker import RunningBroker
 from lab.console import table
 from lab.link_result import LinkResult

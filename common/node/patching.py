@@ -1,19 +1,21 @@
-"""A node's apparatus at the patch panel: it does as the panel says, and goes back to direct if Eve is silent.
+"""A node's apparatus at the patch panel: it does as the panel says, and goes back to direct if the panel is silent.
 
-Eve repeats the panel's message while she lives. A broker that notices her death publishes her last will; if neither
-comes, because she was stopped and not ended, this watchdog gives the link back by itself.
+Whoever is plugged in repeats the panel's message. A broker that notices the end of that program publishes its last
+will; if neither comes, because it was stopped and not ended, this watchdog gives the link back by itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from common.journal.events import Event, PatchChanged, PatchRefused
+from common.node.settings import NodeSettings
 from common.transport.mqtt import Bus, Subscription
-from common.wire.patch import DIRECT, Patch
+from common.wire.patch import DIRECT, Patch, Route
+from common.wire.topics import Topics
 
 SILENCE_S = 5.0
-"""For so long a panel that points to Eve is believed without hearing of it again."""
+"""For so long a panel that names another way than the direct one is believed without hearing of it again."""
 
 type OnPatch = Callable[[Patch], None]
 
@@ -24,8 +26,10 @@ class Patching:
 
     messages: Subscription
     tell: Callable[[Event], None]
-    knows_eve: bool
-    """Whether this node's settings say where she listens: else a panel that names her for words is refused."""
+    light: Collection[Route]
+    """The ways of light that this node's settings describe; a panel that names another one is refused."""
+    classical: Collection[Route]
+    """The ways that words can go, likewise."""
     current: Patch = DIRECT
     _listeners: list[OnPatch] = field(default_factory=list)
 
@@ -49,12 +53,15 @@ class Patching:
     def _obey(self, wanted: Patch | None) -> None:
         if wanted is None:
             self.tell(PatchRefused(reason="it is not a patch panel's message"))
-        elif wanted.classical == "eve" and not self.knows_eve:
-            self.tell(
-                PatchRefused(reason="it names eve for the classical line, and no setting says where she is")
-            )
+        elif wanted.classical not in self.classical:
+            self._refuse(wanted.classical, "the classical line")
+        elif wanted.light not in self.light:
+            self._refuse(wanted.light, "light")
         else:
             self._plug(wanted, "the panel says so")
+
+    def _refuse(self, route: Route, what: str) -> None:
+        self.tell(PatchRefused(reason=f"it names {route} for {what}, and no setting says where that is"))
 
     def _plug(self, wanted: Patch, reason: str) -> None:
         if wanted == self.current:
@@ -67,6 +74,7 @@ class Patching:
             listener(wanted)
 
 
-async def open_patching(bus: Bus, topic: str, tell: Callable[[Event], None], *, knows_eve: bool) -> Patching:
+async def open_patching(bus: Bus, settings: NodeSettings, tell: Callable[[Event], None]) -> Patching:
     """Subscribe to the panel."""
-    return Patching(await bus.subscribe(topic), tell, knows_eve)
+    messages = await bus.subscribe(Topics(settings.link).patch())
+    return Patching(messages, tell, settings.light_legs.keys(), settings.classical_ways)

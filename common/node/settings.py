@@ -27,6 +27,7 @@ from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
+from common.wire.patch import Route
 
 CONFIGURATION_FILE = "node.toml"
 ENVIRONMENT_PREFIX = "QKDLINK_"
@@ -75,22 +76,35 @@ class BrokerSettings(_Section):
         return self
 
 
+class DialledPlace(_Section):
+    """Where Alice dials on a way that is not the direct one."""
+
+    address: PlainAddress
+    bootstrap_address: PlainAddress
+
+
+class WaySettings(_Section):
+    """Where a way leads that the patch panel can name beside the direct one."""
+
+    site: Name
+    """At whose apparatus this node's leg of light ends; light and receipts have topics of that leg alone."""
+    classical: DialledPlace | None = None
+    """`address` and `bootstrap_address` that Alice dials instead of the peer's; words go that way only with them."""
+
+
 class ApparatusSettings(_Section):
-    """Where the patch panel's second sockets lead, and which are used: the emulated optics, not the protocol."""
+    """Where the patch panel's sockets lead: the emulated optics, not the protocol."""
 
-    eve_address: PlainAddress | None = None
-    """Where Eve listens in Bob's place, once the panel says so; Alice alone needs it."""
-    eve_bootstrap_address: PlainAddress | None = None
-    """Where she listens for bootstraps."""
-    light_as: Name | None = None
-    """On whose topic Alice's light goes out; her own, unless somebody plays her part."""
-    receipts_as: Name | None = None
-    """In whose name Bob receipts light; his own, unless somebody plays his part."""
+    site: Name | None = None
+    """The name of this apparatus in topics: the node's, unless another's apparatus plays the node's part."""
+    ways: dict[Route, WaySettings] = {}
+    """The ways beside the direct one, by the names that the patch panel has for them: `[apparatus.ways.NAME]`."""
 
-    @property
-    def is_anothers(self) -> bool:
-        """Whether somebody else works here in this node's name, whom the patch panel does not concern."""
-        return self.light_as is not None or self.receipts_as is not None
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "direct" in self.ways:
+            raise ValueError("the direct way leads to the peer and is no entry of ways")
+        return self
 
 
 class CredentialSettings(_Section):
@@ -202,9 +216,25 @@ class NodeSettings(ProgramSettings, ABC):
         """How many blocks this node would have open at a time; the peer is told, and the smaller number counts."""
 
     @property
-    def knows_where_eve_is(self) -> bool:
-        """Whether this node can do as a patch panel says that leads the classical line to Eve."""
-        return self.apparatus.eve_address is not None
+    def site(self) -> str:
+        """The name of this node's apparatus in topics."""
+        return self.apparatus.site or self.node
+
+    @property
+    def is_anothers_apparatus(self) -> bool:
+        """Whether another's apparatus plays this node's part, which the patch panel does not concern."""
+        return self.site != self.node
+
+    @property
+    def light_legs(self) -> dict[Route, str]:
+        """At which site this node's leg of light ends, by way."""
+        return {"direct": self.peer, **{route: way.site for route, way in self.apparatus.ways.items()}}
+
+    @property
+    def classical_ways(self) -> frozenset[Route]:
+        """The ways that words can go."""
+        ways = self.apparatus.ways.items()
+        return frozenset({"direct", *(route for route, way in ways if way.classical is not None)})
 
 
 def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:

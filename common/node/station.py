@@ -41,7 +41,7 @@ from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect
 from common.transport.psk import AnyConnection
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
 
 _TOLD_REFUSALS = 20
 """Refusals told in a minute; a stranger who knocks without end fills neither journal nor disk."""
@@ -110,14 +110,9 @@ class Station[S: NodeSettings]:
 
     def dialled(self, *, bootstrap: bool) -> Address:
         """Return where the peer is reached at this moment: directly, or where the patch panel leads to."""
-        settings = self.settings
-        through_eve = self.patching.current.classical == "eve"
-        direct, eves = (
-            (settings.classical.bootstrap_address, settings.apparatus.eve_bootstrap_address)
-            if bootstrap
-            else (settings.classical.address, settings.apparatus.eve_address)
-        )
-        return eves if through_eve and eves is not None else direct
+        way = self.settings.apparatus.ways.get(self.patching.current.classical)
+        place = self.settings.classical if way is None or way.classical is None else way.classical
+        return place.bootstrap_address if bootstrap else place.address
 
     def refuse(self, reason: str) -> None:
         """Journal that somebody was turned away; of a flood of strangers, so many a minute and then their number."""
@@ -244,12 +239,7 @@ async def open_station[S: NodeSettings](
                 store, settings.link, role, _settling(pipe, journal), settings.authentication.scheme
             )
             randomness = Randomness(settings.node, seed)
-            patching = await open_patching(
-                bus,
-                Topics(settings.link).patch(),
-                journal.tell,
-                knows_eve=settings.knows_where_eve_is,
-            )
+            patching = await open_patching(bus, settings, journal.tell)
             window = None if anchor is None else BootstrapWindow(settings.trust.anchor)
             station = Station(
                 role,
@@ -266,11 +256,11 @@ async def open_station[S: NodeSettings](
                 window,
                 key_log,
             )
-            writer = EVE if settings.apparatus.is_anothers else settings.node  # nobody writes another's topic
-            async with journal.published(bus, station.topics.journal(writer)):
+            # nobody writes another's topic
+            async with journal.published(bus, station.topics.journal(settings.site)):
                 station.tell(_started(station))
                 watching = None
-                if not settings.apparatus.is_anothers:
+                if not settings.is_anothers_apparatus:
                     watching = asyncio.create_task(patching.watch(), name="patch panel")
                 try:
                     yield station

@@ -27,6 +27,10 @@ class LightOutlet:
         self._outstanding: dict[Receipt, FrameHeader] = {}
         self._room = asyncio.Condition()
 
+    def select(self, topic: str) -> None:
+        """Send on another topic from now on; the block whose light is under way is given up by whoever says so."""
+        self._topic = topic
+
     async def ready(self) -> None:
         """Wait until the broker is there."""
         await self._line.ready()

@@ -25,6 +25,7 @@ from common.wire.mqtt_packets import (
     read_head,
     read_publication,
     subscribe,
+    unsubscribe,
 )
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -45,6 +46,9 @@ class LightLine:
         self._subscriptions: dict[str, Subscription] = {}
         self._wire: _Wire | None = None
         self._served = asyncio.Event()
+        self._settling = asyncio.Lock()
+        self.on_stray: Callable[[str], None] = lambda _: None
+        """Called with the topic of each message that is kept nowhere, because its topic is not wanted any more."""
 
     @property
     def address(self) -> Address:
@@ -66,10 +70,32 @@ class LightLine:
 
     async def subscribe(self, topic: str) -> Subscription:
         """Receive a topic from now on; one subscription per topic. LinkError if the broker does not answer."""
-        subscription = self._subscriptions[topic] = Subscription(topic)
-        if self._wire is not None:
-            await self._wire.ask(subscribe(topic), Packet.SUBACK)
+        subscription = self.plug(topic)
+        await self.settle()
         return subscription
+
+    def plug(self, topic: str) -> Subscription:
+        """Want a topic; `settle` asks for it, or the next connection does."""
+        subscription = self._subscriptions[topic] = Subscription(topic)
+        return subscription
+
+    def unplug(self, topic: str) -> None:
+        """Want a topic no longer, likewise: what still comes of it is kept nowhere."""
+        self._subscriptions.pop(topic, None)
+
+    async def settle(self) -> None:
+        """Let the broker send what is wanted now and nothing else; LinkError if it refuses or does not answer."""
+        if self._wire is not None:
+            await self._settle(self._wire)
+
+    async def _settle(self, wire: "_Wire") -> None:
+        async with self._settling:
+            for topic in self._subscriptions.keys() - wire.granted:
+                await wire.ask(subscribe(topic), Packet.SUBACK)
+                wire.granted.add(topic)
+            for topic in wire.granted - self._subscriptions.keys():
+                await wire.ask(unsubscribe(topic), Packet.UNSUBACK)
+                wire.granted.discard(topic)
 
     async def open(self) -> "_Wire":
         """Connect once; LinkError if the broker is not there or refuses."""
@@ -91,8 +117,7 @@ class LightLine:
         """Deliver what the broker sends until it is lost; LinkError then."""
         self._wire = wire
         try:
-            for topic in self._subscriptions:
-                await wire.ask(subscribe(topic), Packet.SUBACK)
+            await self._settle(wire)
             self._served.set()
             await wire.keep_alive()
         finally:
@@ -104,6 +129,8 @@ class LightLine:
         subscription = self._subscriptions.get(topic)
         if subscription is not None:
             subscription.put(delivery)
+        else:
+            self.on_stray(topic)
 
 
 @asynccontextmanager
@@ -140,6 +167,8 @@ class _Wire(asyncio.BufferedProtocol):
 
     def __init__(self, deliver: Callable[[str, Delivery], None]) -> None:
         self._deliver = deliver
+        self.granted: set[str] = set()
+        """The topics that the broker sends here."""
         self._transport: asyncio.Transport | None = None
         self._heads = memoryview(bytearray(_ROOM_FOR_HEADS))
         self._filled = 0
@@ -267,7 +296,7 @@ class _Wire(asyncio.BufferedProtocol):
 
     def _take(self, head: Head, body: memoryview) -> None:
         match head.first:
-            case Packet.CONNACK | Packet.SUBACK:
+            case Packet.CONNACK | Packet.SUBACK | Packet.UNSUBACK:
                 self._answer(Packet(head.first), body)
             case Packet.PINGRESP:
                 return
@@ -279,6 +308,8 @@ class _Wire(asyncio.BufferedProtocol):
         if self._asked is None or self._asked[0] is not packet or self._asked[1].done():
             return
         code = body[-1] if len(body) else 0x80
+        if packet is Packet.UNSUBACK:
+            code = 0  # it has no code, and nothing in it but the question's number (section 3.11)
         if code == 0:
             self._asked[1].set_result(None)
         else:

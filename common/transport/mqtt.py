@@ -84,10 +84,12 @@ class Subscription:
         """Return the next delivery if it is here."""
         return None if self._queue.empty() else self._queue.get_nowait()
 
-    def drop(self) -> None:
-        """Let everything drop that nobody has taken yet."""
-        while not self._queue.empty():
+    def drop(self) -> int:
+        """Let everything drop that nobody has taken yet; return how many messages that were."""
+        count = self._queue.qsize()
+        for _ in range(count):
             self._queue.get_nowait()
+        return count
 
 
 class Bus:

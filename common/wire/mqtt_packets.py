@@ -26,6 +26,8 @@ class Packet(IntEnum):
     PUBLISH = 0x30
     SUBSCRIBE = 0x82
     SUBACK = 0x90
+    UNSUBSCRIBE = 0xA2
+    UNSUBACK = 0xB0
     PINGREQ = 0xC0
     PINGRESP = 0xD0
     DISCONNECT = 0xE0
@@ -71,6 +73,11 @@ def connect(client_id: str, username: str | None, password: str | None) -> bytes
 def subscribe(topic: str) -> bytes:
     """Ask for one topic; the answer is not told apart from others by its number, so all are number 1."""
     return encode(Packet.SUBSCRIBE, _SHORT.pack(1), _text(topic), b"\x00")
+
+
+def unsubscribe(topic: str) -> bytes:
+    """Ask for a topic no longer; likewise."""
+    return encode(Packet.UNSUBSCRIBE, _SHORT.pack(1), _text(topic))
 
 
 def publication_head(topic: str, payload_bytes: int) -> bytes:

@@ -4,13 +4,15 @@ It is untrusted input that moves bytes and nothing else: both entries come from 
 belong to them stand in the settings of the nodes' apparatus. Whoever is plugged in by it still has to know a key.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 LONGEST_PATCH_BYTES = 256
 
 type Route = Literal["direct", "eve"]
+ROUTES: tuple[Route, ...] = get_args(Route.__value__)
+"""The closed list of ways that a panel can name; where each leads to is said in the settings of an apparatus."""
 
 
 class Patch(BaseModel):

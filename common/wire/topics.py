@@ -1,9 +1,10 @@
-"""The topics of a link on its broker, each with one kind of writer."""
+"""The topics of a link on its broker, each with one writer, and those of light with one reader.
+
+A way of light from Alice to Bob is one leg or, through another apparatus, two. Each leg has a topic of its own for its
+light and one for its receipts, so that the broker's access list keeps the ways apart.
+"""
 
 from dataclasses import dataclass
-
-EVE = "eve"
-"""Who she is at the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,21 +13,17 @@ class Topics:
 
     link: str
 
-    def light(self, sender: str) -> str:
-        """Sealed frames of pulses, written by `sender` alone, never retained."""
-        return f"qkd/{self.link}/light/{sender}"
+    def light(self, sender: str, receiver: str) -> str:
+        """Sealed frames of pulses on one leg, written by `sender` alone, read by `receiver` alone, never retained."""
+        return f"qkd/{self.link}/{sender}/light/{receiver}"
 
-    def receipts(self, receiver: str) -> str:
-        """Flow control: which frames `receiver` has taken; nothing is derived from it."""
-        return f"qkd/{self.link}/receipts/{receiver}"
+    def receipts(self, sender: str, receiver: str) -> str:
+        """Flow control of one leg: which frames `sender` has taken; nothing is derived from it."""
+        return f"qkd/{self.link}/{sender}/receipts/{receiver}"
 
     def patch(self) -> str:
-        """The patch panel, retained; written by Eve and the operator, read by the apparatus of both nodes."""
+        """The patch panel, retained; read by the apparatus of both nodes, which never write it."""
         return f"qkd/{self.link}/patch"
-
-    def eve_control(self) -> str:
-        """Commands for Eve, from her own console or another front end."""
-        return f"qkd/{self.link}/eve/control"
 
     def journal(self, node: str) -> str:
         """What `node` tells of itself, as JSON, one event a message; never a secret."""

@@ -21,6 +21,7 @@ from common.node.settings import (
     LaboratorySettings,
     NodeSettings,
     TrustSettings,
+    WaySettings,
 )
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
@@ -139,6 +140,7 @@ def node_settings() -> str:
         ("authentication.", AuthenticationSettings),
         ("credentials.", CredentialSettings),
         ("apparatus.", ApparatusSettings),
+        ("apparatus.ways.<way>.", WaySettings),
         ("laboratory.", LaboratorySettings),
     )
     apart = ("parameters", *(prefix.rstrip(".") for prefix, _ in sections))

@@ -16,6 +16,7 @@ from lab.experiments.listening import Listening
 from lab.experiments.portion import Portion
 from lab.experiments.tampering import Tampering
 from lab.experiments.unheeded import Unheeded
+from lab.experiments.unplugged import Unplugged
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
     "bootstrap": Bootstrap,
@@ -30,6 +31,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     "light": Light,
     "unheeded": Unheeded,
     "tampering": Tampering,
+    "unplugged": Unplugged,
 }
 
 

@@ -82,13 +82,13 @@ async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
     async for hers in connected(alice):
         async for his in connected(bob):
             async for theirs in connected(visitor):
-                light = await his.subscribe("qkd/link-1/light/alice")
-                stolen = await theirs.subscribe("qkd/link-1/light/alice")
-                await theirs.publish("qkd/link-1/light/alice", b"forged")
+                light = await his.subscribe("qkd/link-1/alice/light/bob")
+                stolen = await theirs.subscribe("qkd/link-1/alice/light/bob")
+                await theirs.publish("qkd/link-1/alice/light/bob", b"forged")
                 prying = await hers.subscribe("qkd/link-1/journal/bob")
-                await his.publish("qkd/link-1/light/alice", b"forged")
+                await his.publish("qkd/link-1/alice/light/bob", b"forged")
                 await his.publish("qkd/link-1/journal/bob", b"bob's own")
-                await hers.publish("qkd/link-1/light/alice", b"light")
+                await hers.publish("qkd/link-1/alice/light/bob", b"light")
                 assert (await asyncio.wait_for(light.get(), 5)).payload == b"light"
                 for unheard in (stolen, prying):
                     with pytest.raises(TimeoutError):
@@ -103,13 +103,13 @@ async def test_a_node_has_two_lines_at_once_and_nobody_who_knows_its_name_logs_i
             connect_light(light_access(settings, "alice", home / "alice")) as line,
             connect(his) as bobs,
         ):
-            receipts = await line.subscribe("qkd/link-1/receipts/bob")
+            receipts = await line.subscribe("qkd/link-1/bob/receipts/alice")
             for guess in ("alice", "link-1-alice", "link-1-alice-light"):
                 async with connect(replace(his, client_id=guess)):
                     pass
             for number in range(12):  # for longer than either line would need to come back
                 await bus.publish("qkd/link-1/journal/alice", b"here I am")
-                await bobs.publish("qkd/link-1/receipts/bob", bytes([number]))
+                await bobs.publish("qkd/link-1/bob/receipts/alice", bytes([number]))
                 assert (await asyncio.wait_for(receipts.get(), 5)).payload == bytes([number])
                 await asyncio.sleep(0.05)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from common.authentication.scheme import SchemeName
 from common.journal.events import AnyEvent, BlockEnded, CommandRefused, Entry, HalfLinkChanged, PeerRefused
 from common.transport.mqtt import BrokerAccess, connect
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
+from eve.topics import EVE, control_topic
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.launcher import RunningLink, run_link
@@ -54,7 +55,7 @@ class Scene:
         access = BrokerAccess(self.link.broker.address, "a-front-end", EVE, password)
         async with connect(access) as bus:
             command = json.dumps({"command": "impersonate", "on": on}).encode()
-            await bus.publish(Topics(self.home.link).eve_control(), command)
+            await bus.publish(control_topic(Topics(self.home.link)), command)
 
 
 @asynccontextmanager

@@ -98,7 +98,9 @@ async def _keep_a_frame_of_light(link: Bench) -> None:
     """Have the broker hand Bob an old message the moment he subscribes."""
     account = (ADMIN.name, ADMIN.password) if link.broker.has_access_list else (None, None)
     async with connect(BrokerAccess(link.broker.address, "keeper", *account)) as bus:
-        await bus.publish(Topics(link.home.link).light(ALICE), b"QKDL and what was once light", retain=True)
+        await bus.publish(
+            Topics(link.home.link).light(ALICE, BOB), b"QKDL and what was once light", retain=True
+        )
 
 
 @pytest.fixture(scope="module", params=["mosquitto", "amqtt"])

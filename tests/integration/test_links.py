@@ -135,12 +135,12 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
         ]
     assert len(keys) == 4, "two blocks on each side"
     assert eve.topics() == {
-        Topics("link-1").light(ALICE),
-        Topics("link-1").receipts(BOB),
+        Topics("link-1").light(ALICE, BOB),
+        Topics("link-1").receipts(BOB, ALICE),
         Topics("link-1").journal(ALICE),
         Topics("link-1").journal(BOB),
     }
-    assert len(b"".join(eve.on(Topics("link-1").light(ALICE)))) > 2 * SMALLER.block_pulses, (
+    assert len(b"".join(eve.on(Topics("link-1").light(ALICE, BOB)))) > 2 * SMALLER.block_pulses, (
         "she heard the light"
     )
     assert not [secret for secret in known if secret in told]
@@ -177,8 +177,8 @@ async def test_the_access_list_lets_each_node_write_its_own_topics_and_read_what
     async with bench(tmp_path / "home", SMALLER) as link, eavesdropping(link.broker) as everything:
         topics = Topics(link.home.link)
         attempts = [
-            topics.light(ALICE),
-            topics.receipts(BOB),
+            topics.light(ALICE, BOB),
+            topics.receipts(BOB, ALICE),
             topics.journal(ALICE),
             topics.journal(BOB),
             "other",
@@ -194,13 +194,13 @@ async def test_the_access_list_lets_each_node_write_its_own_topics_and_read_what
                 for topic in attempts:
                     await everything.client.publish(topic, f"to {name}".encode(), qos=1)
                 heard[name] = {each.topic for each in subscriptions if await _heard_anything(each)}
-        assert heard == {ALICE: {topics.receipts(BOB)}, BOB: {topics.light(ALICE)}}
+        assert heard == {ALICE: {topics.receipts(BOB, ALICE)}, BOB: {topics.light(ALICE, BOB)}}
         written = {
             name: {topic for topic in attempts if name.encode() in everything.on(topic)} for name in heard
         }
         assert written == {
-            ALICE: {topics.light(ALICE), topics.journal(ALICE)},
-            BOB: {topics.receipts(BOB), topics.journal(BOB)},
+            ALICE: {topics.light(ALICE, BOB), topics.journal(ALICE)},
+            BOB: {topics.receipts(BOB, ALICE), topics.journal(BOB)},
         }
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
 from common.journal.events import NodeStarted
-from common.wire.topics import EVE
 from eve.recorder import Wire, read_recording
+from eve.topics import EVE
 from lab.decrypt_later import (
     Hand,
     blocks_read,

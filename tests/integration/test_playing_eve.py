@@ -21,6 +21,7 @@ from common.node.settings import load_settings
 from common.transport.addresses import Address
 from eve.control import AttackLight, Go
 from eve.settings import EveSettings
+from eve.topics import control_topic
 from lab.broker import find_mosquitto
 from lab.home import LinkAddresses, Splice
 from lab.installation import Site, install
@@ -78,6 +79,13 @@ async def test_a_person_plays_eve_from_the_console(tmp_path: Path) -> None:
             await pilot.press(*["down"] * names.index("intercept-resend"), "space")
             await until(lambda: "qber-per-basis" in refusals(link), "the refusal")
             assert link.told(EveState, "eve")[-1].attacks[0].startswith("intercept-resend:fraction=1.0")
+            await pilot.press("l")
+            await until(lambda: bool(link.told(PatchChanged, "bob")), "light that goes directly")
+            await until(lambda: link.told(PatchChanged, "bob")[-1].light == "direct", "Bob's own plug")
+            await link.makes_keys(2)
+            assert link.told(EveState, "eve")[-1].attacks, "she is armed, and it is of no use to her"
+            keys = [each for each in link.told(EveLearnt, "eve") if each.secret_bits]
+            assert {each.known_fraction_of_sifted for each in keys} == {0.0}
             await pilot.press("0")
             await link.makes_keys(1)
             learnt = link.told(EveLearnt, "eve")
@@ -103,7 +111,7 @@ async def test_an_attack_of_ones_own_is_switched_by_its_name_and_nonsense_is_ref
         await until(lambda: bool(refusals(link)), "the refusal")
         async with link.bus() as bus:
             for nonsense in (b"{", b'{"command": "attack", "attacks": ["/mine.py:Absorber"]}', 5000 * b"x"):
-                await bus.publish(TOPICS.eve_control(), nonsense)
+                await bus.publish(control_topic(TOPICS), nonsense)
         await until(lambda: len(link.told(CommandRefused, "eve")) == 3, "three refusals")
         assert link.told(EveState, "eve")[-1].attacks == ["absorber:fraction=1.0"]
         await link.command(AttackLight(attacks=()))

@@ -13,6 +13,7 @@ import pytest_asyncio
 from common.journal.events import BlockEnded, EveState, LineLost, NodeStopped, PatchChanged, PatchRefused
 from common.wire.patch import LONGEST_PATCH_BYTES, Patch
 from eve.control import Plug
+from eve.topics import control_topic
 from lab.broker import find_mosquitto
 from tests.support.processes import until
 from tests.support.splices import PATIENCE_S, TOPICS, Cable, SplicedLink, eve_behind, spliced_link
@@ -91,8 +92,8 @@ async def test_no_node_can_plug_eve_in_or_tell_her_what_to_do(link: SplicedLink,
     states, changes = len(link.told(EveState, "eve")), len(link.told(PatchChanged, "bob"))
     async with link.bus(node) as bus:
         await bus.publish(TOPICS.patch(), Patch().encode(), retain=True)
-        await bus.publish(TOPICS.eve_control(), b'{"command": "tell"}')
-        await bus.publish(TOPICS.eve_control(), b'{"command": "go"}')
+        await bus.publish(control_topic(TOPICS), b'{"command": "tell"}')
+        await bus.publish(control_topic(TOPICS), b'{"command": "go"}')
     await link.makes_keys(1)
     assert len(link.told(PatchChanged, "bob")) == changes
     assert len(link.told(EveState, "eve")) == states

@@ -14,8 +14,9 @@ from common.journal.events import AnyEvent, BlockEnded, BlockSettled, Entry
 from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess, Bus, connect
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
 from eve.control import Command
+from eve.topics import EVE, control_topic
 from lab.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
 from lab.kill_trials import tiny_parameters
 from lab.launcher import OnEnd, RunningLink, run_link
@@ -87,7 +88,7 @@ class SplicedLink:
     async def command(self, command: Command) -> None:
         """Tell Eve something, as her console does."""
         async with self.bus() as bus:
-            await bus.publish(TOPICS.eve_control(), command.model_dump_json().encode())
+            await bus.publish(control_topic(TOPICS), command.model_dump_json().encode())
 
     @asynccontextmanager
     async def bus(self, user: str = EVE) -> AsyncIterator[Bus]:

@@ -91,8 +91,9 @@ async def _log_in(
 ) -> Finding:
     where, settings = f"{BROKER} at {access.address}", patient.settings
     topics, is_alice = Topics(settings.link), patient.role is Role.ALICE
-    reads = topics.receipts(settings.peer) if is_alice else topics.light(settings.peer)
-    writes = topics.journal(settings.node)
+    leg = topics.receipts if is_alice else topics.light
+    reads = [leg(end, settings.site) for end in settings.light_legs.values()]
+    writes = topics.journal(settings.site)
     entered = await _ask(
         reader, writer, connect_packet(access, f"{settings.link}-{settings.node}-doctor"), CONNACK
     )
@@ -107,7 +108,7 @@ async def _log_in(
             f"{where} turns this node away: {why}; correct [broker], or the broker's accounts",
         )
     for packet, kind, verb, topic in (
-        (subscribe_packet(reads), SUBACK, "read", reads),
+        *((subscribe_packet(topic), SUBACK, "read", topic) for topic in reads),
         (publish_packet(writes), PUBACK, "write", writes),
     ):
         if await _ask(reader, writer, packet, kind) >= FIRST_REFUSAL:

@@ -15,7 +15,7 @@ from common.keys.identifiers import BlockId
 from common.store.key_store import KeyStore
 from common.store.opening import STORE_FILE
 from common.store.schema import State
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.agreement import NODES, Audit, journal_of
 from lab.home import ALICE, BOB, LinkHome
 from lab.key_exchanges import KEY_BYTES

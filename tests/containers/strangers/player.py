@@ -10,6 +10,7 @@ from common.node.settings import load_settings
 from common.transport.mqtt import connect
 from common.wire.topics import Topics
 from eve.settings import EveSettings
+from eve.topics import control_topic
 from qkdlink.eve import CONSOLE
 
 HERS = Path("/node")
@@ -20,7 +21,7 @@ async def say(command: str) -> dict[str, object]:
     settings = load_settings(EveSettings, HERS / "node.toml")
     account = settings.model_copy(update={"broker": settings.console})
     async with connect(broker_access(account, CONSOLE, HERS)) as bus:
-        await bus.publish(Topics(settings.link).eve_control(), command.encode())
+        await bus.publish(control_topic(Topics(settings.link)), command.encode())
     return {"said": json.loads(command)}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.wire.topics import EVE
+from eve.topics import EVE
 from lab.home import ALICE, BOB, LinkHome, replace_file, toml
 from lab.leaks import HOMES, Loot, furnish
 
@@ -22,7 +22,6 @@ NODES = (ALICE, BOB)
 KEPT = ".kept-"
 HER_BOB = {"address": "127.0.0.1:7100", "bootstrap_address": "127.0.0.1:7101"}
 """Where nobody but she herself finds it."""
-WORKS_AS = {ALICE: {"light_as": EVE}, BOB: {"receipts_as": EVE}}
 HER_PATIENCE_S = 3.0
 """How long her own Alice waits where nobody can answer, before she says why it cannot come to anything."""
 
@@ -74,7 +73,7 @@ def configuration(part: str, loot: Loot, account: dict[str, str]) -> str:
     """Return what her program that plays `part` is told: the victim's name and link, Eve's account and apparatus."""
     told = settings(part) | {
         "broker": {name: value if name == "address" else f"../{value}" for name, value in account.items()},
-        "apparatus": WORKS_AS[part],
+        "apparatus": {"site": EVE},
         "credentials": {"light_seal": "../light-seal.key"},
     }
     if part == BOB:

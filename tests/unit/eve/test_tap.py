@@ -16,9 +16,10 @@ from common.optics.seal import LightSeal
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
 from common.wire.pulse_frames import FrameHeader, Receipt, split
-from common.wire.topics import EVE, Topics
+from common.wire.topics import Topics
 from eve.guarded import AttackError
 from eve.tap import LightTap, ReceiptTap
+from eve.topics import EVE
 
 TOPICS = Topics("link-1")
 KEY = bytes(range(32))
@@ -54,8 +55,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def taps() -> tuple[LightTap, Line, Subscription]:
-    line, frames = Line(), Subscription(TOPICS.light("alice"))
-    return LightTap(cast("LightLine", line), TOPICS, LightSeal(KEY, EVE), frames), line, frames
+    line, frames = Line(), Subscription(TOPICS.light("alice", EVE))
+    tap = LightTap(cast("LightLine", line), TOPICS.light(EVE, "bob"), LightSeal(KEY, EVE), frames)
+    return tap, line, frames
 
 
 def a_frame(alice: LightSeal, sequence: int = 0) -> memoryview:
@@ -73,7 +75,7 @@ async def test_transparent_she_passes_a_frame_on_from_where_it_lies():
         frames.put(Delivery(frame, retained=False))
         await until(lambda: tap.passed)
     [(topic, parts)] = line.sent
-    assert topic == TOPICS.light(EVE)
+    assert topic == TOPICS.light(EVE, "bob")
     assert [id(part) for part in parts] == [id(frame)] == [id(each) for each in seen]
 
 
@@ -138,8 +140,8 @@ async def test_an_attack_that_is_stuck_is_found_and_holds_nobody_up(monkeypatch:
 
 
 async def test_a_receipt_passes_on_and_is_seen_unless_a_half_link_takes_it():
-    line, receipts = Line(), Subscription(TOPICS.receipts("bob"))
-    tap = ReceiptTap(cast("LightLine", line), TOPICS, receipts)
+    line, receipts = Line(), Subscription(TOPICS.receipts("bob", EVE))
+    tap = ReceiptTap(cast("LightLine", line), TOPICS.receipts(EVE, "alice"), receipts)
     seen: list[bytes] = []
     tap.watch.append(seen.append)
     said = [Receipt("5e" * 16, 1, sequence).encode() for sequence in range(3)]
@@ -149,7 +151,7 @@ async def test_a_receipt_passes_on_and_is_seen_unless_a_half_link_takes_it():
             receipts.put(Delivery(memoryview(receipt), retained=False))
             await until(lambda expected=sequence + 1: len(seen) == expected)
     assert seen == said
-    assert line.sent == [(TOPICS.receipts(EVE), (said[0],)), (TOPICS.receipts(EVE), (said[2],))]
+    assert line.sent == [(TOPICS.receipts(EVE, "alice"), (receipt,)) for receipt in (said[0], said[2])]
 
 
 async def test_light_ends_with_her_while_a_half_link_takes_it():

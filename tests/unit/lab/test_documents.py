@@ -163,7 +163,11 @@ class TestTablesAndPictures:
 
     def test_the_topics_are_those_of_the_code(self):
         topics = Topics("<link>")
-        for topic in (topics.light("<alice>"), topics.receipts("<bob>"), topics.journal("<node>")):
+        for topic in (
+            topics.light("<site>", "<site>"),
+            topics.receipts("<site>", "<site>"),
+            topics.journal("<node>"),
+        ):
             assert f"| `{topic}` |" in WIRE
 
     def test_links_between_documents_lead_somewhere(self):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alice.settings import AliceSettings
+from bob.settings import BobSettings
 from common.errors import ConfigurationError, CredentialsError
 from common.node.settings import CONFIGURATION_FILE, load_settings
 from common.transport.addresses import Address
@@ -64,10 +65,15 @@ def test_she_finds_all_she_needs_in_her_own_folder(home: Path, tmp_path: Path):
         folder.rename(home / "eve")
 
 
-def test_alices_apparatus_knows_where_she_is_and_bobs_need_not(home: Path):
+def test_each_apparatus_knows_where_its_leg_of_light_ends_and_alices_where_she_listens(home: Path):
     alice = load_settings(AliceSettings, home / "alice" / CONFIGURATION_FILE)
-    assert (alice.apparatus.eve_address, alice.apparatus.eve_bootstrap_address) == (EVE, EVE_BOOTSTRAP)
-    assert "eve" not in (home / "bob" / CONFIGURATION_FILE).read_text()
+    bob = load_settings(BobSettings, home / "bob" / CONFIGURATION_FILE)
+    assert alice.light_legs == {"direct": "bob", "eve": "eve"}
+    assert bob.light_legs == {"direct": "alice", "eve": "eve"}
+    place = alice.apparatus.ways["eve"].classical
+    assert place is not None
+    assert (place.address, place.bootstrap_address) == (EVE, EVE_BOOTSTRAP)
+    assert bob.apparatus.ways["eve"].classical is None
 
 
 def test_she_and_her_player_are_two_users_of_the_broker_and_nothing_vouches_for_her_to_a_node(home: Path):

@@ -140,6 +140,34 @@ def test_tampering_is_refused_only_if_it_was_named_and_nothing_differs_ever():
     assert judged(after={**well, "faults": ["the material differs"]}) == Verdict.UNCLEAR
 
 
+def test_direct_light_tells_her_nothing_only_if_she_saw_none_and_would_have_learnt_from_it():
+    block = {"detections": 25000, "qber_key": 0.01, "secret_bits": 4000, "aborted": None}
+    nothing = {
+        "key_recovered": False,
+        "known_fraction_of_sifted": 0.0,
+        "key_undetermined": True,
+        "frames_seen": 0,
+    }
+    hers = {**nothing, "known_fraction_of_sifted": 1.0, "key_undetermined": None, "frames_seen": 2}
+    alone = {"keys_equal": True, "blocks": [block]}
+
+    def judged(alone: dict[str, Any] = alone, plugged: dict[str, Any] = hers, **direct: object) -> str:
+        blocks = direct.pop("blocks", [block])
+        unplugged = {"keys_equal": True, "blocks": blocks, "eve": {**nothing, **direct}}
+        evidence = {"without_eve": alone, "unplugged": unplugged, "plugged": {"eve": plugged}}
+        return experiment_of("unplugged", {}).judge(evidence)
+
+    assert judged() == Verdict.KEY_IS_UNDETERMINED
+    assert judged(key_recovered=True, known_fraction_of_sifted=1.0) == Verdict.EVE_HAS_THE_KEY
+    assert judged(known_fraction_of_sifted=0.01) == Verdict.EVE_KNOWS_OF_THE_KEY
+    assert judged(key_undetermined=False) == Verdict.EVE_KNOWS_OF_THE_KEY
+    assert judged(frames_seen=1) == Verdict.UNCLEAR
+    assert judged(key_undetermined=None) == Verdict.UNCLEAR
+    assert judged(blocks=[{**block, "qber_key": 0.02}]) == Verdict.UNCLEAR
+    assert judged(alone={**alone, "keys_equal": False}) == Verdict.UNCLEAR
+    assert judged(plugged=nothing) == Verdict.UNCLEAR
+
+
 @pytest.mark.parametrize(
     ("evidence", "verdict"),
     [

@@ -1,7 +1,7 @@
 """A node's apparatus obeys the panel, refuses what it cannot obey, and believes no silent Eve."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from common.journal.events import Event, PatchChanged, PatchRefused
 from common.node import patching
 from common.node.patching import Patching
 from common.transport.mqtt import Delivery, Subscription
-from common.wire.patch import DIRECT, LONGEST_PATCH_BYTES, Patch
+from common.wire.patch import DIRECT, LONGEST_PATCH_BYTES, ROUTES, Patch, Route
 
 THROUGH_EVE = Patch(light="eve", classical="eve")
 
@@ -30,9 +30,11 @@ class Apparatus:
 
 
 @asynccontextmanager
-async def apparatus(*, knows_eve: bool = True) -> AsyncIterator[Apparatus]:
+async def apparatus(
+    *, light: Collection[Route] = ROUTES, classical: Collection[Route] = ROUTES
+) -> AsyncIterator[Apparatus]:
     told: list[Event] = []
-    made = Apparatus(Patching(Subscription("patch"), told.append, knows_eve), told)
+    made = Apparatus(Patching(Subscription("patch"), told.append, light, classical), told)
     made.patching.on_change(made.plugged.append)
     watching = asyncio.create_task(made.patching.watch())
     try:
@@ -58,13 +60,23 @@ async def test_a_broker_that_has_forgotten_the_panel_means_direct():
         assert node.plugged == [THROUGH_EVE, DIRECT]
 
 
-async def test_words_are_not_sent_to_eve_by_a_node_that_was_not_told_where_she_listens():
-    async with apparatus(knows_eve=False) as node:
-        await node.hears(Patch(light="direct", classical="eve").encode())
+@pytest.mark.parametrize(
+    ("light", "classical", "wanted", "sentence"),
+    [
+        (ROUTES, ("direct",), Patch(classical="eve"), "names eve for the classical line, and no setting"),
+        (("direct",), ROUTES, Patch(light="eve"), "names eve for light, and no setting"),
+        (("direct",), ("direct",), THROUGH_EVE, "names eve for the classical line, and no setting"),
+    ],
+)
+async def test_a_way_that_no_setting_describes_is_refused_and_nothing_is_plugged(
+    light: Collection[Route], classical: Collection[Route], wanted: Patch, sentence: str
+):
+    async with apparatus(light=light, classical=classical) as node:
+        await node.hears(wanted.encode())
         assert node.plugged == []
         (refused,) = node.told
         assert isinstance(refused, PatchRefused)
-        assert "no setting says where she is" in refused.reason
+        assert sentence in refused.reason
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import pytest
 from common.errors import LinkError
 from common.transport import light_line
 from common.transport.addresses import Address
+from common.transport.inlet import Inlet
 from common.transport.light_line import LightLine, connect_light
 from common.transport.mqtt import BrokerAccess, Subscription
 from common.wire.mqtt_packets import publication_head
+from common.wire.patch import Route
 from lab.ports import LOOPBACK
 
-CONNACK, SUBACK, PINGREQ, PINGRESP = b"\x20\2\0\0", b"\x90\3\0\1\0", b"\xc0\0", b"\xd0\0"
+CONNACK, SUBACK, UNSUBACK, PINGRESP = b"\x20\2\0\0", b"\x90\3\0\1\0", b"\xb0\2\0\1", b"\xd0\0"
 
 
 @dataclass
@@ -28,6 +30,8 @@ class ScriptedBroker:
     pings: int = 0
     answers_pings: bool = True
     received: list[bytes] = field(default_factory=list)
+    sends: set[bytes] = field(default_factory=set)
+    """Topics that are subscribed to now."""
     visits: int = 0
     visitor: asyncio.StreamWriter | None = None
 
@@ -40,7 +44,11 @@ class ScriptedBroker:
                     case 0x10:
                         writer.write(self.greeting)
                     case 0x80:
+                        self.sends.add(body[4:-1])
                         writer.write(self.suback)
+                    case 0xA0:
+                        self.sends.discard(body[4:])
+                        writer.write(UNSUBACK)
                     case 0xC0:
                         self.pings += 1
                         writer.write(PINGRESP if self.answers_pings else b"")
@@ -48,6 +56,11 @@ class ScriptedBroker:
                         self.received.append(body)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send what was published on a topic, if it is subscribed to."""
+        if topic.encode() in self.sends:
+            self.say(message(payload, topic))
 
     def say(self, *pieces: bytes) -> None:
         assert self.visitor is not None
@@ -216,3 +229,74 @@ async def test_a_broker_that_is_not_there_is_named() -> None:
     with pytest.raises(LinkError, match=r"There is no MQTT broker at 127\.0\.0\.1:1"):
         async with connect_light(BrokerAccess(Address(LOOPBACK, 1), "me")):
             pass
+
+
+WAYS: dict[Route, str] = {"direct": "a/light/b", "eve": "e/light/b"}
+
+
+@asynccontextmanager
+async def an_inlet(broker: ScriptedBroker) -> AsyncIterator[tuple[Inlet, list[str]]]:
+    strays: list[str] = []
+    async with a_line(broker) as line:
+        line.on_stray = strays.append
+        inlet = await Inlet.open(line, WAYS)
+        keeping = asyncio.create_task(inlet.run())
+        try:
+            yield inlet, strays
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_the_broker_sends_the_way_that_is_plugged_in_and_no_other() -> None:
+    broker = ScriptedBroker()
+    async with an_inlet(broker) as (inlet, strays):
+        for way in ("direct", "eve", "direct", "eve"):
+            inlet.select(way)
+            await until(lambda way=way: broker.sends == {WAYS[way].encode()})
+            for topic in WAYS.values():
+                broker.send(topic, topic.encode())
+            async with asyncio.timeout(5):
+                assert bytes((await inlet.get()).payload) == WAYS[way].encode()
+        assert strays == []
+
+
+async def test_a_thousand_frames_on_a_way_that_is_not_plugged_in_wait_nowhere() -> None:
+    broker = ScriptedBroker()
+    async with an_inlet(broker) as (inlet, strays):
+        for _ in range(1000):  # from a broker that sends what nobody has asked for
+            broker.say(message(bytes(10), WAYS["eve"]))
+        broker.send(WAYS["direct"], b"the way in use")
+        async with asyncio.timeout(5):
+            assert bytes((await inlet.get()).payload) == b"the way in use"
+        assert strays == [WAYS["eve"]] * 1000
+
+
+async def test_what_came_of_a_way_that_was_left_is_told_and_not_taken_for_what_comes_of_the_new_one() -> None:
+    broker = ScriptedBroker()
+    async with an_inlet(broker) as (inlet, strays):
+        broker.send(WAYS["direct"], b"taken")
+        async with asyncio.timeout(5):
+            assert bytes((await inlet.get()).payload) == b"taken"
+        waiting = asyncio.create_task(inlet.get())
+        await asyncio.sleep(0)
+        broker.suback = b""  # its answers are late: what it sends until then was sent before
+        inlet.select("eve")
+        for topic in (WAYS["direct"], WAYS["direct"], WAYS["eve"]):
+            broker.say(message(b"late" if topic == WAYS["direct"] else b"new", topic))
+        async with asyncio.timeout(5):
+            assert bytes((await waiting).payload) == b"new"
+        assert strays == [WAYS["direct"]] * 2
+
+
+async def test_a_connection_that_is_renewed_begins_with_the_way_that_is_plugged_in_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    broker = ScriptedBroker()
+    async with an_inlet(broker) as (inlet, _):
+        assert broker.visitor is not None
+        broker.visitor.transport.abort()
+        broker.sends.clear()
+        inlet.select("eve")
+        await until(lambda: broker.sends == {WAYS["eve"].encode()})

@@ -1,14 +1,16 @@
 from common.wire.topics import Topics
 
 
-def test_every_topic_of_a_link_has_one_kind_of_writer():
+def test_every_leg_of_light_has_topics_of_its_own_below_the_site_that_writes_them():
     topics = Topics("link-1")
-    assert topics.light("alice") == "qkd/link-1/light/alice"
-    assert topics.receipts("bob") == "qkd/link-1/receipts/bob"
+    assert topics.light("alice", "bob") == "qkd/link-1/alice/light/bob"
+    assert topics.light("alice", "eve") == "qkd/link-1/alice/light/eve"
+    assert topics.receipts("bob", "alice") == "qkd/link-1/bob/receipts/alice"
     assert topics.journal("bob") == "qkd/link-1/journal/bob"
-    assert len({topics.light("bob"), topics.receipts("bob"), topics.journal("bob")}) == 3
 
 
 def test_two_links_on_one_broker_share_no_topic():
     one, other = Topics("one"), Topics("other")
-    assert {one.light("alice"), one.receipts("bob")}.isdisjoint({other.light("alice"), other.receipts("bob")})
+    assert {one.light("a", "b"), one.receipts("b", "a")}.isdisjoint(
+        {other.light("a", "b"), other.receipts("b", "a")}
+    )
