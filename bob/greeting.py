@@ -18,9 +18,10 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
         await conversation.say(Goodbye(reason=str(error)[:_LONGEST_REASON]))
         raise
     await conversation.say(hello(ours))
-    session = session_id(ours.link, theirs.nonce, ours.nonce)
+    session, before = session_id(ours.link, theirs.nonce, ours.nonce), len(conversation.transcript)
     claimed = await conversation.expect(Holdings)
     have, never = await pending.answer(claimed.pending, session)
     await conversation.say(Holdings(pending=await pending.claims(session), have=have, never=never))
-    await pending.settle(await conversation.expect(Holdings))
-    return Acquaintance(session, min(ours.most_blocks, theirs.most_blocks))
+    await pending.settle(await conversation.expect(Holdings), session)
+    most_blocks = min(ours.most_blocks, theirs.most_blocks)
+    return Acquaintance(session, most_blocks, conversation.transcript.since(before))

@@ -30,6 +30,11 @@ class CertificateSignature:
         """The scheme's name."""
         return "certificate-signature"
 
+    @property
+    def is_independent(self) -> bool:
+        """The certificates' own keys open the connection and sign: nothing weaker is enough."""
+        return True
+
     def of_block(self, number: int) -> Self:
         """All blocks have the same keys; the transcript's heading tells them apart."""
         del number

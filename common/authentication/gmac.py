@@ -33,6 +33,11 @@ class Gmac:
         """The scheme's name."""
         return SchemeName.GMAC
 
+    @property
+    def is_independent(self) -> bool:
+        """The key is expanded from what the key of the connection is expanded from."""
+        return False
+
     def of_block(self, number: int) -> "GmacBlock":
         """Begin a block; its number is part of every nonce."""
         return GmacBlock(self.key, number)

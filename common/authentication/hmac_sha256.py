@@ -22,6 +22,11 @@ class HmacSha256:
     key: bytes = field(repr=False)
     name: str = SchemeName.HMAC_SHA256
 
+    @property
+    def is_independent(self) -> bool:
+        """The key is expanded from what the key of the connection is expanded from."""
+        return False
+
     def of_block(self, number: int) -> Self:
         """All blocks of a session have the same key; the transcript's heading tells them apart."""
         del number

@@ -16,6 +16,11 @@ class NoAuthentication:
         """The scheme's name."""
         return SchemeName.NONE
 
+    @property
+    def is_independent(self) -> bool:
+        """There is no tag."""
+        return False
+
     def of_block(self, number: int) -> Self:
         """Every block is as bare as the other."""
         del number

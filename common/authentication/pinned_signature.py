@@ -27,6 +27,11 @@ class PinnedSignature:
     verify_peer: Callable[[bytes, bytes], bool] = field(repr=False)
     """(statement, signature) -> whether the peer made it."""
 
+    @property
+    def is_independent(self) -> bool:
+        """The signing key was pinned earlier; no link PSK makes it."""
+        return True
+
     def of_block(self, number: int) -> Self:
         """All blocks have the same keys; the transcript's heading tells them apart."""
         del number

@@ -67,5 +67,12 @@ class Authentication(Protocol):
     def name(self) -> str:
         """The name of the scheme that its blocks have."""
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether the key that opened the connection is not enough to make a tag.
+
+        Where it is enough, a tag says no more than the connection does, and no key is discarded on its word.
+        """
+
     def of_block(self, number: int) -> CheckpointScheme:
         """Begin a block: its scheme, whose pads, if it needs any, belong to this block alone."""

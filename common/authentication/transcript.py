@@ -26,6 +26,10 @@ class Transcript:
         self._add(_ENTRY.pack(speaker, len(frame)))
         self._add(frame)
 
+    def since(self, length: int) -> bytes:
+        """Return all bytes after the first `length`."""
+        return b"".join(self._parts)[length:]
+
     def parts(self) -> Iterator[bytes]:
         """All bytes so far, in order: what an information-theoretic tag has to run over."""
         return iter(self._parts)

@@ -62,6 +62,11 @@ class WegmanCarter:
     pads: Pads
     name: str = SchemeName.WEGMAN_CARTER
 
+    @property
+    def is_independent(self) -> bool:
+        """Units are cut apart from the key of the connection."""
+        return True
+
     def of_block(self, number: int) -> "WegmanCarterBlock":
         """Begin a block; it takes its pads when it needs them."""
         return WegmanCarterBlock(self.pads, number, self.name)

@@ -50,8 +50,8 @@ class Label(StrEnum):
     PRE_SHARED_FILE = "qkdlink v1 pre-shared file"
     """The name by which a node's own store, and the mark beside the file, remember a secret delivered out of band."""
     RESUME_PROOF = "qkdlink v1 resume proof"
-    """The HMAC key by which a side proves that it holds a pending block; block, session and speaker stand under the
-    MAC, so that a proof sent back, or kept for another session, proves nothing."""
+    """The HMAC key by which a side proves that it holds a pending block; block, session, speaker and statement stand
+    under the MAC, so that a proof sent back, or kept for another session, proves nothing."""
 
 
 BOOTSTRAP_KEY_ID = "bootstrap"

@@ -11,6 +11,8 @@ from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError, StarvationError
 from common.journal.events import Event
 from common.keys.identifiers import BlockId
+from common.node.meeting import Meeting
+from common.node.settling_scheme import SettlingScheme
 from common.node.timed_scheme import TimedScheme
 from common.node.vault import Vault
 from common.protocol.aborts import Aborted, AbortReason
@@ -75,6 +77,7 @@ class Link:
         met: Acquaintance,
         authentication: Authentication,
         epoch: int,
+        meeting: Meeting,
     ) -> None:
         self.party = party
         self.session = met.session
@@ -85,6 +88,8 @@ class Link:
         self._channel = channel
         self._conversation = conversation
         self._authentication = authentication
+        self._meeting = meeting
+        self._holdings = met.holdings
 
     async def say_goodbye(self, reason: str) -> None:
         """Tell the peer that no further block will be opened here."""
@@ -102,7 +107,7 @@ class Link:
     async def run_block(self, number: int, distil: Distil) -> SecretKey | Aborted:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
         started = time.monotonic()
-        scheme = TimedScheme(self._authentication.of_block(number))
+        scheme = TimedScheme(SettlingScheme(self._authentication.of_block(number), self._on_authenticated))
         block = self._block(number, scheme)
         self.party.begin(block.id)
         self.party.vault.open(block.id)
@@ -128,17 +133,22 @@ class Link:
             self._channel.close_line(number)
             self._close(block, scheme, outcome, time.monotonic() - started)
 
+    async def _on_authenticated(self) -> None:
+        """Do as the peer answered at the meeting, now that a tag covers it which the link PSK alone cannot make."""
+        if self._authentication.is_independent:
+            await self._meeting.authenticated()
+
     def _close(self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float) -> None:
         """Write the account; what the store says of the block counts, whatever became of the conversation."""
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
-        said = Said(len(block.conversation.transcript), block.conversation.checkpoint_bytes, scheme.seconds)
+        said = Said(block.conversation.bytes_said, block.conversation.checkpoint_bytes, scheme.seconds)
         self.party.tell(block.account.close(block.id, result, scheme.name, seconds, said))
 
     def _block(self, number: int, scheme: CheckpointScheme) -> Block:
         party = self.party
-        place = Place(party.link, self.session, number)
+        place = Place(party.link, self.session, number, self._holdings)
         return Block(
             id=BlockId(party.link, self.session, number),
             parameters=party.parameters,

@@ -6,13 +6,14 @@ from common.keys.identifiers import BlockId
 from common.node.vault import Vault
 from common.protocol.resumption import (
     MOST_PENDING,
-    Claim,
-    claim,
+    ProvenBlock,
+    Statement,
     decode_blocks,
-    decode_claims,
+    decode_proven,
     encode_blocks,
-    encode_claims,
+    encode_proven,
     is_proven,
+    prove,
 )
 from common.store.schema import State
 from common.wire.messages import Holdings
@@ -23,37 +24,49 @@ class Meeting:
     """One side's `common.protocol.greeting.PendingBlocks`, for one connection."""
 
     vault: Vault
-    authenticated: bool = True
-    """Whether it is known who the peer is. Whoever is not known decides about no block of somebody who was."""
+    authenticated_peer: bool = True
+    """Whether it is known who the peer is. An unknown peer decides about no block that was made with a known one."""
     _claimed: frozenset[BlockId] = field(default=frozenset())
+    _denied: list[BlockId] = field(default_factory=list)
 
     async def claims(self, session: str) -> bytes:
-        """Name our pending blocks, each with a proof that we hold it."""
-        pending = [block for block in self.vault.store.pending() if self._may_settle(block)][:MOST_PENDING]
-        keys = {block: key for block in pending if (key := self.vault.store.proof_key(block)) is not None}
-        self._claimed = frozenset(keys)
-        return encode_claims(claim(block, key, session, self.vault.role) for block, key in keys.items())
+        """Name our pending blocks, each with a proof that we hold it; those that the peer denied before come last."""
+        pending = [block for block in self.vault.store.pending() if self._may_settle(block)]
+        pending.sort(key=self.vault.denied.__contains__)
+        proven = [
+            named
+            for block in pending[:MOST_PENDING]
+            if (named := self._prove(Statement.CLAIM, block, session)) is not None
+        ]
+        self._claimed = frozenset(named.block for named in proven)
+        return encode_proven(proven)
 
     async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
         """Judge the peer's pending blocks: (those that we hold too, now available here, those that we never had)."""
         have, never = [], []
-        for claimed in decode_claims(claims, self.vault.link):
-            if self._holds_too(claimed, session):
-                await self.vault.release(claimed.block)
-                have.append(claimed.block)
-            elif not self.vault.is_live(claimed.block) and self.vault.store.state(claimed.block) in (
-                None,
-                State.DISCARDED,
-            ):
-                never.append(claimed.block)
-        return encode_blocks(have), encode_blocks(never)
-
-    async def settle(self, answered: Holdings) -> None:
-        """Do as the peer answered to our claims: what it has is available, what it never had is discarded."""
-        for block in decode_blocks(answered.have, self.vault.link):
-            if self._is_open_question(block):
+        for claimed in decode_proven(claims, self.vault.link):
+            block = claimed.block
+            if self._may_settle(block) and self._is_proven(Statement.CLAIM, claimed, session):
                 await self.vault.release(block)
+                have.append(self._prove(Statement.HAVE, block, session))
+            elif not self.vault.is_live(block) and self.vault.store.state(block) in (None, State.DISCARDED):
+                never.append(block)
+        return encode_proven(named for named in have if named is not None), encode_blocks(never)
+
+    async def settle(self, answered: Holdings, session: str) -> None:
+        """Release what the peer proves to have; note what it says it never had, until `authenticated`."""
+        for named in decode_proven(answered.have, self.vault.link):
+            if self._is_open_question(named.block) and self._is_proven(Statement.HAVE, named, session):
+                await self.vault.release(named.block)
         for block in decode_blocks(answered.never, self.vault.link):
+            if self._is_open_question(block):
+                self._denied.append(block)
+                self.vault.denied.add(block)
+
+    async def authenticated(self) -> None:
+        """Discard what the peer never had: a right tag covers its answer."""
+        denied, self._denied = self._denied, []
+        for block in denied:
             if self._is_open_question(block):
                 await self.vault.discard(block)
 
@@ -61,10 +74,14 @@ class Meeting:
         still_pending = self.vault.store.state(block) is State.PENDING
         return block in self._claimed and still_pending and not self.vault.is_live(block)
 
-    def _holds_too(self, claimed: Claim, session: str) -> bool:
-        key = self.vault.store.proof_key(claimed.block) if self._may_settle(claimed.block) else None
-        return key is not None and is_proven(claimed, key, session, self.vault.role.peer)
+    def _prove(self, statement: Statement, block: BlockId, session: str) -> ProvenBlock | None:
+        key = self.vault.store.proof_key(block)
+        return None if key is None else prove(statement, block, key, session, self.vault.role)
+
+    def _is_proven(self, statement: Statement, named: ProvenBlock, session: str) -> bool:
+        key = self.vault.store.proof_key(named.block)
+        return key is not None and is_proven(statement, named, key, session, self.vault.role.peer)
 
     def _may_settle(self, block: BlockId) -> bool:
-        known = self.authenticated or self.vault.store.is_unauthenticated(block)
+        known = self.authenticated_peer or self.vault.store.is_unauthenticated(block)
         return known and not self.vault.is_live(block)

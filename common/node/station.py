@@ -146,7 +146,7 @@ class Station[S: NodeSettings]:
             self.window.opened(connection, channel)
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
-        meeting = Meeting(self.vault, authenticated=self._knows_peer(key))
+        meeting = Meeting(self.vault, authenticated_peer=self._knows_peer(key))
         met = await self.greeting(conversation, self._introduction(), meeting)
         if key is None and self.vault.epoch().latched:
             raise LinkError(
@@ -162,7 +162,8 @@ class Station[S: NodeSettings]:
             now, vouched = asyncio.get_running_loop().time(), self.vault.store.vouched()
             self.tell(self.window.closed(now, vouched))
             self.window = None
-        return Link(self.party, channel, conversation, met, authentication, 0 if key is None else key.number)
+        epoch = 0 if key is None else key.number
+        return Link(self.party, channel, conversation, met, authentication, epoch, meeting)
 
     def _knows_peer(self, key: BlockId | None) -> bool:
         """Whether a line goes back to an anchor that has vouched for the peer."""

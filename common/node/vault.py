@@ -41,6 +41,8 @@ class Vault:
     """Whether keys are cut for tags depends on it."""
     _live: set[BlockId] = field(default_factory=set)
     """Blocks that a task is working on; nobody else decides about them."""
+    denied: set[BlockId] = field(default_factory=set)
+    """Pending blocks that the peer says it never had; they are claimed again, after the others."""
     _held: dict[BlockId, SecretKey] = field(default_factory=dict)
     """Keys of this process that are pending, for the fingerprint of their release."""
 
@@ -97,6 +99,7 @@ class Vault:
 
     async def _discard(self, block: BlockId) -> None:
         await asyncio.to_thread(self.store.discard, block)
+        self.denied.discard(block)
         self._held.pop(block, None)
         self.on_settled(block, None, available=False, late=True)
 

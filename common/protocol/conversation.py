@@ -39,11 +39,13 @@ class Place:
     link: str
     session: str
     block: int
+    holdings: bytes = b""
+    """Of a block: the entries of the three `holdings` of its connection, which its checkpoints cover too."""
 
     @property
     def heading(self) -> bytes:
         """What every tag of this conversation is bound to."""
-        return f"qkdlink transcript v1|{self.link}|{self.session}|{self.block}".encode()
+        return f"qkdlink transcript v1|{self.link}|{self.session}|{self.block}".encode() + self.holdings
 
 
 class Conversation:
@@ -57,6 +59,11 @@ class Conversation:
         self._table = table
         self._line = line
         self._said = {Role.ALICE: 0, Role.BOB: 0}
+
+    @property
+    def bytes_said(self) -> int:
+        """How many bytes both sides have said here, with nine of the transcript for each message."""
+        return len(self.transcript) - len(self.place.heading)
 
     @property
     def ended(self) -> bool:

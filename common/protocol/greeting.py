@@ -3,7 +3,7 @@
 Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both say alike stands here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.errors import ConfigurationError
@@ -41,6 +41,8 @@ class Acquaintance:
     session: str
     most_blocks: int
     """How many blocks Alice may have open at a time: the smaller of what each has said."""
+    holdings: bytes = field(default=b"", repr=False)
+    """The transcript's entries of the three `holdings`; every checkpoint on this connection covers them."""
 
 
 class PendingBlocks(Protocol):
@@ -50,10 +52,10 @@ class PendingBlocks(Protocol):
         """Name our pending blocks, with proofs."""
 
     async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
-        """Judge the peer's claims: (blocks that are here too, blocks that never were)."""
+        """Judge the peer's claims: (blocks that are here too, with proofs; blocks that never were here)."""
 
-    async def settle(self, answered: Holdings) -> None:
-        """Do as the peer's answer says."""
+    async def settle(self, answered: Holdings, session: str) -> None:
+        """Release what the peer proves to have, and note what it says it never had."""
 
 
 def link_conversation(role: Role, link: str, line: Line) -> Conversation:

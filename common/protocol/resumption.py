@@ -1,18 +1,20 @@
 """How pending blocks are resolved at the next contact, alike on both sides.
 
-There is no last message, so a connection may end while one side holds a block as pending. Each side then proves which
-pending blocks it holds (a MAC under a key derived from that block's link PSK, bound to the session and its speaker),
-and hears which of them the other side has. What both have is available; what one side never had is discarded by the
-other; what is still being worked on stays as it is.
+There is no last message, so a connection may end while one side holds a block as pending. Each side then claims its
+pending blocks and answers the other's claims. A claim and the answer "I have it" both carry a proof: a MAC under a key
+derived from that block's link PSK, bound to the session, to the speaker and to which of the two it is. So a block that
+both sides prove is available. The answer "I never had it" cannot carry such a proof. It is noted, and the block is
+discarded when a later checkpoint authenticates that answer. What is still being worked on stays as it is.
 
-Alice names her pending blocks; Bob answers, and names his; Alice answers. Whoever stores on hearing an answer may be
-killed before the next message: the same exchange settles it at the next contact.
+Alice names her pending blocks; Bob answers, and names his; Alice answers. A side that is killed after storing an answer
+hears the same answer at the next contact.
 """
 
 import hmac
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from common.errors import RemoteProtocolError
 from common.keys.identifiers import BlockId
@@ -24,37 +26,48 @@ MOST_PENDING = 64
 """A node that holds more than this names the oldest ones first, and the others at the next contact."""
 
 
+class Statement(StrEnum):
+    """What a proof says of its block; a proof of one kind is none of the other."""
+
+    CLAIM = "claim"
+    """The block is pending here, and its speaker asks for it."""
+    HAVE = "have"
+    """The answer to a claim: the block is here too."""
+
+
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A pending block that a side names, and its proof that it holds the block's key."""
+class ProvenBlock:
+    """A block that a side names, and its proof that it holds the block's key."""
 
     block: BlockId
     proof: bytes
 
     def encode(self) -> bytes:
-        """Write the claim: session, number, proof."""
+        """Write session, number, proof."""
         return _encode(self.block) + self.proof
 
 
-def claim(block: BlockId, proof_key: bytes, session: str, speaker: Role) -> Claim:
-    """Claim to hold a block, in this session, as this side."""
-    return Claim(block, _proof(block, proof_key, session, speaker))
+def prove(statement: Statement, block: BlockId, proof_key: bytes, session: str, speaker: Role) -> ProvenBlock:
+    """State in this session, as this side, that the block is held here."""
+    return ProvenBlock(block, _proof(statement, block, proof_key, session, speaker))
 
 
-def is_proven(claimed: Claim, proof_key: bytes, session: str, speaker: Role) -> bool:
-    """Whether a peer's claim shows the key that we hold for the block."""
-    return hmac.compare_digest(claimed.proof, _proof(claimed.block, proof_key, session, speaker))
+def is_proven(
+    statement: Statement, named: ProvenBlock, proof_key: bytes, session: str, speaker: Role
+) -> bool:
+    """Whether a peer's statement shows the key that we hold for the block."""
+    return hmac.compare_digest(named.proof, _proof(statement, named.block, proof_key, session, speaker))
 
 
-def encode_claims(claims: Iterable[Claim]) -> bytes:
-    """Write claims one after the other, 56 bytes each."""
-    return b"".join(each.encode() for each in claims)
+def encode_proven(blocks: Iterable[ProvenBlock]) -> bytes:
+    """Write claims or answers one after the other, 56 bytes each."""
+    return b"".join(each.encode() for each in blocks)
 
 
-def decode_claims(data: bytes, link: str) -> list[Claim]:
-    """Read claims; RemoteProtocolError if they are cut short or too many."""
+def decode_proven(data: bytes, link: str) -> list[ProvenBlock]:
+    """Read claims or answers; RemoteProtocolError if they are cut short or too many."""
     size = _NAMED.size + _PROOF_BYTES
-    return _decode(data, size, lambda chunk: Claim(_decode_block(chunk, link), chunk[_NAMED.size :]))
+    return _decode(data, size, lambda chunk: ProvenBlock(_decode_block(chunk, link), chunk[_NAMED.size :]))
 
 
 def encode_blocks(blocks: Iterable[BlockId]) -> bytes:
@@ -67,9 +80,9 @@ def decode_blocks(data: bytes, link: str) -> list[BlockId]:
     return _decode(data, _NAMED.size, lambda chunk: _decode_block(chunk, link))
 
 
-def _proof(block: BlockId, proof_key: bytes, session: str, speaker: Role) -> bytes:
-    statement = f"{block}|{session}|{speaker.label}".encode()
-    return hmac.digest(proof_key, statement, "sha256")
+def _proof(statement: Statement, block: BlockId, proof_key: bytes, session: str, speaker: Role) -> bytes:
+    stated = f"{block}|{session}|{speaker.label}|{statement}".encode()
+    return hmac.digest(proof_key, stated, "sha256")
 
 
 def _encode(block: BlockId) -> bytes:

@@ -76,9 +76,9 @@ class Holdings(Message):
     pending: Attachment
     """Claims of 56 bytes each: session, number, proof."""
     have: Attachment
-    """Of the peer's claims: blocks that are here too, 24 bytes each: session, number."""
+    """Of the peer's claims: blocks that are here too, 56 bytes each: session, number, proof."""
     never: Attachment
-    """Of the peer's claims: blocks that were never here."""
+    """Of the peer's claims: blocks that were never here, 24 bytes each: session, number."""
 
 
 class Goodbye(Message):

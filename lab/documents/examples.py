@@ -18,7 +18,7 @@ from common.distillation.reconciliation.schedule import PASSES, schedule
 from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
 from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 from common.distillation.verification import verification_seed_bytes, verification_tag, verification_tag_bits
-from common.keys.identifiers import session_id
+from common.keys.identifiers import FIRST_SESSION, session_id
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.protocol.conversation import Place
@@ -26,8 +26,8 @@ from common.protocol.parameters import LinkParameters, ProtocolName
 from common.protocol.roles import Role
 from common.trust.credentials import SIGNATURE_CONTEXT
 from common.wire.attachments import encode_classes, encode_gates
-from common.wire.framing import Envelope, encode
-from common.wire.messages import BlockAccepted, DetectionAnnouncement, OpenBlock
+from common.wire.framing import LINK_BLOCK, Envelope, encode
+from common.wire.messages import BlockAccepted, DetectionAnnouncement, Holdings, OpenBlock
 from common.wire.parities import encode_parities, encode_questions
 from common.wire.pulse_frames import FrameHeader
 
@@ -114,8 +114,11 @@ def checkpoint() -> str:
             "nonce of Bob": _NONCES[1],
             "session": SESSION,
             "heading": Place(LINK, SESSION, EXAMPLE_BLOCK).heading.decode(),
-            "frame of Alice": frames[0].hex(),
-            "frame of Bob": frames[1].hex(),
+            "holdings of Alice, first": frames[0].hex(),
+            "holdings of Bob": frames[1].hex(),
+            "holdings of Alice, second": frames[2].hex(),
+            "frame of Alice": frames[3].hex(),
+            "frame of Bob": frames[4].hex(),
             "SHA-256 of the transcript": transcript.sha256().hex(),
             "fingerprint of Alice": hashlib.sha256(b"alice").hexdigest(),
             "fingerprint of Bob": hashlib.sha256(b"bob").hexdigest(),
@@ -124,14 +127,18 @@ def checkpoint() -> str:
     )
 
 
-def example_transcript() -> tuple[Transcript, tuple[bytes, bytes]]:
-    """Return a transcript of two messages, and the frames of Alice and Bob in it."""
+def example_transcript() -> tuple[Transcript, tuple[bytes, ...]]:
+    """Return a transcript of a meeting's three holdings and a block's first two messages, and the frames in it."""
+    nothing = Holdings(pending=b"", have=b"", never=b"")
     frames = (
+        encode(Envelope(FIRST_SESSION, LINK_BLOCK, 1, nothing)),
+        encode(Envelope(FIRST_SESSION, LINK_BLOCK, 1, nothing)),
+        encode(Envelope(FIRST_SESSION, LINK_BLOCK, 2, nothing)),
         encode(Envelope(SESSION, EXAMPLE_BLOCK, 0, OpenBlock(pulses=1000, frames=1, verification_key=b""))),
         encode(Envelope(SESSION, EXAMPLE_BLOCK, 0, BlockAccepted(verification_key=b""))),
     )
     transcript = Transcript(Place(LINK, SESSION, EXAMPLE_BLOCK).heading)
-    for speaker, frame in zip(Role, frames, strict=True):
+    for speaker, frame in zip((*Role, Role.ALICE, *Role), frames, strict=True):
         transcript.append(speaker, frame)
     return transcript, frames
 

@@ -28,7 +28,7 @@ from common.keys.derivation import (
     session_key,
 )
 from common.keys.identifiers import BlockId, session_id
-from common.protocol.resumption import claim
+from common.protocol.resumption import Statement, prove
 from common.protocol.roles import Role
 from common.store.tag_units import UnitName
 from lab.documents.examples import EXAMPLE_BLOCK, LINK, SESSION, example_transcript, values
@@ -147,13 +147,15 @@ def _tags_of_bob(scheme: Authentication, count: int) -> list[str]:
 
 
 def pending_claim() -> str:
-    """Claim the example's block as Alice, in the example's session."""
-    encoded = claim(_BLOCK, resume_proof_key(_MATERIAL), SESSION, Role.ALICE).encode()
+    """Claim the example's block as Alice, in the example's session, and answer as Bob that he has it."""
+    key = resume_proof_key(_MATERIAL)
+    encoded = prove(Statement.CLAIM, _BLOCK, key, SESSION, Role.ALICE).encode()
     session, number, proof = struct.unpack(">16s8s32s", encoded)
     return values(
         {
             "session of the block": session.hex(),
             "number of the block": number.hex(),
-            "proof of Alice": proof.hex(),
+            "proof of Alice, who claims": proof.hex(),
+            "proof of Bob, who has it": prove(Statement.HAVE, _BLOCK, key, SESSION, Role.BOB).proof.hex(),
         }
     )

@@ -6,7 +6,7 @@ the real greetings, which may be cut or survive one side only.
 
 import asyncio
 import shutil
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -113,8 +113,10 @@ class World:
             each.living.discard(role)
             each.is_cut = True
 
-    def meet(self, delivered: int) -> None:
-        came = self.run(contact(self.sides, self.key, delivered=delivered))
+    def meet(self, delivered: int, tags_heard_by: Collection[Role] = tuple(Role)) -> None:
+        came = self.run(
+            contact(self.sides, self.key, delivered=delivered, tags_heard_by=sorted(tags_heard_by))
+        )
         for role in Role:
             self.sides[role].writes_left = None
             if role in came.died:
@@ -239,9 +241,9 @@ class Agreement(RuleBasedStateMachine):
     def kill(self, role: Role) -> None:
         self.world.kill(role)
 
-    @rule(delivered=st.integers(0, GREETING_MESSAGES))
-    def meet(self, delivered: int) -> None:
-        self.world.meet(delivered)
+    @rule(delivered=st.integers(0, GREETING_MESSAGES), tags_heard_by=st.sets(st.sampled_from(Role)))
+    def meet(self, delivered: int, tags_heard_by: set[Role]) -> None:
+        self.world.meet(delivered, tags_heard_by)
 
     @rule(mortal=st.sampled_from(Role), writes=st.integers(1, 4), before=st.booleans())
     def meet_and_die(self, mortal: Role, writes: int, before: bool) -> None:

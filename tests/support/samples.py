@@ -14,7 +14,7 @@ _SAMPLES: tuple[Message, ...] = (
         most_blocks=8,
         parameters="{}",
     ),
-    say.Holdings(pending=b"p" * 56, have=b"h" * 24, never=b""),
+    say.Holdings(pending=b"p" * 56, have=b"h" * 56, never=b""),
     say.Goodbye(reason="all blocks are done"),
     say.OpenBlock(pulses=8, frames=1, verification_key=b""),
     say.BlockAccepted(verification_key=b""),

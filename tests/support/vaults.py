@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from common.errors import LinkError
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.vault import Vault
-from common.protocol.greeting import Acquaintance, Introduction, link_conversation
+from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from common.protocol.roles import Role
 from common.store.schema import State
 from tests.support.lines import MemoryLine, Room
@@ -91,9 +91,17 @@ class Contact:
 
 
 async def contact(
-    sides: dict[Role, Side], key: BlockId | None = None, *, delivered: int = GREETING_MESSAGES
+    sides: dict[Role, Side],
+    key: BlockId | None = None,
+    *,
+    delivered: int = GREETING_MESSAGES,
+    tags_heard_by: Collection[Role] = tuple(Role),
+    liar: tuple[Role, PendingBlocks] | None = None,
 ) -> Contact:
-    """Let both meet as stations do; after so many messages the line is cut. With a key an epoch begins."""
+    """Let both meet as stations do; after so many messages the line is cut. With a key an epoch begins.
+
+    Where both have met, a first checkpoint reaches those in `tags_heard_by`. A `liar` says what it likes.
+    """
     room, said = Room(NAMES.values()), 0
     lines: dict[Role, MemoryLine] = {}
 
@@ -109,12 +117,15 @@ async def contact(
     lines |= {role: MemoryLine(room, NAMES[role], carry(role.peer)) for role in Role}
     met: dict[Role, Acquaintance | None] = dict.fromkeys(Role)
     died: set[Role] = set()
+    meetings: dict[Role, Meeting] = {}
 
     async def live(role: Role) -> None:
         side = sides[role]
         try:
             conversation = link_conversation(role, LINK, lines[role])
-            acquaintance = await _GREET[role](conversation, _introduction(side), Meeting(side.vault))
+            meeting = meetings[role] = Meeting(side.vault)
+            pending = liar[1] if liar is not None and role is liar[0] else meeting
+            acquaintance = await _GREET[role](conversation, _introduction(side), pending)
             if key is not None:
                 assert await side.vault.begin_epoch(key)
             met[role] = acquaintance
@@ -127,7 +138,20 @@ async def contact(
 
     async with asyncio.timeout(10):
         await asyncio.gather(*(live(role) for role in Role))
+        if None not in met.values():
+            died |= await _hear_tags({role: meetings[role] for role in tags_heard_by})
     return Contact(met, died)
+
+
+async def _hear_tags(meetings: Mapping[Role, Meeting]) -> set[Role]:
+    """Let the peer's first checkpoint be right at these sides, and return who died of it."""
+    died: set[Role] = set()
+    for role, meeting in meetings.items():
+        try:
+            await meeting.authenticated()
+        except Died:
+            died.add(role)
+    return died
 
 
 def _introduction(side: Side) -> Introduction:

@@ -137,9 +137,9 @@ class _NoPendingBlocks:
         """Leave."""
         raise _Enough(session, claims)
 
-    async def settle(self, answered: HoldingsMessage) -> None:
+    async def settle(self, answered: HoldingsMessage, session: str) -> None:
         """Leave."""
-        raise _Enough(answered)
+        raise _Enough(session, answered)
 
 
 def _no_common_key(peer: str, refusal: CredentialsError | None) -> Finding:

@@ -45,6 +45,7 @@ HONEST = Statement()
 OTHERS = {
     "another link": replace(HONEST, place=replace(PLACE, link="link-2")),
     "another session": replace(HONEST, place=replace(PLACE, session="77" * 16)),
+    "other holdings": replace(HONEST, place=replace(PLACE, holdings=b"never")),
     "another block": replace(HONEST, place=replace(PLACE, block=8)),
     "the other direction": replace(HONEST, speaker=1),
     "an earlier position": replace(HONEST, position=1),

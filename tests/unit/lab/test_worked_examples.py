@@ -190,11 +190,7 @@ class TestTheCheckPoints:
     def test_the_transcript_is_made_as_described(self):
         heading = f"qkdlink transcript v1|link-1|{CHECKPOINT['session']}|1"
         assert CHECKPOINT["heading"] == heading
-        transcript = heading.encode()
-        for speaker, name in enumerate(("Alice", "Bob")):
-            frame = bytes.fromhex(CHECKPOINT[f"frame of {name}"])
-            transcript += bytes([speaker]) + len(frame).to_bytes(8) + frame
-        assert hashlib.sha256(transcript).hexdigest() == CHECKPOINT["SHA-256 of the transcript"]
+        assert hashlib.sha256(transcript()).hexdigest() == CHECKPOINT["SHA-256 of the transcript"]
 
     def test_what_is_signed_is_made_as_described(self):
         parts = [
@@ -313,20 +309,30 @@ class TestTheKeys:
 
     def test_a_pending_block_is_claimed_as_described(self):
         example = values(passage(KEYS, "example-claim"))
-        claim = b"".join(bytes.fromhex(value) for value in example.values())
-        session, number, proof = struct.unpack(">16sQ32s", claim)
-        assert (len(claim), f"{session.hex()}/{number}") == (56, DERIVED["key id"])
-        statement = f"link-1/{session.hex()}/{number}|{DERIVED['session']}|Alice"
-        assert proof == hmac.digest(bytes.fromhex(DERIVED["proof key"]), statement.encode(), "sha256")
+        *claim, answer = (bytes.fromhex(value) for value in example.values())
+        session, number, proof = struct.unpack(">16sQ32s", b"".join(claim))
+        assert f"{session.hex()}/{number}" == DERIVED["key id"]
+        key, stated = (
+            bytes.fromhex(DERIVED["proof key"]),
+            f"link-1/{session.hex()}/{number}|{DERIVED['session']}",
+        )
+        assert proof == hmac.digest(key, f"{stated}|Alice|claim".encode(), "sha256")
+        assert answer == hmac.digest(key, f"{stated}|Bob|have".encode(), "sha256")
 
 
 def transcript() -> bytes:
     """The example's transcript, put together by the text of protocol.md."""
     made = CHECKPOINT["heading"].encode()
-    for speaker, name in enumerate(("Alice", "Bob")):
-        frame = bytes.fromhex(CHECKPOINT[f"frame of {name}"])
+    for speaker, frame in entries():
         made += bytes([speaker]) + len(frame).to_bytes(8) + frame
     return made
+
+
+def entries() -> list[tuple[int, bytes]]:
+    """Speakers and frames of the example's transcript: three holdings, then the block's messages."""
+    names = ("holdings of Alice, first", "holdings of Bob", "holdings of Alice, second", "frame of Alice")
+    speakers = zip((0, 1, 0, 0, 1), (*names, "frame of Bob"), strict=True)
+    return [(speaker, bytes.fromhex(CHECKPOINT[name])) for speaker, name in speakers]
 
 
 def hashed_statement(label: bytes) -> bytes:
@@ -378,8 +384,8 @@ class TestTheTags:
         digest = hashlib.sha256(public.public_bytes_raw()).hexdigest()
         assert example["ML-DSA-65 public key's SHA-256"] == digest
         made = Transcript(CHECKPOINT["heading"].encode())
-        for speaker, name in enumerate(("Alice", "Bob")):
-            made.append(speaker, bytes.fromhex(CHECKPOINT[f"frame of {name}"]))
+        for speaker, frame in entries():
+            made.append(speaker, frame)
         tag = asyncio.run(ml_dsa_65(seed, public.public_bytes_raw()).tag(1, 0, made))
         assert len(tag.value) == 3309
         public.verify(tag.value, bytes.fromhex(example["signed by Bob at position 0"]))

@@ -129,8 +129,9 @@ async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
         nonce=secrets.token_hex(16),
         most_blocks=8,
     )
-    met = await greet(conversation, ours, Meeting(party.vault))
-    return Link(party, side.channel, conversation, met, scheme, epoch=0)
+    meeting = Meeting(party.vault)
+    met = await greet(conversation, ours, meeting)
+    return Link(party, side.channel, conversation, met, scheme, 0, meeting)
 
 
 async def greeted(alice: Side, bob: Side) -> tuple[Link, Link]:

@@ -1,6 +1,6 @@
 """Pending blocks at a meeting: the peer decides about what was named there, and about nothing of somebody else's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,11 +9,20 @@ import pytest
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.vault import Vault
-from common.protocol.resumption import claim, encode_blocks, encode_claims
+from common.protocol.resumption import (
+    MOST_PENDING,
+    ProvenBlock,
+    Statement,
+    decode_proven,
+    encode_blocks,
+    encode_proven,
+    prove,
+)
 from common.protocol.roles import Role
 from common.store.schema import State
 from common.wire.messages import Holdings
 from tests.support.stores import LINK, block, open_store, secret
+from tests.support.vaults import Side, contact
 
 MEETING = "a5" * 16
 """The session of the meeting."""
@@ -31,24 +40,38 @@ def keep(vault: Vault, number: int) -> BlockId:
     return block(number)
 
 
-def answered(*, have: tuple[BlockId, ...] = (), never: tuple[BlockId, ...] = ()) -> Holdings:
-    return Holdings(pending=b"", have=encode_blocks(have), never=encode_blocks(never))
+def answered(*, have: bytes = b"", never: tuple[BlockId, ...] = ()) -> Holdings:
+    return Holdings(pending=b"", have=have, never=encode_blocks(never))
 
 
-def proof(vault: Vault, one: BlockId) -> bytes:
+def proof(vault: Vault, one: BlockId, statement: Statement = Statement.CLAIM) -> bytes:
     """What a peer says who holds the block too."""
     key = vault.store.proof_key(one)
     assert key is not None
-    return encode_claims([claim(one, key, MEETING, vault.role.peer)])
+    return encode_proven([prove(statement, one, key, MEETING, vault.role.peer)])
 
 
 async def test_what_was_named_is_settled_as_the_peer_answers(vault: Vault) -> None:
     one, two, three = (keep(vault, number) for number in (1, 2, 3))
     meeting = Meeting(vault)
     assert len(await meeting.claims(MEETING)) == 3 * 56
-    await meeting.settle(answered(have=(one,), never=(two,)))
+    await meeting.settle(answered(have=proof(vault, one, Statement.HAVE), never=(two,)), MEETING)
+    states = [vault.store.state(each) for each in (one, two, three)]
+    assert states == [State.AVAILABLE, State.PENDING, State.PENDING], "a denial waits for a tag"
+    await meeting.authenticated()
     states = [vault.store.state(each) for each in (one, two, three)]
     assert states == [State.AVAILABLE, State.DISCARDED, State.PENDING]
+
+
+async def test_what_the_peer_has_denied_is_claimed_after_everything_else(vault: Vault) -> None:
+    """Where no tag is independent of the link PSK, denied blocks stay: they must not crowd out the others."""
+    ours = [keep(vault, number) for number in range(1, MOST_PENDING + 2)]
+    meeting = Meeting(vault)
+    named = [each.block for each in decode_proven(await meeting.claims(MEETING), LINK)]
+    assert named == ours[:MOST_PENDING]
+    await meeting.settle(answered(never=tuple(named)), MEETING)
+    again = decode_proven(await Meeting(vault).claims(MEETING), LINK)
+    assert [each.block for each in again] == [ours[-1], *ours[: MOST_PENDING - 1]]
 
 
 async def test_a_block_that_was_not_named_at_this_meeting_is_not_settled_by_it(vault: Vault) -> None:
@@ -59,10 +82,12 @@ async def test_a_block_that_was_not_named_at_this_meeting_is_not_settled_by_it(v
     two = keep(vault, 2)
     vault.close(two)  # it has become pending while the peer was answering
     await Meeting(vault).claims(MEETING)
-    for answer in (answered(have=(two,)), answered(never=(two,))):
-        await meeting.settle(answer)
+    for answer in (answered(have=proof(vault, two, Statement.HAVE)), answered(never=(two,))):
+        await meeting.settle(answer, MEETING)
+        await meeting.authenticated()
         assert vault.store.state(two) is State.PENDING
-    await meeting.settle(answered(never=(one,)))
+    await meeting.settle(answered(never=(one,)), MEETING)
+    await meeting.authenticated()
     assert vault.store.state(one) is State.DISCARDED
 
 
@@ -70,14 +95,56 @@ async def test_nobody_names_answers_and_settles_no_block_that_was_made_with_some
     authenticated = keep(vault, 1)
     vault.store.mark_unauthenticated()
     nobodys = keep(vault, 2)
-    meeting = Meeting(vault, authenticated=False)
+    meeting = Meeting(vault, authenticated_peer=False)
     assert len(await meeting.claims(MEETING)) == 56
     assert await meeting.answer(proof(vault, authenticated), MEETING) == (b"", b"")
-    for answer in (answered(have=(authenticated,)), answered(never=(authenticated,))):
-        await meeting.settle(answer)
+    for answer in (
+        answered(have=proof(vault, authenticated, Statement.HAVE)),
+        answered(never=(authenticated,)),
+    ):
+        await meeting.settle(answer, MEETING)
+        await meeting.authenticated()
         assert vault.store.state(authenticated) is State.PENDING
-    assert await meeting.answer(proof(vault, nobodys), MEETING) == (encode_blocks([nobodys]), b"")
-    assert await Meeting(vault).answer(proof(vault, authenticated), MEETING) == (
-        encode_blocks([authenticated]),
-        b"",
-    )
+    for one, known in ((nobodys, False), (authenticated, True)):
+        have, never = await Meeting(vault, authenticated_peer=known).answer(proof(vault, one), MEETING)
+        (named,) = decode_proven(have, LINK)
+        assert (named.block, never) == (one, b"")
+
+
+class Liar:
+    """A thief of the link PSK: it holds no block, hears the claims of the honest side, and answers as it likes."""
+
+    def __init__(self, have: Callable[[ProvenBlock], ProvenBlock | None]) -> None:
+        self.have = have
+
+    async def claims(self, session: str) -> bytes:
+        del session
+        return encode_proven([ProvenBlock(block(1), bytes(32))])
+
+    async def answer(self, claims: bytes, session: str) -> tuple[bytes, bytes]:
+        del session
+        heard = decode_proven(claims, LINK)
+        have = [answer for claim in heard if (answer := self.have(claim)) is not None]
+        return encode_proven(have), encode_blocks(claim.block for claim in heard)
+
+    async def settle(self, answered: Holdings, session: str) -> None:
+        del answered, session
+
+
+LIES: dict[str, Callable[[ProvenBlock], ProvenBlock | None]] = {
+    "it never had the block": lambda _: None,
+    "it has the block, without a proof": lambda claim: ProvenBlock(claim.block, bytes(32)),
+    "it has the block, and sends the claim back": lambda claim: claim,
+}
+
+
+@pytest.mark.parametrize("honest", Role, ids=lambda role: role.label)
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_thief_of_the_link_psk_settles_nothing(tmp_path: Path, honest: Role, lie: str) -> None:
+    sides = {role: Side(role, tmp_path) for role in Role}
+    one = keep(sides[honest].vault, 1)
+    met = await contact(sides, liar=(honest.peer, Liar(LIES[lie])), tags_heard_by=())
+    assert None not in met.met.values()
+    assert sides[honest].states() == {one: State.PENDING}
+    for side in sides.values():
+        side.vault.store.close()

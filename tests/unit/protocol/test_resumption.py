@@ -2,6 +2,7 @@
 
 import hmac
 import struct
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,14 @@ from common.errors import RemoteProtocolError
 from common.keys.identifiers import BlockId
 from common.protocol.resumption import (
     MOST_PENDING,
-    Claim,
-    claim,
+    ProvenBlock,
+    Statement,
     decode_blocks,
-    decode_claims,
+    decode_proven,
     encode_blocks,
-    encode_claims,
+    encode_proven,
     is_proven,
+    prove,
 )
 from common.protocol.roles import Role
 
@@ -32,46 +34,52 @@ CLAIM_BYTES, NAME_BYTES = 56, 24
 
 @given(st.lists(BLOCKS, max_size=MOST_PENDING), st.binary(min_size=32, max_size=32))
 def test_lists_come_back_as_they_were_written(blocks: list[BlockId], proof: bytes) -> None:
-    claims = [Claim(block, proof) for block in blocks]
-    assert decode_claims(encode_claims(claims), LINK) == claims
+    claims = [ProvenBlock(block, proof) for block in blocks]
+    assert decode_proven(encode_proven(claims), LINK) == claims
     assert decode_blocks(encode_blocks(blocks), LINK) == blocks
 
 
 def test_a_claim_is_session_number_and_proof_and_the_proof_is_an_hmac_over_the_statement() -> None:
-    statement = f"{LINK}/{BLOCK.session}/7|{SESSION}|Alice".encode()
+    statement = f"{LINK}/{BLOCK.session}/7|{SESSION}|Alice|claim".encode()
     expected = bytes.fromhex(BLOCK.session) + struct.pack(">Q", 7) + hmac.digest(KEY, statement, "sha256")
-    assert claim(BLOCK, KEY, SESSION, Role.ALICE).encode() == expected
+    assert prove(Statement.CLAIM, BLOCK, KEY, SESSION, Role.ALICE).encode() == expected
     assert len(expected) == CLAIM_BYTES
 
 
 def test_a_claim_convinces_whoever_holds_the_same_key() -> None:
-    for speaker in Role:
-        assert is_proven(claim(BLOCK, KEY, SESSION, speaker), KEY, SESSION, speaker)
+    for statement, speaker in product(Statement, Role):
+        assert is_proven(statement, prove(statement, BLOCK, KEY, SESSION, speaker), KEY, SESSION, speaker)
 
 
 @pytest.mark.parametrize(
     "made",
     [
-        claim(BLOCK, OTHER_KEY, SESSION, Role.ALICE),
-        claim(BLOCK, KEY, OTHER_SESSION, Role.ALICE),
-        claim(BLOCK, KEY, SESSION, Role.BOB),
-        Claim(BLOCK, claim(BlockId(LINK, BLOCK.session, 8), KEY, SESSION, Role.ALICE).proof),
-        Claim(BLOCK, claim(BlockId("link-2", BLOCK.session, 7), KEY, SESSION, Role.ALICE).proof),
-        Claim(BLOCK, bytes(32)),
-        Claim(BLOCK, b""),
+        prove(Statement.CLAIM, BLOCK, OTHER_KEY, SESSION, Role.ALICE),
+        prove(Statement.CLAIM, BLOCK, KEY, OTHER_SESSION, Role.ALICE),
+        prove(Statement.CLAIM, BLOCK, KEY, SESSION, Role.BOB),
+        prove(Statement.HAVE, BLOCK, KEY, SESSION, Role.ALICE),
+        ProvenBlock(
+            BLOCK, prove(Statement.CLAIM, BlockId(LINK, BLOCK.session, 8), KEY, SESSION, Role.ALICE).proof
+        ),
+        ProvenBlock(
+            BLOCK, prove(Statement.CLAIM, BlockId("link-2", BLOCK.session, 7), KEY, SESSION, Role.ALICE).proof
+        ),
+        ProvenBlock(BLOCK, bytes(32)),
+        ProvenBlock(BLOCK, b""),
     ],
     ids=[
         "another key",
         "kept from another session",
         "sent back",
+        "the other statement",
         "another block",
         "another link",
         "zeros",
         "nothing",
     ],
 )
-def test_a_claim_made_otherwise_proves_nothing(made: Claim) -> None:
-    assert not is_proven(made, KEY, SESSION, Role.ALICE)
+def test_a_claim_made_otherwise_proves_nothing(made: ProvenBlock) -> None:
+    assert not is_proven(Statement.CLAIM, made, KEY, SESSION, Role.ALICE)
 
 
 @pytest.mark.parametrize("length", [1, NAME_BYTES - 1, NAME_BYTES + 1, NAME_BYTES * (MOST_PENDING + 1)])
@@ -83,7 +91,7 @@ def test_a_list_of_blocks_that_is_cut_short_or_too_long_is_refused(length: int) 
 @pytest.mark.parametrize("length", [1, CLAIM_BYTES - 1, CLAIM_BYTES + 1, CLAIM_BYTES * (MOST_PENDING + 1)])
 def test_a_list_of_claims_that_is_cut_short_or_too_long_is_refused(length: int) -> None:
     with pytest.raises(RemoteProtocolError, match="cut short or too long"):
-        decode_claims(bytes(length), LINK)
+        decode_proven(bytes(length), LINK)
 
 
 def test_what_the_peer_names_belongs_to_our_link_whatever_it_means() -> None:
