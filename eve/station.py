@@ -11,6 +11,7 @@ from common.node.launcher_pipe import LauncherPipe
 from common.node.program import sentence
 from common.node.settings import read_seal_key
 from common.optics.seal import LightSeal
+from common.store.home_lock import locked_home
 from common.transport.light_line import connect_light
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
@@ -31,7 +32,12 @@ from eve.topics import EVE, control_topic
 
 
 async def run(settings: EveSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
-    """Live as Eve until told to go."""
+    """Live as Eve until told to go; ConfigurationError if another process works in this home."""
+    with locked_home(folder):
+        await _live(settings, folder, seed, report_file)
+
+
+async def _live(settings: EveSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
     topics = Topics(settings.link)
     seal = LightSeal(read_seal_key(folder / settings.light_seal), EVE)
     mind = Mind(settings.parameters, seed)

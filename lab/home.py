@@ -18,6 +18,7 @@ from common.errors import ConfigurationError
 from common.node.settings import CONFIGURATION_FILE, read_secret_line
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
+from common.store.home_lock import PROCESS_FILE, locked_home
 from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue
@@ -263,7 +264,7 @@ def new_seal() -> bytes:
 
 def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
     """Open a link's home, making it if the folder is new or empty; ConfigurationError if it is something else."""
-    inside = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    inside = _inside(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder} is not a folder: name another home.")
     if must_be_new and inside:
@@ -276,8 +277,19 @@ def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
     return home
 
 
+def _inside(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} - {PROCESS_FILE} if folder.is_dir() else set()
+
+
 def _furnish(home: LinkHome) -> None:
-    with private_folder(home.folder), _all_or_nothing(home):
+    with private_folder(home.folder), locked_home(home.folder):
+        if _inside(home.folder):
+            raise ConfigurationError(f"{home.folder} was furnished by another process just now: try again.")
+        _furnish_alone(home)
+
+
+def _furnish_alone(home: LinkHome) -> None:
+    with _all_or_nothing(home):
         create_authorities(home.folder / "ca")
         home.broker.mkdir(0o700)
         seal = new_seal()

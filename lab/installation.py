@@ -10,9 +10,7 @@ A journal of intent stands in the folder until the last file is there, and becom
 same instant. What an interrupted run has left behind is made anew, all of it: nobody can have used it.
 """
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +21,7 @@ from typing import Any
 from common.errors import ConfigurationError
 from common.node.settings import CONFIGURATION_FILE
 from common.protocol.parameters import LinkParameters
+from common.store.home_lock import PROCESS_FILE, locked_home
 from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
@@ -115,7 +114,7 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
 def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: LinkParameters) -> None:
     """Make the installation in `folder`, whole or not at all; QkdlinkError, one sentence, if that fails."""
     _refuse_foreign(folder)
-    with private_folder(folder), _alone(folder), _whole_or_nothing(folder, wish):
+    with private_folder(folder), locked_home(folder), _whole_or_nothing(folder, wish):
         create_authorities(folder / NODES_AUTHORITY)
         create_authority(folder / APPARATUS_AUTHORITY, "qkdlink-apparatus-authority")
         seal = new_seal()
@@ -197,20 +196,6 @@ def mosquitto_configuration(port: int) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ConfigurationError(
-            f"Somebody else is making an installation in {folder}: wait for it."
-        ) from error
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def _whole_or_nothing(folder: Path, wish: Mapping[str, object]) -> Iterator[None]:
     intent = folder / INTENT_FILE
     _clear(folder)
@@ -243,7 +228,7 @@ def _refuse_foreign(folder: Path) -> None:
         raise ConfigurationError(f"{folder} is not a folder: name another home.")
     if (folder / INTENT_FILE).exists():
         return
-    if any(not entry.is_dir() for entry in folder.rglob("*")):
+    if any(not entry.is_dir() and entry.name != PROCESS_FILE for entry in folder.rglob("*")):
         raise ConfigurationError(f"{folder} is neither empty nor an installation: name another home.")
 
 

@@ -24,6 +24,7 @@ from common.journal.events import (
 )
 from common.node.settings import ENVIRONMENT_PREFIX
 from common.protocol.parameters import LinkParameters
+from common.store.home_lock import locked_home
 from common.store.key_store import KeyStore
 from common.transport.addresses import Address
 from eve.topics import EVE
@@ -194,10 +195,9 @@ async def run_link(
     `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`; with Eve, `ATTACKED` unless
     they say otherwise. Question and answer
     take `round_trip_s` longer than on this machine; not with Eve, who listens where she was told.
+    ConfigurationError, before anything is started, if another process has the home.
     """
-    if eve is not None:
-        home.let_eve_in()
-    async with run_broker(home.broker, home.broker_users()) as broker:
+    async with _only_broker(home, with_eve=eve is not None) as broker:
         on_broker(broker)
         addresses = LinkAddresses(broker.address, *_two_ports())
         own = {**({} if eve is None else ATTACKED), **(alice or {}), "blocks": blocks}
@@ -243,6 +243,16 @@ async def run_link(
                 for node in reversed(nodes.values()):
                     await stop(node.process)
                 await asyncio.gather(*lives.values())
+
+
+@asynccontextmanager
+async def _only_broker(home: LinkHome, *, with_eve: bool) -> AsyncIterator[RunningBroker]:
+    """Keep other launchers out of the home, and run its broker."""
+    with locked_home(home.folder):
+        if with_eve:
+            home.let_eve_in()
+        async with run_broker(home.broker, home.broker_users()) as broker:
+            yield broker
 
 
 @asynccontextmanager

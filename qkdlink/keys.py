@@ -12,6 +12,7 @@ from common.errors import ConfigurationError
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, upkeep_bits
 from common.node.settings import CONFIGURATION_FILE, load_settings
 from common.protocol.economy import Backoff
+from common.store.home_lock import locked_home
 from common.store.in_use import is_open_for_writing
 from common.store.key_store import KeyStore
 from common.store.ledger import Balance
@@ -44,24 +45,29 @@ def show(home: Path, *, as_json: bool) -> None:
 
 def bootstrap(home: Path, *, again: bool) -> None:
     """Say how the latch stands; open it if asked to, and the node is stopped."""
+    if again:
+        with locked_home(home, _RUNS):
+            _open_bootstrap(home)
+        return
+    with closing(KeyStore.of(home)) as store:
+        closed = "closed" if store.epoch().latched else "open"
+        typer.echo(f"The bootstrap is {closed}; the node is in epoch {store.epoch().number}.")
+
+
+_RUNS = "{folder} is in use by {process}: stop that first; the bootstrap is opened with both nodes stopped."
+
+
+def _open_bootstrap(home: Path) -> None:
     runs = is_open_for_writing(home / STORE_FILE)
     with closing(KeyStore.of(home)) as store:
-        if again:
-            if runs:
-                raise ConfigurationError(_runs(store.balance().node))
-            store.reopen_bootstrap()
-            typer.echo(
-                "The bootstrap is open here: stop the other node too, do the same at its end, then start both."
+        if runs:
+            raise ConfigurationError(
+                f"{store.balance().node} is running, or something else has its key store open: stop"
+                f" {store.balance().node} first; the bootstrap is opened with both nodes stopped."
             )
-        else:
-            closed = "closed" if store.epoch().latched else "open"
-            typer.echo(f"The bootstrap is {closed}; the node is in epoch {store.epoch().number}.")
-
-
-def _runs(node: str) -> str:
-    return (
-        f"{node} is running, or something else has its key store open: stop {node} first; the bootstrap is opened"
-        " with both nodes stopped."
+        store.reopen_bootstrap()
+    typer.echo(
+        "The bootstrap is open here: stop the other node too, do the same at its end, then start both."
     )
 
 

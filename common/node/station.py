@@ -35,6 +35,7 @@ from common.protocol.economy import Economy
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from common.protocol.roles import Role
 from common.randomness import Randomness
+from common.store.home_lock import locked_home
 from common.store.key_store import KeyStore
 from common.store.owner import StoreOwner
 from common.transport.addresses import Address
@@ -219,7 +220,19 @@ def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | No
 async def open_station[S: NodeSettings](
     role: Role, greeting: Greeting, settings: S, folder: Path, seed: int | None, report_file: int | None
 ) -> AsyncIterator[Station[S]]:
-    """Check everything a station needs, connect it to its broker, and tell its start and its end."""
+    """Check everything a station needs, connect it to its broker, and tell its start and its end.
+
+    ConfigurationError, before anything is opened, if another process works in this home.
+    """
+    with locked_home(folder):
+        async with _opened_station(role, greeting, settings, folder, seed, report_file) as station:
+            yield station
+
+
+@asynccontextmanager
+async def _opened_station[S: NodeSettings](
+    role: Role, greeting: Greeting, settings: S, folder: Path, seed: int | None, report_file: int | None
+) -> AsyncIterator[Station[S]]:
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)

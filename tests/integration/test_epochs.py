@@ -338,8 +338,8 @@ class _Nothing:
         del claims, session
         return b"", b""
 
-    async def settle(self, answered: object) -> None:
-        del answered
+    async def settle(self, answered: object, session: str) -> None:
+        del answered, session
 
 
 @pytest.mark.parametrize("spoil", ["expired", "gone"])

@@ -49,7 +49,8 @@ from tests.support.stores import ALICE_OWNER, LINK, block, fast_folder, open_sto
 NAMES = {Role.ALICE: "alice", Role.BOB: "bob"}
 GREET = {Role.ALICE: greet_bob, Role.BOB: greet_alice}
 SIGNING = {SchemeName.ED25519: ed25519, SchemeName.ML_DSA_65: ml_dsa_65}
-PATIENCE_S = 0.3
+PATIENCE_S, LONG_PATIENCE_S = 0.3, 10.0
+"""Where a message may be withheld, and where none is."""
 
 
 def small_quiet_block() -> LinkParameters:
@@ -182,7 +183,7 @@ async def connected(nodes: dict[Role, Node], fault: Fault | None = None) -> Asyn
     readings: list[asyncio.Task[None]] = []
     for end, role in zip(socket.socketpair(), Role, strict=True):
         reader, writer = await asyncio.open_connection(sock=end)
-        channels[role] = Touched(reader, writer, 1 << 20, PATIENCE_S)
+        channels[role] = Touched(reader, writer, 1 << 20, LONG_PATIENCE_S if fault is None else PATIENCE_S)
         channels[role].touch = toucher(role, fault)
         readings.append(asyncio.create_task(channels[role].read(partial(opened, channels[role]))))
     try:

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_two_at_a_time_do_not_mix(
     tmp_path: Path, parameters: LinkParameters, monkeypatch: pytest.MonkeyPatch
 ):
     def meanwhile(*_: object):
-        with pytest.raises(ConfigurationError, match="Somebody else is making"):
+        with pytest.raises(ConfigurationError, match=f"is in use by process {os.getpid()}: stop"):
             install(tmp_path, WISH, SITE, parameters)
         raise CredentialsError("seen")
 
