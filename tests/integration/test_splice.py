@@ -105,7 +105,15 @@ async def test_either_splice_alone_carries_keys(link: SplicedLink, light: str, w
     await is_plugged(link, "eve", "eve")
     await link.command(Plug(light=light, words=words))
     await is_plugged(link, light, words)
-    await link.makes_keys(1)
+    async with link.bus("bob") as his, link.bus("eve") as hers:
+        direct = await his.subscribe(TOPICS.light("alice", "bob"))
+        legs = (
+            await hers.subscribe(TOPICS.light("alice", "eve")),
+            await his.subscribe(TOPICS.light("eve", "bob")),
+        )
+        await link.makes_keys(2)
+        came = [subscription.ready() is not None for subscription in (direct, *legs)]
+        assert came == ([True, False, False] if light == "direct" else [False, True, True])
     await link.command(Plug(light="eve", words="eve"))
 
 

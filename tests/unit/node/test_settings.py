@@ -65,6 +65,13 @@ def test_no_setting_is_a_seed(home: LinkHome, monkeypatch: pytest.MonkeyPatch) -
     [
         ('colour = "blue"', r"says 'colour', which is not a key here\."),
         ("[broker.tls]\nx = 1", r"says 'broker\.tls', which is not a key here\."),
+        ('[apparatus.ways.moon]\nsite = "eve"', r"says 'apparatus\.ways\.moon\.\[key\]' = 'moon'"),
+        (
+            '[apparatus.ways.direct]\nsite = "eve"',
+            r"the direct way leads to the peer and is no entry of ways",
+        ),
+        ('[apparatus.ways.eve]\nsite = "a/b"', r"says 'apparatus\.ways\.eve\.site' = 'a/b'"),
+        ('[apparatus.ways.eve]\nsite = "#"', r"says 'apparatus\.ways\.eve\.site' = '#'"),
         ("blocks = 1.5", r"says 'blocks' = 1\.5: "),
         ('journal = ""\nlink = "no spaces please"', r"Cannot overwrite a value|says 'link'"),
     ],
