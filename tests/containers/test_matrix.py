@@ -21,7 +21,7 @@ HOMES = ("alice:/link/alice", "bob:/link/bob", "eve:/link/eve")
 NEVER_RUN, LATCHED = "never-run", "latched"
 KEYS_ENOUGH = 2
 """With each victim: one may be of the bootstrap, the next one rests on what was made with her."""
-NO_SUCH_KEY = "it has none, or another, of this name"
+NO_SUCH_KEY = "there is none, or another, of this name"
 WRONG_TAG = "The tag of checkpoint 0 is wrong"
 FAILS_AT: Mapping[Stolen, Mapping[str, str]] = {
     Stolen.CERTIFICATES_AFTER: {"alice": NO_SUCH_KEY, "eve": "Bob lets nobody in by the bootstrap"},

@@ -211,7 +211,7 @@ async def test_parameters_are_compared_and_both_values_told(tmp_path: Path) -> N
         link.change(ALICE, {"parameters": {"tolerated_qber": 0.03}})
         obstacle, sentence = await _verdict(link, ALICE)
         assert obstacle is Obstacle.PARAMETERS
-        assert "tolerated_qber is 0.0223 here and 0.03 there" in sentence
+        assert "tolerated_qber is 0.0239 here and 0.03 there" in sentence
         assert '"here" is bob' in sentence
 
 

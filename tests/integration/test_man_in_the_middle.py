@@ -33,11 +33,11 @@ WINS = {
     Cell(Stolen.AUTHORITY_BEFORE, NONE),
     Cell(Stolen.AUTHORITY_BEFORE, WEGMAN_CARTER),
 }
-NO_SUCH_KEY = ("it has none, or another, of this name", "another key under this name")
-SHUT_OUT = ("it has none, or another, of this name", "Bob lets nobody in by the bootstrap any more")
+NO_SUCH_KEY = ("there is none, or another, of this name", "another key under this name")
+SHUT_OUT = ("there is none, or another, of this name", "Bob lets nobody in by the bootstrap any more")
 FAILS_AT = {
     Cell(Stolen.CERTIFICATES_AFTER, NONE): (
-        "it has none, or another, of this name",
+        "there is none, or another, of this name",
         "Bob lets nobody in by the bootstrap any more",
     ),
     Cell(Stolen.LINK_PSK, WEGMAN_CARTER): (
@@ -45,7 +45,7 @@ FAILS_AT = {
         "The tag of checkpoint 0 is wrong: Bob did not say or hear what arrived here.",
     ),
     Cell(Stolen.TAG_KEYS, NONE): (
-        "it has none, or another, of this name",
+        "there is none, or another, of this name",
         "another key under this name",
     ),
     IMPOSTURE: ("certificate", "certificate"),
