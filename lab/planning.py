@@ -141,7 +141,7 @@ def plan(task: Task) -> Plan:
 
     ConfigurationError where no settings give a key; it says which block or which distance would.
     """
-    found = _best_plan(task)
+    found = best_plan(task)
     if found is None:
         raise ConfigurationError(_why_not(task))
     return found
@@ -250,7 +250,8 @@ class _Outlook:
         return self.length.balance_bits if isfinite(self.length.balance_bits) else -_NO_SINGLE_PHOTONS
 
 
-def _best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
+def best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
+    """Return what `plan` returns, or None where no settings give a key."""
     if task.protocol is ProtocolName.SINGLE_PHOTON:
         return _best_single_photon_plan(task)
     settings = _climb(task, _optimum(task, starts).on_grid())
@@ -385,7 +386,7 @@ def _gives(task: Task, secret_bits: int) -> bool:
         starts = (_settings(task, start).on_grid() for start in _starts(task))
         if any(_decoy_outlook(task, start).length.secret_bits >= secret_bits for start in starts):
             return True
-    found = _best_plan(task, starts=1)
+    found = best_plan(task, starts=1)
     return found is not None and found.expected_secret_bits >= secret_bits
 
 

@@ -35,6 +35,10 @@ class Expected:
     """Secret bits per pulse."""
 
 
+NOTHING = Expected(None, None, 0.0)
+"""Where no settings give a key: no rates, and no secret bits."""
+
+
 def expected_of(parameters: LinkParameters, attacks: Sequence[QuantumAttack]) -> Expected:
     """Expect a block under at most one attack that changes error rates."""
     honest = expected_statistics(

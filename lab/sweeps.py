@@ -1,8 +1,9 @@
 """Sweeps: the same blocks at many values of one parameter, each beside what theory expects of it.
 
 A point is blocks of light with Eve's attacks and every monitor turned off, so that error rates and gains can be seen
-where a monitor would refuse; the key length is that of the bound. Points depend on nothing but the sweep and their
-number, so they can be computed anywhere: by the processor's cores, or by the workers of a Dask cluster.
+where a monitor would refuse; the key length is that of the bound. Where no settings give a key, nothing is sent: the
+point says 0 secret bits and 0 blocks. Points depend on nothing but the sweep and their number, so they can be computed
+anywhere: by the processor's cores, or by the workers of a Dask cluster.
 """
 
 from collections.abc import Iterator
@@ -20,16 +21,18 @@ from common.errors import ConfigurationError
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.presets import DEFAULT_PRESET, preset
-from common.protocol.parameters import LinkParameters, ProtocolName
+from common.protocol.parameters import LARGEST_BLOCK, SMALLEST_EPSILON, LinkParameters, ProtocolName
+from common.units import unit_beside
 from eve.quantum_attacks.base import QuantumAttack
 from eve.quantum_attacks.catalogue import attack_from, attack_named, split_text
 from lab.block_with_eve import live_block
-from lab.planning import Task, plan, task_for
-from lab.sweep_theory import Expected, expected_of
+from lab.planning import Plan, Task, best_plan, task_for
+from lab.sweep_theory import NOTHING, Expected, expected_of
 
 MOST_POINTS = 1000
 SEED = 20260
 _CLUSTER_TIMEOUT = "10s"
+_CURVE_VALUES = 81
 _ALL = tuple(Monitor)
 
 
@@ -48,8 +51,9 @@ class Axis:
             start, stop, count = span.split(":")
             ends, points = (float(start), float(stop)), int(count)
         except ValueError:
+            explained = next(filter(None, (unit_beside(number, name) for number in span.split(":"))), None)
             raise ConfigurationError(
-                f"'{text}' is no sweep: write NAME=START:STOP:COUNT, such as distance=0:50:11."
+                f"'{text}' is no sweep: {explained or 'write NAME=START:STOP:COUNT, such as distance=0:50:11'}."
             ) from None
         if not 1 <= points <= MOST_POINTS or not np.isfinite(ends).all():
             raise ConfigurationError(
@@ -71,9 +75,32 @@ class Sweep:
     blocks: int = 5
     seed: int = SEED
 
-    def at(self, value: float) -> tuple[LinkParameters, list[QuantumAttack]]:
-        """Set the link and the attacks up at one value. Raises ConfigurationError if that is impossible."""
-        return _planned(self.task(value)), self.chain(value)
+    def at(self, value: float) -> tuple[LinkParameters | None, list[QuantumAttack]]:
+        """Set the link and the attacks up at one value; without parameters where no settings give a key.
+
+        Raises ConfigurationError if the value is impossible.
+        """
+        found = _best_plan(self.task(value))
+        parameters = None if found is None else found.link_parameters(reproducible=True)
+        return parameters, self.chain(value)
+
+    def expected_at(self, value: float) -> Expected:
+        """Return what theory expects at one value. Raises ConfigurationError if the value is impossible."""
+        parameters, attacks = self.at(value)
+        return NOTHING if parameters is None else expected_of(parameters, attacks)
+
+    def check(self, value: float) -> None:
+        """Raise ConfigurationError if a value is impossible, without looking for a plan."""
+        task = self.task(value)
+        if not 1 <= task.block_pulses <= LARGEST_BLOCK:
+            raise ConfigurationError(
+                f"A block has 1 to {LARGEST_BLOCK} pulses, not {task.block_pulses}: sweep other values."
+            )
+        if not SMALLEST_EPSILON <= task.eps_sec < 1:
+            raise ConfigurationError(
+                f"eps-sec is a probability from {SMALLEST_EPSILON} up to 1, not {task.eps_sec:g}: sweep other values."
+            )
+        self.chain(value)
 
     def task(self, value: float) -> Task:
         """Return what planning is asked for at one value."""
@@ -115,17 +142,22 @@ class Point:
 
     value: float
     blocks: int
+    """Blocks measured; 0 where no settings give a key, and then no rate is known."""
     keys: int
     """Blocks that made a key."""
-    qber_key: float
-    qber_test: float
+    qber_key: float | None
+    qber_test: float | None
     secret_fraction: float
     """Secret bits per pulse; blocks without a key count."""
-    known_fraction: float
+    known_fraction: float | None
     """Of the sifted bits, for sure, by Eve."""
-    leaked_fraction: float
+    leaked_fraction: float | None
     """Of the pulses."""
     expected: Expected
+    qber_key_error: float | None = None
+    """Standard error of the mean, from the spread of the blocks; None with fewer than two. So the next two."""
+    qber_test_error: float | None = None
+    secret_fraction_error: float | None = None
 
     def as_row(self) -> dict[str, float | None]:
         """Return the row of the table."""
@@ -137,6 +169,8 @@ def measured(sweep: Sweep, number: int) -> Point:
     """Compute point `number`, 0 or more, of a sweep."""
     value = sweep.axis.values[number]
     parameters, attacks = sweep.at(value)
+    if parameters is None:
+        return Point(value, 0, 0, None, None, 0.0, None, None, NOTHING)
     blocks = [
         live_block(
             parameters, attacks, sweep.seed, 1 + number * sweep.blocks + each, turned_off=_ALL, checked=False
@@ -147,6 +181,11 @@ def measured(sweep: Sweep, number: int) -> Point:
     def mean(name: str) -> float:
         return float(np.mean([getattr(block, name) for block in blocks]))
 
+    def error(name: str) -> float | None:
+        values = [getattr(block, name) for block in blocks]
+        return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+
+    secret_error = error("secret_bits")
     return Point(
         value=value,
         blocks=sweep.blocks,
@@ -157,12 +196,15 @@ def measured(sweep: Sweep, number: int) -> Point:
         known_fraction=mean("known_fraction"),
         leaked_fraction=mean("leaked_bits") / parameters.block_pulses,
         expected=expected_of(parameters, attacks),
+        qber_key_error=error("qber_key"),
+        qber_test_error=error("qber_test"),
+        secret_fraction_error=secret_error and secret_error / parameters.block_pulses,
     )
 
 
 @lru_cache(maxsize=64)
-def _planned(task: Task) -> LinkParameters:
-    return plan(task).link_parameters(reproducible=True)
+def _best_plan(task: Task) -> Plan | None:
+    return best_plan(task)
 
 
 def _keys(part: DetectorSettings | Fibre) -> list[str]:
@@ -180,7 +222,7 @@ def swept(sweep: Sweep, scheduler: str | None = None) -> Iterator[tuple[int, Poi
     impossible, before anything is computed, or if `dask` is not installed or its scheduler does not answer.
     """
     for value in sweep.axis.values:
-        sweep.at(value)
+        sweep.check(value)
     numbers = range(len(sweep.axis.values))
     if scheduler is not None:
         yield from _by_dask(sweep, scheduler)
@@ -189,6 +231,15 @@ def swept(sweep: Sweep, scheduler: str | None = None) -> Iterator[tuple[int, Poi
         under_way = {pool.submit(measured, sweep, number): number for number in numbers}
         for done in as_completed(under_way):
             yield under_way[done], done.result()
+
+
+def curve(sweep: Sweep) -> list[tuple[float, Expected]]:
+    """Return what theory expects along the axis, at the points and so densely between them that a line looks smooth."""
+    values = sweep.axis.values
+    dense = np.linspace(values[0], values[-1], _CURVE_VALUES) if len(values) > 1 else ()
+    wanted = sorted({*values, *map(float, dense)}, reverse=values[-1] < values[0])
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return list(zip(wanted, pool.map(sweep.expected_at, wanted, chunksize=4), strict=True))
 
 
 def _by_dask(sweep: Sweep, scheduler: str) -> Iterator[tuple[int, Point]]:

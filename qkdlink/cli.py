@@ -8,9 +8,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
+from common.units import unit_beside
 from qkdlink import ca, lab, psk, web_of_trust
 from qkdlink.frequency import frequency
 
@@ -378,10 +380,22 @@ def _unexpected(errors: BaseExceptionGroup) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if hasattr(error, "format_message"):
+        if explained := _unit_in_option(error):
+            return explained
         return f"{error.format_message() or 'Name a command'} (see `qkdlink --help`)"
     if isinstance(error, OSError):
         return f"The output cannot be written: {error.strerror or error}."
     return f"Something unexpected happened ({type(error).__name__}: {error}); --verbose shows where."
+
+
+def _unit_in_option(error: BaseException) -> str | None:
+    """Explain a numeric option, of any command, whose number was written with a unit."""
+    option, cause = getattr(error, "param", None), error.__cause__
+    if option is None or not isinstance(cause, ValidationError):
+        return None
+    given = cause.errors(include_url=False)[0]["input"]
+    explained = unit_beside(given, option.name)
+    return explained and f"'{option.opts[-1]} {given}' is not valid: {explained}."
 
 
 def _exit(status: int) -> NoReturn:

@@ -34,6 +34,7 @@ from common.distillation.finite_key import (
 )
 from common.distillation.sampling import Sampling
 from common.errors import ConfigurationError
+from common.units import number_fault
 
 _PROBABILITY_SLACK = 1e-6
 """How far the probabilities' sum may lie from 1: decimal fractions are rounded when they are written down."""
@@ -327,5 +328,6 @@ def _reason(complaint: ErrorDetails) -> str:
         case "value_error":
             return str(complaint["ctx"]["error"])
         case _:
-            message = complaint["msg"]
+            name = str(complaint["loc"][-1]) if complaint["loc"] else ""
+            message = number_fault(complaint["type"], complaint["msg"], complaint["input"], name)
             return message[0].lower() + message[1:]

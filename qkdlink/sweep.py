@@ -34,7 +34,9 @@ def sweep(
     distance: Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)] = None,
     blocks: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks per value.")] = 5,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table here.")] = None,
-    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the figure here.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the figure here: .png, .svg, .pdf, ...")
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786; else this machine."),
@@ -43,11 +45,15 @@ def sweep(
     """Measure blocks at many values of one parameter, beside what theory expects."""
     from common.protocol.parameters import ProtocolName
     from lab.compilation import ensure_compiled
-    from lab.figures import draw
-    from lab.sweeps import Axis, Sweep, swept
+    from lab.figures import check_figure, draw
+    from lab.sweeps import Axis, Sweep, curve, swept
 
     if protocol not in list(ProtocolName):
         raise ConfigurationError(f"There is no protocol '{protocol}'; there are {', '.join(ProtocolName)}.")
+    if figure is not None:
+        check_figure(figure)
+    if table is not None and not table.parent.is_dir():
+        raise ConfigurationError(f"The table {table} cannot be written: there is no folder {table.parent}.")
     asked = Sweep(
         Axis.parsed(over), tuple(attack or ()), preset, ProtocolName(protocol), block_pulses, distance, blocks
     )
@@ -65,7 +71,7 @@ def sweep(
     else:
         _write(table, text)
     if figure is not None:
-        draw(asked, points, figure)
+        draw(asked, points, curve(asked), figure)
 
 
 def _table(points: "list[Point]") -> str:

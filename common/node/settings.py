@@ -28,6 +28,7 @@ from common.transport.addresses import Address
 from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
 from common.wire.patch import Route
+from common.units import number_fault, unit_in_toml
 
 CONFIGURATION_FILE = "node.toml"
 ENVIRONMENT_PREFIX = "QKDLINK_"
@@ -240,13 +241,16 @@ class NodeSettings(ProgramSettings, ABC):
 def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
     """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no configuration file {file}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The configuration file {file} cannot be read: {error}.") from error
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"The configuration file {file} is not TOML: {error}.") from error
+        reason = unit_in_toml(text) or str(error)
+        raise ConfigurationError(f"The configuration file {file} is not TOML: {reason}.") from error
     try:
         return kind(**values)
     except SettingsError as error:
@@ -266,7 +270,8 @@ def first_fault(error: ValidationError) -> str:
             return f"nothing of '{key}', which is required"
         case _:
             subject = f"'{key}' = {fault['input']!r}" if key else "something inconsistent"
-            return f"{subject}: {fault['msg'].removeprefix('Value error, ')}"
+            reason = number_fault(fault["type"], fault["msg"], fault["input"], key)
+            return f"{subject}: {reason.removeprefix('Value error, ')}"
 
 
 def read_secret_line(path: Path, what: str) -> str:

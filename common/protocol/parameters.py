@@ -17,7 +17,8 @@ from common.optics.source import Source
 from common.optics.watchful_receiver import check_switched_off_probability
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-type Epsilon = Annotated[float, Field(ge=1e-30, lt=1, allow_inf_nan=False)]
+SMALLEST_EPSILON = 1e-30
+type Epsilon = Annotated[float, Field(ge=SMALLEST_EPSILON, lt=1, allow_inf_nan=False)]
 """A failure probability; below 1e-30 neither tags nor bounds are computed any more."""
 
 LARGEST_BLOCK = 2**32

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
+from common.units import number_fault
 from lab.experiments.bootstrap import Bootstrap
 from lab.experiments.denial import Denial
 from lab.experiments.endpoint import Endpoint
@@ -44,4 +45,5 @@ def experiment_of(name: str, parameters: Mapping[str, object]) -> Experiment:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"The experiment '{name}' cannot have {key}: {first['msg']}.") from None
+        reason = number_fault(first["type"], first["msg"], first["input"], key)
+        raise ConfigurationError(f"The experiment '{name}' cannot have {key}: {reason}.") from None

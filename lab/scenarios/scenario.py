@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
+from common.units import number_fault, unit_in_toml
 from lab.experiments.catalogue import experiment_of
 from lab.experiments.experiment import Experiment
 from lab.verdicts import Outcome, Verdict
@@ -69,12 +70,17 @@ def scenario(name: str, folder: Path = _FOLDER) -> Scenario:
 def read(path: Path) -> Scenario:
     """Read a file. Raises ConfigurationError, in one sentence, if it is no scenario."""
     try:
-        return Scenario.model_validate({"name": path.stem, **tomllib.loads(path.read_text("utf-8"))})
+        text = path.read_text("utf-8")
     except OSError as error:
         raise ConfigurationError(f"The scenario {path} cannot be read: {error.strerror}.") from error
+    try:
+        return Scenario.model_validate({"name": path.stem, **tomllib.loads(text)})
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"The scenario {path} is not TOML: {error}.") from error
+        reason = unit_in_toml(text) or str(error)
+        raise ConfigurationError(f"The scenario {path} is not TOML: {reason}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"The scenario {path} is none: {key}: {first['msg']}.") from None
+        raise ConfigurationError(
+            f"The scenario {path} is none: {key}: {number_fault(first['type'], first['msg'], first['input'], key)}."
+        ) from None
