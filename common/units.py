@@ -1,6 +1,7 @@
 """In which unit a number is given, told by its name, and what to say where a unit was written beside the number."""
 
 import re
+import tomllib
 
 _UNITS = {
     "distance": "km",
@@ -24,7 +25,8 @@ _UNITS = {
 _SHARES = ("probability", "fraction", "qber", "efficiency", "misalignment", "share", "transmittance", "eps")
 """What the name of a share has in it."""
 
-_NUMBER_AND_UNIT = re.compile(r"[-+]?(?:\d[\d_]*[.,]?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*([^\W\d_].*|[%°].*)")
+# An exponent is never given back (?+): 1e8 is a number, not 1 with the unit e8.
+_NUMBER_AND_UNIT = re.compile(r"[-+]?(?:\d[\d_]*[.,]?\d*|\.\d+)(?:[eE][-+]?\d+)?+\s*([^\W\d_].*|[%°].*)")
 _TOML_LINE = re.compile(r"\s*([\w.-]+)\s*=\s*([^#]+?)\s*(?:#.*)?")
 
 
@@ -56,9 +58,17 @@ def unit_in_toml(text: str) -> str | None:
     """Find the first line `key = 10km` of what is no TOML for it, and say so; None if there is none."""
     for line in text.splitlines():
         found = _TOML_LINE.fullmatch(line)
-        if found and (explained := unit_beside(found[2], found[1])):
+        if found and not _is_toml(line) and (explained := unit_beside(found[2], found[1])):
             return f"{found[1]} = {found[2]}: {explained}"
     return None
+
+
+def _is_toml(line: str) -> bool:
+    try:
+        tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def number_fault(kind: str, message: str, given: object, name: str) -> str:

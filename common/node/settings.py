@@ -27,8 +27,8 @@ from common.protocol.parameters import LinkParameters
 from common.transport.addresses import Address
 from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
-from common.wire.patch import Route
 from common.units import number_fault, unit_in_toml
+from common.wire.patch import Route
 
 CONFIGURATION_FILE = "node.toml"
 ENVIRONMENT_PREFIX = "QKDLINK_"

@@ -98,7 +98,7 @@ def test_a_settings_file_explains_it_with_quotation_marks_and_without(value: str
 
 
 def test_toml_without_a_unit_in_it_keeps_its_own_reason():
-    assert unit_in_toml("a = 1\nb = [\n") is None
+    assert unit_in_toml("a = 0x10\nc = 1e-09\nb = [\n") is None
     assert unit_in_toml("x = 1\nlength_km = 5km # far\n") == (
         "length_km = 5km: it takes a number of km, and the number stands alone, without 'km'"
     )
