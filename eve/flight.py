@@ -141,25 +141,65 @@ class GateModel:
             told[bit, shifted] = 1 - quiet * self._unseen(flight, shifted, seen)
         return told
 
+    def outcomes(self, flight: Flight, classes: NDArray[np.int64], matched: Mask) -> NDArray[np.float64]:
+        """What light and dark counts make of gates if Alice's bit is 0 and if it is 1: `float64[n, 2, 4]`.
+
+        The four are: no click, only detector 0, only detector 1, both. `classes` are the intensity classes, -1 for one
+        that is not known. Where the bases do not match, or the light is not Alice's, each detector gets half of it.
+        """
+        told = np.empty((len(classes), 2, 4))
+        here, half = np.arange(len(classes)), self._reaches / 2
+        sees = [
+            np.where(flight.arrivals == arrival, self.timing_mismatch, 1.0)
+            for arrival in (Arrival.LATE, Arrival.EARLY)
+        ]
+        of_alice = flight.of_alice & matched
+        for bit in (0, 1):
+            towards = [(1 - self.fibre.misalignment), self.fibre.misalignment]
+            seen = [
+                np.where(of_alice, self._reaches * towards[bit ^ each], half) * sees[each] for each in (0, 1)
+            ]
+            live = 1 - self.detector.dark_count_probability
+            quiet_0, quiet_1 = (live * self._unseen(flight, here, each, classes) for each in seen)
+            none = live**2 * self._unseen(flight, here, seen[0] + seen[1], classes)
+            told[:, bit] = np.stack(
+                [none, quiet_1 - none, quiet_0 - none, 1 + none - quiet_0 - quiet_1], axis=1
+            )
+        return np.maximum(told, 0.0)
+
+    @property
+    def _reaches(self) -> float:
+        """Probability that a launched photon would be detected by a detector that gets all of them."""
+        return self.fibre.transmittance * self.detector.efficiency
+
     def _seen(self, right: float, wrong: float) -> float:
         """Probability that a launched photon is detected, with the detectors' relative efficiencies."""
         astray = self.fibre.misalignment
-        reaches = self.fibre.transmittance * self.detector.efficiency
-        return reaches * ((1 - astray) * right + astray * wrong)
+        return self._reaches * ((1 - astray) * right + astray * wrong)
 
-    def _unseen(self, flight: Flight, at: NDArray[np.intp], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _unseen(
+        self,
+        flight: Flight,
+        at: NDArray[np.intp],
+        seen: NDArray[np.float64],
+        classes: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
         """Probability that no photon is detected, where each that flies is with probability `seen`."""
         flying, lost, photons = flight.flying[at], flight.lost[at], flight.photons[at]
         possible, consistent = lost + flying * (1 - seen), lost + flying
         counted = (possible / consistent) ** photons
-        uncounted = self._mean_power(possible) / self._mean_power(consistent)
+        uncounted = self._mean_power(possible, classes) / self._mean_power(consistent, classes)
         return np.where(photons == _UNCOUNTED, uncounted, counted)
 
-    def _mean_power(self, base: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _mean_power(
+        self, base: NDArray[np.float64], classes: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Mean of base^n over the photon numbers n that Alice sends: the generating function of her source."""
         if self.source.statistics is PhotonStatistics.SINGLE_PHOTON:
             return base
         powers = np.zeros_like(base)
         for mean, probability in zip(self.source.intensities, self.source.probabilities, strict=True):
             powers += probability * np.exp(mean * (base - 1))
+        for known, mean in enumerate(self.source.intensities if classes is not None else ()):
+            np.copyto(powers, np.exp(mean * (base - 1)), where=classes == known)
         return powers

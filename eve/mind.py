@@ -14,6 +14,7 @@ from common.optics.records import Gates
 from common.protocol.parameters import LinkParameters
 from common.randomness import Randomness
 from common.wire.pulse_frames import FrameHeader
+from eve.click_memory import Published
 from eve.guarded import Guarded, place_of
 from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
 from eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
@@ -77,6 +78,13 @@ class Mind:
             with self._changed:
                 notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
             return notes.known(gates, bases)
+
+    def known_of_key(self, session: str, block: int, published: Published) -> Knowledge:
+        """Return what her notes tell of a block's sifted key, with what its reconciliation has made public."""
+        with self._at((session, block)) as place:
+            with self._changed:
+                notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
+            return notes.known_of_key(published, self._link.gate_behind(self._link.fibre))
 
     @property
     def latest(self) -> str:

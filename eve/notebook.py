@@ -23,6 +23,7 @@ from common.optics.bench import Counted, Mask, analyser_overlap
 from common.optics.memory import NO_OUTCOME, QuantumMemory
 from common.optics.records import Gates
 from common.optics.states import Basis
+from eve.click_memory import Joint, Published, joint
 from eve.flight import Codes, Flight, GateModel, Marks
 
 type Likelihoods = NDArray[np.float64]
@@ -75,6 +76,8 @@ class Knowledge:
     """Her best guess of each bit; 0 where she knows nothing."""
     probabilities: NDArray[np.float64] = field(repr=False)
     """Probability, 1/2..1, that each guess is right."""
+    joint: Joint | None = None
+    """What she lacks of the bits together, where they depend on each other for her."""
 
     def __len__(self) -> int:
         return len(self.guesses)
@@ -101,13 +104,17 @@ class Knowledge:
 
     @property
     def information(self) -> float:
-        """Mean Shannon information per bit, 0..1: 1 - h(p)."""
+        """Mean Shannon information per bit, 0..1: 1 - h(p), or what the bits together leave to her."""
+        if self.joint is not None and len(self):
+            return 1 - self.joint.entropy_bits / len(self)
         entropies = (entr(self.probabilities) + entr(1 - self.probabilities)) / np.log(2)
         return float(1 - entropies.mean()) if len(self) else 0.0
 
     @property
     def min_entropy_bits(self) -> float:
-        """Min-entropy that the whole string has for her: the sum of -log2 p, in bits."""
+        """Min-entropy that the whole string has for her: the sum of -log2 p, in bits, if the bits are independent."""
+        if self.joint is not None:
+            return self.joint.min_entropy_bits
         return float(-np.log2(self.probabilities).sum())
 
 
@@ -262,6 +269,32 @@ class BlockNotes:
             self._weights(gates, announced, lambda page, part: page.likelihoods(gates[part], bases[part]))
         )
 
+    def known_of_key(self, published: Published, honest: GateModel) -> Knowledge:
+        """Return what she knows of the sifted key, in the key basis, once its errors have been located.
+
+        `honest` is Bob's gate where she has noted nothing. With detectors that have no afterpulses the errors tell her
+        nothing that is accounted for here.
+        """
+        in_key = published.in_key
+        gates = published.gates[in_key]
+        bases = np.full(len(gates), Basis.KEY, np.uint8)
+        detector = honest.detector
+        if not detector.afterpulse_probability or not len(gates):
+            return self.known(gates, bases)
+        weights, flight = self._seen(gates, lambda page, part: page.likelihoods(gates[part], bases[part]))
+        classes = published.all_classes
+        light = honest.outcomes(Flight.begun(len(classes)), classes, published.matched)
+        places = np.flatnonzero(in_key)
+        for first, end, gate in self._ends:
+            part = _part(gates, first, end)
+            some = places[part]
+            light[some] = gate.outcomes(flight[part], classes[some], published.matched[some])
+        ones, together = joint(
+            published, light, weights, detector.afterpulse_probability, detector.dead_gates
+        )
+        guesses = (ones > 0.5).astype(np.uint8)
+        return Knowledge(guesses, np.maximum(ones, 1 - ones), together)
+
     def suspected(self, gates: Gates, key_basis_probability: float) -> Knowledge:
         """Return what she knew of the bits at the sifted `gates` (`uint32[n]`, ascending) before Alice said a basis."""
 
@@ -275,18 +308,23 @@ class BlockNotes:
         self, gates: Gates, bases: Collection[int], told: Callable[[Page, slice], Likelihoods]
     ) -> Likelihoods:
         """Multiply what the pages tell, as long as the light was Alice's, and what the click tells at the end."""
-        weights, flight = np.ones((2, len(gates))), Flight.begun(len(gates))
-        for page in self._pages:
-            part = _part(gates, page.first_pulse, page.end_pulse)
-            heard = flight.of_alice[part] | page.beside
-            weights[:, part] *= np.where(heard, told(page, part), 1.0)
-            page.moves(gates[part], flight[part])
+        weights, flight = self._seen(gates, told)
         parts = [_part(gates, first, end) for first, end, _ in self._ends]
         sifted = sum(part.stop - part.start for part in parts)
         pulses = sum(end - first for first, end, _ in self._ends)
         for part, (_, _, gate) in zip(parts, self._ends, strict=True):
             weights[:, part] *= gate.clicks(flight[part], gate.rate(sifted, bases, pulses))
         return weights
+
+    def _seen(self, gates: Gates, told: Callable[[Page, slice], Likelihoods]) -> tuple[Likelihoods, Flight]:
+        """Multiply what the pages tell, as long as the light was Alice's, and follow the light."""
+        weights, flight = np.ones((2, len(gates))), Flight.begun(len(gates))
+        for page in self._pages:
+            part = _part(gates, page.first_pulse, page.end_pulse)
+            heard = flight.of_alice[part] | page.beside
+            weights[:, part] *= np.where(heard, told(page, part), 1.0)
+            page.moves(gates[part], flight[part])
+        return weights, flight
 
 
 class Notebook:

@@ -37,7 +37,9 @@ class Senses:
         """What has to run for as long as she lives, by name."""
         if settings.key_logs:
             key_log = KeyLog.of(folder / path for path in settings.key_logs)
-            overhearing = Overhearing(settings.link, settings.parameters, key_log.secret, mind.known)
+            overhearing = Overhearing(
+                settings.link, settings.parameters, key_log.secret, mind.known, mind.known_of_key
+            )
             self._listener = Listener(overhearing, tell, pipe)
 
     async def attend(

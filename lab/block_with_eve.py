@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.bits import Bits
 from common.distillation.estimation import estimate
@@ -30,6 +31,7 @@ from common.distillation.stages import Estimate, ReconciledKey, SiftedKey, count
 from common.distillation.universal_hash import toeplitz_seed_bits
 from common.distillation.verification import verification_tag_bits, verified_key
 from common.keys.allotment import LINK_PSK_BITS
+from common.optics.bench import Mask
 from common.optics.loops import lane_keys
 from common.optics.outlet import Outlet
 from common.optics.records import DetectionRecord, PreparationRecord
@@ -41,6 +43,7 @@ from common.protocol.key_length import best_case
 from common.protocol.monitoring import Watched, alarm_of_decoys, alarm_of_errors, alarms_of_light
 from common.protocol.parameters import LinkParameters
 from common.randomness import Choice, Nature, Randomness
+from eve.click_memory import Published
 from eve.notebook import BlockNotes, Knowledge
 from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
 from lab.analysis import Analysis, allowed_bits, starting_point, tolerates
@@ -244,7 +247,8 @@ def _sifted(
     bits, bases, classes = prepared.at(record.gates)
     matched = bases == record.bases
     shared = bases[matched], classes[matched], parameters.class_count
-    key = matched & (bases == Basis.KEY)
+    link = PublicLink.of(parameters, hardware.flaws)
+    honest = link.gate_behind(link.fibre)
     return _Seen(
         alice=sift(bits[matched], *shared),
         bob=sift(record.bits[matched], *shared),
@@ -255,7 +259,20 @@ def _sifted(
             record.side,
             hardware.switched_off_probability,
         ),
-        knowledge=notes.known(record.gates[key], bases[key]),
+        knowledge=notes.known_of_key(_published(record, matched, bits, classes), honest),
+    )
+
+
+def _published(record: DetectionRecord, matched: Mask, bits: Bits, classes: NDArray[np.uint8]) -> Published:
+    """Return what reconciliation will have made public: of the laboratory's view the errors, and no bit of the key."""
+    in_key, in_test = (matched & (record.bases == basis) for basis in (Basis.KEY, Basis.TEST))
+    return Published(
+        record.gates,
+        record.bases,
+        matched,
+        classes[matched],
+        (record.bits[in_test], bits[in_test]),
+        bits[in_key] != record.bits[in_key],
     )
 
 

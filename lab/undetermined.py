@@ -11,7 +11,8 @@ is drawn independently of it from a universal family. By the leftover hash lemma
 2^-((spare - t) / 2 + 1) of a uniform one, where `spare` are the unknown dimensions that the key leaves over. Hence
 `TAG_MARGIN_BITS`.
 
-For knowledge that is probable and not certain there is no such check; there her accounted min-entropy must suffice
+For knowledge that is probable and not certain, as of every bit that may come from an afterpulse, there is no such
+check; there her accounted min-entropy must suffice
 (`common.distillation.leftover_hash`).
 
 Only as many columns are looked at as there are rows, and 64 more: rows that are independent on some columns are

@@ -7,9 +7,10 @@ import numpy as np
 from common.bits import Bits, unpack
 from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import Schedule, schedule
+from common.optics.bench import Mask
 from common.optics.records import Gates
 from common.optics.states import Basis
-from common.wire.attachments import decode_gates
+from common.wire.attachments import decode_classes, decode_gates
 from common.wire.messages import (
     Abort,
     AmplificationSeed,
@@ -21,9 +22,12 @@ from common.wire.messages import (
     ParityAnswers,
     ParityQuestions,
     ReconciliationOpened,
+    TestBits,
     VerificationHash,
 )
 from common.wire.parities import decode_questions
+from eve.click_memory import Published
+from eve.listening.errors import located_pairs
 from eve.listening.hellos import NotUnderstood
 from eve.relay import Way
 
@@ -40,6 +44,12 @@ class OverheardBlock:
     """All gates that clicked, `uint32[d]`, ascending."""
     bases: Bits | None = field(default=None, repr=False)
     """Bob's basis of each, `uint8[d]`."""
+    matched: Mask | None = field(default=None, repr=False)
+    """Where Alice's basis was the same, `bool[d]`."""
+    announced: BasisAnnouncement | None = field(default=None, repr=False)
+    """What Alice has said of her bases and intensities."""
+    test_bits: list[Bits] = field(default_factory=list, repr=False)
+    """Bob's bits of the test basis, then Alice's."""
     key_gates: Gates | None = field(default=None, repr=False)
     """Gates of the sifted key, `uint32[n]`, ascending; None before it is sifted."""
     plan: Schedule | None = None
@@ -76,6 +86,31 @@ class OverheardBlock:
         """Whether the block has ended, or will, with a key: Bob has stored it, and nothing is aborted after that."""
         return self.amplified is not None and self.stored_at_bob and not self.aborted
 
+    def published(self) -> Published | None:
+        """Return what was said about the gates that clicked; None before the errors were looked for.
+
+        NotUnderstood if it makes no sense.
+        """
+        if self.detected is None or self.bases is None or self.matched is None or self.announced is None:
+            return None
+        if self.plan is None or len(self.test_bits) != 2:
+            return None
+        matched = int(np.count_nonzero(self.matched))
+        try:
+            classes = decode_classes(self.announced.classes, matched, len(self.announced.emitted))
+        except ValueError as error:
+            raise NotUnderstood(f"the intensity classes make no sense: {error}") from error
+        pairs = located_pairs(self.plan, self.shuffle_seed, [asked for asked, _ in self.answered])
+        return Published(
+            self.detected,
+            self.bases,
+            self.matched,
+            classes,
+            (self.test_bits[0], self.test_bits[1]),
+            np.zeros(self.sifted_bits, np.bool_),
+            pairs,
+        )
+
     def hear(self, way: Way, message: Message) -> None:
         """Take the next message of the block; NotUnderstood if it makes no sense after the others."""
         try:
@@ -93,6 +128,8 @@ class OverheardBlock:
                 self.bases = unpack(message.bases, message.detections)
             case BasisAnnouncement():
                 self._sift(message)
+            case TestBits():
+                self._show_test_bits(message)
             case ReconciliationOpened():
                 self.plan = schedule(self.sifted_bits, message.expected_qber)
                 self.shuffle_seed = message.shuffle_seed
@@ -116,7 +153,15 @@ class OverheardBlock:
         if self.detected is None or self.bases is None:
             raise ValueError("bases are announced before the detections")
         matched = unpack(announced.matched, len(self.detected)).astype(np.bool_)
+        self.matched = matched
+        self.announced = announced
         self.key_gates = self.detected[matched & (self.bases == Basis.KEY)]
+
+    def _show_test_bits(self, shown: TestBits) -> None:
+        if self.bases is None or self.matched is None or len(self.test_bits) == 2:
+            raise ValueError("test bits are shown that nobody has asked for")
+        count = int(np.count_nonzero(self.matched & (self.bases == Basis.TEST)))
+        self.test_bits.append(unpack(shown.bits, count))
 
     def _ask(self, asked: ParityQuestions) -> None:
         if self.plan is None:

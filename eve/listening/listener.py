@@ -25,6 +25,7 @@ from common.optics.states import Basis
 from common.protocol.parameters import LinkParameters
 from common.wire.framing import LINK_BLOCK, Envelope
 from common.wire.messages import OpenBlock
+from eve.click_memory import Published
 from eve.listening.blocks import OverheardBlock
 from eve.listening.hellos import NotUnderstood
 from eve.listening.recovery import recover
@@ -35,6 +36,9 @@ from eve.relay import Way
 
 type Known = Callable[[str, int, Gates, Bases], Knowledge]
 """(session, block, gates, their bases) -> what her notes say of these bits, now that the bases are told."""
+
+type KnownOfKey = Callable[[str, int, Published], Knowledge]
+"""(session, block, what is published about its clicks) -> what her notes say of its sifted key."""
 
 _BODY_BYTES_PER_PULSE = 2
 _SMALLEST_BODY_LIMIT = 1 << 20
@@ -71,11 +75,20 @@ type Told = Opened | Account
 class Overhearing:
     """All lines and all blocks; without a clock, a socket or a thread."""
 
-    def __init__(self, link: str, parameters: LinkParameters, secrets: Secrets, known: Known) -> None:
+    def __init__(
+        self,
+        link: str,
+        parameters: LinkParameters,
+        secrets: Secrets,
+        known: Known,
+        known_of_key: KnownOfKey | None = None,
+    ) -> None:
+        """Follow a link; `known_of_key` takes account of the errors that Bob's questions tell of."""
         self._link = link
         self._parameters = parameters
         self._secrets = secrets
         self._known = known
+        self._known_of_key = known_of_key if parameters.detector.afterpulse_probability else None
         self._lines: dict[int, OverheardLine] = {}
         self._blocks: dict[BlockId, tuple[int, OverheardBlock]] = {}
 
@@ -122,11 +135,16 @@ class Overhearing:
         _, overheard = self._blocks.pop(block)
         if overheard.key_gates is None:
             return Account(block, overheard, None, None)
-        gates = overheard.key_gates
-        known = self._known(block.session, block.number, gates, np.full(len(gates), Basis.KEY, np.uint8))
+        known = self._knowledge(block, overheard, overheard.key_gates)
         key = recover(overheard, known, self._parameters.eps_cor) if overheard.has_key else None
         told = learnt(block, overheard, known, self._parameters, recovered=key is not None)
         return Account(block, overheard, told, key)
+
+    def _knowledge(self, block: BlockId, overheard: OverheardBlock, gates: Gates) -> Knowledge:
+        published = overheard.published() if self._known_of_key is not None else None
+        if self._known_of_key is None or published is None:
+            return self._known(block.session, block.number, gates, np.full(len(gates), Basis.KEY, np.uint8))
+        return self._known_of_key(block.session, block.number, published)
 
 
 def learnt(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,25 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
     told_in_journals = "".join(path.read_text() for path in journals)
     assert secrets
     assert not [secret for secret in secrets if secret in told_in_journals]
+
+
+async def test_eve_who_lets_all_light_pass_still_learns_of_afterpulses_from_what_bob_asks(tmp_path: Path):
+    tiny = tiny_parameters()
+    remembering = replace(tiny.detector, afterpulse_probability=0.03)
+    parameters = tiny.model_copy(
+        update={
+            "detector": remembering,
+            "expected_qber": 0.03,
+            "tolerated_qber": 0.06,
+            "monitors_off": tuple(sorted(Monitor)),
+        }
+    )
+    result = await run_to_the_end(
+        open_home(tmp_path / "home"), parameters, blocks=1, alice=tiny_settings(), eve={"attacks": []}
+    )
+    assert result.link.eve is not None
+    [learnt] = result.link.eve.learnt
+    assert learnt.known_fraction_of_sifted == 0
+    assert learnt.sifted_bits > learnt.min_entropy_bits + 100
+    assert learnt.information_bits > 100
+    assert not learnt.key_recovered

@@ -35,7 +35,7 @@ def parity_rows(
     `packed`. Each of the questions must make sense for a key of this layout (`Questions.parities`). Raises ValueError
     unless the seed has 32 bytes.
     """
-    parities = _taken_apart(questions)
+    parities = taken_apart(questions)
     rows = np.empty((len(parities), -(-len(columns) // 64)), np.uint64)
     for index in np.unique(parities.indices):
         positions, bits = _seen(columns, int(index), plan, shuffle_seed)
@@ -56,7 +56,7 @@ def packed(bits: NDArray[np.bool_]) -> Rows:
     return filled.view(np.uint64)
 
 
-def _taken_apart(questions: Sequence[Questions]) -> Questions:
+def taken_apart(questions: Sequence[Questions]) -> Questions:
     """Take the questions apart, one parity each: in a pass each lane of a mask has a parity of its own."""
     indices, starts, ends, masks = (
         np.concatenate([np.empty(0, kind), *(getattr(asked, name) for asked in questions)])
@@ -74,6 +74,15 @@ def _taken_apart(questions: Sequence[Questions]) -> Questions:
     each, lane = np.nonzero(asked)
     own_masks = np.where(checks[each], masks[each], np.uint64(1) << lane.astype(np.uint64))
     return Questions(indices[each], starts[each], ends[each], own_masks)
+
+
+def bits_at(index: int, plan: Schedule, shuffle_seed: bytes) -> NDArray[np.int64]:
+    """Return which bit of the key is in each lane of each position of a pass, `int64[words, lanes]`; -1 for none."""
+    columns = np.arange(plan.key_length)
+    positions, masks = _seen(columns, index, plan, shuffle_seed)
+    places = np.full((plan.words, plan.lanes), -1, np.int64)
+    places[positions, np.log2(masks.astype(np.float64)).astype(np.int64)] = columns
+    return places
 
 
 def _seen(
