@@ -1,6 +1,6 @@
 """Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
-from common.errors import ConfigurationError
+from common.errors import DisagreementError
 from common.keys.identifiers import session_id
 from common.protocol.conversation import Conversation
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
@@ -8,11 +8,11 @@ from common.wire.messages import Goodbye, Hello, Holdings
 
 
 async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:
-    """Meet Bob; ConfigurationError unless every parameter is the same on both sides."""
+    """Meet Bob; DisagreementError unless every parameter is the same on both sides."""
     await conversation.say(hello(ours))
     theirs = await conversation.expect_either(Hello, Goodbye)
     if isinstance(theirs, Goodbye):
-        raise ConfigurationError(f"{ours.peer} turned this node away: {theirs.reason}")
+        raise DisagreementError(f"{ours.peer} turned this node away: {theirs.reason}")
     check_agreement(ours, theirs)
     session, before = session_id(ours.link, ours.nonce, theirs.nonce), len(conversation.transcript)
     await conversation.say(Holdings(pending=await pending.claims(session), have=b"", never=b""))

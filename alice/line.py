@@ -11,6 +11,7 @@ from common.keys.identifiers import BlockId
 from common.node.link import Distil, Link
 from common.node.station import Station
 from common.transport.channel import ClassicalChannel
+from common.transport.connections import OnRefused
 from common.transport.psk import AnyConnection
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
@@ -26,6 +27,7 @@ class OpenLine:
         channel: ClassicalChannel,
         reading: asyncio.Task[None],
         key: BlockId | None,
+        refuse: OnRefused,
     ) -> None:
         self.link = link
         self.blocks = 0
@@ -35,13 +37,12 @@ class OpenLine:
         self._channel = channel
         self._reading = reading
         self._key = key
+        self._refuse = refuse
         self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
         self._delay_s = _FIRST_DELAY_S
         self._living: set[asyncio.Task[bool]] = set()
         self._watching = asyncio.create_task(self._watch(), name="line")
         self._hearing = asyncio.create_task(self._hear(), name="goodbye")
-        self.farewell: str | None = None
-        """Why the peer opens no further block here, once it has said so."""
         self._postponed = False
         self.refusal = ""
         """Why the last attempt at the next epoch failed."""
@@ -58,7 +59,7 @@ class OpenLine:
         except BaseException:
             await _close(connection, channel, reading)
             raise
-        return cls(link, connection, channel, reading, key)
+        return cls(link, connection, channel, reading, key, station.refuse)
 
     @property
     def age_s(self) -> float:
@@ -104,13 +105,16 @@ class OpenLine:
         return isinstance(outcome, SecretKey)
 
     async def _hear(self) -> None:
-        """Wait for the peer's goodbye, which ends the link; a line that is lost has no more to say.
+        """Wait for the peer's goodbye, which ends this connection: no tag covers it, so it ends nothing else.
 
         Bob rightly says nothing here while light is on, or while blocks that failed are paused for: no patience runs.
         """
         await self._channel.line().spoken_to()
         with suppress(LinkError, RemoteProtocolError):
-            self.farewell = await self.link.hear_goodbye()
+            reason = await self.link.hear_goodbye()
+            goodbye = LinkError(f"{self.link.party.peer} opens no further block here: {reason}")
+            self._refuse(str(goodbye))
+            self.lose(goodbye)
 
     async def _watch(self) -> None:
         """Give every block up once the line is gone: light alone would not notice that nobody is left to hear."""
@@ -144,6 +148,11 @@ class OpenLine:
         """Note that the next epoch is put off; True at the first time, so that it is told once."""
         first, self._postponed = not self._postponed, True
         return first
+
+    async def accepted(self) -> None:
+        """Wait until the peer has answered to every block that has begun here, or the line is lost."""
+        await asyncio.sleep(0)  # a task that has just been made has not opened its block yet
+        await self._channel.all_heard()
 
     async def drained(self) -> None:
         """Wait until no block lives here any more."""

@@ -17,9 +17,9 @@ from common.distillation.stages import SecretKey
 from common.errors import (
     ConfigurationError,
     CredentialsError,
+    DisagreementError,
     LinkError,
     RemoteProtocolError,
-    StarvationError,
     UnprovenRefusalError,
 )
 from common.journal.events import LineLost, RekeyingPostponed
@@ -117,7 +117,6 @@ class Alice:
                 await self._begin_block(line)
             if line is not None:
                 await self._retire(line)
-                self._heed_farewell(line)
         finally:
             if line is not None:
                 await line.close()
@@ -167,7 +166,6 @@ class Alice:
             if line is None:
                 line = await self._connect()
                 continue
-            self._heed_farewell(line)
             if line.lost is not None:
                 await self._leave(line, line.lost)
                 line = None
@@ -177,11 +175,6 @@ class Alice:
                 line = await self._end_bootstrap(line)
             else:
                 return line
-
-    def _heed_farewell(self, line: OpenLine) -> None:
-        """End with Bob's sentence, if he has ended the link."""
-        if line.farewell is not None:
-            raise StarvationError(f"{self._settings.peer} ends the link: {line.farewell}")
 
     async def _leave(self, line: OpenLine, why: LinkError | RemoteProtocolError) -> None:
         """Leave a line that was lost, and pause before the next is dialled."""
@@ -193,9 +186,10 @@ class Alice:
     async def _connect(self) -> OpenLine:
         """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
 
-        A certificate or card that this node refuses at the first contact is an operator's mistake and ends the node.
-        That the other end seems to refuse ours proves nothing, because anybody on the line can cut it: it is dialled
-        again while patience lasts. After the first contact each of them is refused, told, and dialled again.
+        A certificate or card that this node refuses at the first contact is an operator's mistake and ends the node, as
+        parameters that differ do, until the latch has closed. That the other end seems to refuse ours proves nothing,
+        because anybody on the line can cut it: it is dialled again while patience lasts. After the first contact, or
+        the latch, each of them is refused, told, and dialled again; so is a peer that breaks a rule.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._settings.classical.patience_s, _FIRST_PAUSE_S
@@ -203,12 +197,15 @@ class Alice:
             first_contact = self._station.epochs == 0
             try:
                 return await self._dial()
+            except DisagreementError as error:
+                self._station.disagreed(error)
             except (LinkError, RemoteProtocolError) as error:
-                if first_contact and loop.time() > deadline:
+                heard = isinstance(error, RemoteProtocolError) and self._station.vault.epoch().latched
+                if first_contact and loop.time() > deadline and not heard:
                     if await self._is_shut_out():
                         raise self._shut_out() from error
                     raise
-                if not first_contact:
+                if heard or not first_contact:
                     self._station.tell(LineLost(reason=sentence(error)))
             except CredentialsError as refusal:
                 proven = not isinstance(refusal, UnprovenRefusalError) or loop.time() > deadline
@@ -308,9 +305,12 @@ class Alice:
             return line
         while len(self._retiring) >= MOST_LIVE_EPOCHS - 1:
             await asyncio.wait(self._retiring.values())
+        await line.accepted()  # once he has met us under the new key, Bob refuses to begin a block here
         try:
             new = await self._dial_with(key)
-        except (LinkError, CredentialsError, RemoteProtocolError) as error:
+        except (LinkError, CredentialsError, RemoteProtocolError, DisagreementError) as error:
+            if isinstance(error, DisagreementError):
+                self._station.disagreed(error)
             self._postpone(line, str(error))
             line.delay_attempt(str(error))
             return line
@@ -354,7 +354,7 @@ class Alice:
         try:
             async with asyncio.timeout(LONGEST_OVERLAP_S):
                 await line.drained()
-                if line.lost is None and line.farewell is None:
+                if line.lost is None:
                     await line.link.say_goodbye("no further block will be opened here")
         except (LinkError, RemoteProtocolError, TimeoutError):
             pass  # whoever does not let us go politely is left

@@ -1,21 +1,20 @@
 """Bob's side of a meeting: he listens, answers, and refuses a peer that names other parameters."""
 
-from common.errors import ConfigurationError
+from common.errors import DisagreementError
 from common.keys.identifiers import session_id
+from common.printable import printable
 from common.protocol.conversation import Conversation
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
-from common.wire.messages import Goodbye, Hello, Holdings
-
-_LONGEST_REASON = 500
+from common.wire.messages import LONGEST_SENTENCE, Goodbye, Hello, Holdings
 
 
 async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:
-    """Meet Alice; ConfigurationError, told to her too, unless every parameter is the same on both sides."""
+    """Meet Alice; DisagreementError, told to her too, unless every parameter is the same on both sides."""
     theirs = await conversation.expect(Hello)
     try:
         check_agreement(ours, theirs)
-    except ConfigurationError as error:
-        await conversation.say(Goodbye(reason=str(error)[:_LONGEST_REASON]))
+    except DisagreementError as error:
+        await conversation.say(Goodbye(reason=printable(str(error), LONGEST_SENTENCE)))
         raise
     await conversation.say(hello(ours))
     session, before = session_id(ours.link, theirs.nonce, ours.nonce), len(conversation.transcript)

@@ -138,9 +138,14 @@ class MqttReceiver:
             raise FrameRefused(FrameFault.RETAINED, "the broker kept it; light is never kept")
         header, associated, sealed = split(delivery.payload)
         reception = self._receptions.get((header.session, header.block))
-        if reception is None or header.link != reception.block.id.link or header.frames != reception.frames:
+        if reception is None or header.link != reception.block.id.link:
             raise FrameRefused(
                 FrameFault.FOREIGN, f"it names block {header.block}, for which no light is expected"
+            )
+        if header.frames != reception.frames:
+            raise FrameRefused(
+                FrameFault.FOREIGN,
+                f"it says that block {header.block} has {header.frames} frames, and {reception.frames} are announced",
             )
         self._check_place(header, reception)
         await self._measure(header, associated, sealed, reception)

@@ -39,13 +39,19 @@ class Session:
         self._open_blocks = 0
         self._places = asyncio.Semaphore(station.settings.most_blocks_in_flight)
         self._last_number = LINK_BLOCK
+        self._retired = False
         self._said_goodbye = False
 
     async def meet(self, key: BlockId | None) -> Link:
         """Greet Alice; from then on she may open blocks."""
         link = await self._station.meet(self._connection, self._channel, key)
+        self._places = asyncio.Semaphore(link.most_blocks)
         self._met.set_result(link)
         return link
+
+    def retire(self) -> None:
+        """A newer epoch has begun: blocks that are open here go on, and none may begin."""
+        self._retired = True
 
     def sign_of_life(self) -> None:
         """Alice's light has arrived: she is there, although she says nothing."""
@@ -64,9 +70,17 @@ class Session:
         Each such block holds one of our places, and none that waits for a place has ended for her: as long as she
         keeps to the limit, no more wait than there are places. RemoteProtocolError if more do.
         """
-        number, most = received.envelope.block, self._station.settings.most_blocks_in_flight
-        if not isinstance(received.envelope.message, OpenBlock) or number <= self._last_number:
+        number, most = received.envelope.block, self._most_blocks
+        if not isinstance(received.envelope.message, OpenBlock):
             return None
+        if self._retired:
+            raise RemoteProtocolError(
+                f"The peer opens block {number} on the connection of an older epoch, where none may begin any more."
+            )
+        if number <= self._last_number:
+            raise RemoteProtocolError(
+                f"The peer opens block {number} after block {self._last_number}: numbers only grow."
+            )
         if self._open_blocks >= 2 * most:
             raise RemoteProtocolError(
                 f"The peer opens block {number}, and with it more at a time than the agreed {most}"
@@ -77,6 +91,12 @@ class Session:
         line = self._channel.line(number)
         self._group.create_task(self._live(number), name=f"block {number}")
         return line
+
+    @property
+    def _most_blocks(self) -> int:
+        """How many blocks may be open here: what both ends have agreed on, or, before they have met, what we allow."""
+        met = self._met.done() and not self._met.cancelled()
+        return self._met.result().most_blocks if met else self._station.settings.most_blocks_in_flight
 
     async def _live(self, number: int) -> None:
         """Live one block, once we have met and there is a place for it.

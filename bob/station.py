@@ -9,7 +9,7 @@ from bob.greeting import greet
 from bob.receiver import MqttReceiver
 from bob.session import Session
 from bob.settings import BobSettings
-from common.errors import LinkError, RemoteProtocolError
+from common.errors import DisagreementError, LinkError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
@@ -62,7 +62,8 @@ class Bob:
         self._sessions: dict[BlockId | None, Session] = {}
         self._bootstrap_door: Door | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends only with what no new connection can mend: parameters that differ, a full disk, a fault of ours."""
+        """Ends only with what no new connection can mend: a full disk, a fault of ours, no key left to pay with, and
+        parameters that differ before the latch has closed."""
 
     def repatched(self, _: Patch) -> None:
         """Give up whatever is under way: light or words come another way from now on."""
@@ -116,11 +117,23 @@ class Bob:
         """Serve one authenticated connection until it ends."""
         try:
             await self._serve(connection, key)
+        except* DisagreementError as errors:
+            self._disagreed(errors.exceptions[0])
         except* (LinkError, RemoteProtocolError) as errors:
             self._station.tell(LineLost(reason=sentence(errors)))
         except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node
             if not self.failed.done():
                 self.failed.set_exception(errors.exceptions[0])
+
+    def _disagreed(self, error: Exception) -> None:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        try:
+            if isinstance(error, DisagreementError):
+                self._station.disagreed(error)
+        except DisagreementError:
+            if not self.failed.done():
+                self.failed.set_exception(error)
 
     async def _serve(self, connection: AnyConnection, key: BlockId | None) -> None:
         async with asyncio.TaskGroup() as group:
@@ -145,6 +158,7 @@ class Bob:
             oldest = next(iter(self._sessions))
             self._sessions.pop(oldest).close()
         for older in self._sessions.values():
+            older.retire()
             asyncio.get_running_loop().call_later(LONGEST_OVERLAP_S, older.close)
         self._sessions[key] = session
         self._receiver.on_light = session.sign_of_life

@@ -5,11 +5,12 @@ from typing import Protocol
 
 import numpy as np
 
-from common.bits import Bits, pack, unpack
+from common.bits import Bits, check_packed, pack, unpack
 from common.distillation.amplification import amplification_seed_bits
 from common.distillation.amplification import amplify as amplify_key
 from common.distillation.estimation import estimate
 from common.distillation.reconciliation.cascade import Corrector
+from common.distillation.reconciliation.efficiency import parity_budget
 from common.distillation.reconciliation.schedule import schedule
 from common.distillation.sifting import sift as sift_bits
 from common.distillation.stages import (
@@ -24,6 +25,7 @@ from common.distillation.stages import (
 from common.distillation.verification import (
     verification_seed_bytes,
     verification_tag,
+    verification_tag_bits,
     verified_key,
 )
 from common.errors import RemoteProtocolError
@@ -90,6 +92,10 @@ async def transmit(receiver: Receiver, block: Block) -> DetectionRecord:
     if opened.pulses != block.parameters.block_pulses:
         raise RemoteProtocolError(
             f"Alice opened a block of {opened.pulses} pulses; {block.parameters.block_pulses} are agreed."
+        )
+    if opened.frames > opened.pulses:
+        raise RemoteProtocolError(
+            f"Alice announces {opened.frames} frames of light for {opened.pulses} pulses; no frame is empty."
         )
     block.pinning.shown(opened.verification_key)
     await receiver.open(block, opened.frames)
@@ -158,13 +164,14 @@ async def reconcile(sifted: SiftedKey, estimated: Estimate, block: Block) -> Rec
     await block.say(ReconciliationOpened(shuffle_seed=seed, expected_qber=qber))
     plan = schedule(len(sifted.key_bits), qber, block.parameters.reconciliation_pace)
     corrector = await block.compute(Corrector, sifted.key_bits, plan, seed)
+    budget = parity_budget(len(sifted.key_bits), qber)
     exchanges = 0
     asked = await block.compute(_asked, corrector)
     while asked is not None:
         await block.say(asked)
         answers = await block.expect(ParityAnswers)
         size = len(answers.parities)
-        asked = await block.read_quickly(size, _FEW_PARITY_BYTES, _received, corrector, answers)
+        asked = await block.read_quickly(size, _FEW_PARITY_BYTES, _received, corrector, answers, budget)
         exchanges += 1
     corrected, key_errors = await block.compute(_corrected, corrector, sifted)
     await block.say(ReconciliationEnded(disclosed_parities=corrector.disclosed_bits, key_errors=key_errors))
@@ -185,6 +192,7 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
         )
     if len(shown.seed) != verification_seed_bytes(length, eps_cor):
         raise RemoteProtocolError("Alice's verification seed has the wrong length.")
+    await block.read(check_packed, shown.tag, verification_tag_bits(length, eps_cor))
     tag = await block.read(verification_tag, reconciled.bits, shown.seed, eps_cor)
     if tag != shown.tag:
         await block.abort(AbortReason.VERIFICATION_FAILED, "the reconciled keys are not the same")
@@ -206,6 +214,11 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
         )
     if announced.reserve_bits > announced.secret_bits:
         raise RemoteProtocolError("Alice asks more bits for the reserve than the key has.")
+    if announced.reserve_bits > block.economy.most_reserve_bits:
+        raise RemoteProtocolError(
+            f"Alice asks {announced.reserve_bits} bits for the reserve, which never takes more than"
+            f" {block.economy.most_reserve_bits}."
+        )
     if announced.secret_bits > length.secret_bits:
         await block.abort(
             AbortReason.LENGTHS_DISAGREE,
@@ -236,9 +249,9 @@ async def confirm(secret: SecretKey, deposit: Deposit, block: Block) -> SecretKe
 def _sift(detected: DetectionRecord, announced: BasisAnnouncement, parameters: LinkParameters) -> SiftedKey:
     """Keep what Alice says has her basis; RemoteProtocolError if what she says cannot be."""
     count, class_count = len(detected), parameters.class_count
-    matched = unpack(announced.matched, count).view(np.bool_)
+    agrees = unpack(announced.matched, count).view(np.bool_)
     if (
-        announced.sifted != np.count_nonzero(matched)
+        announced.sifted != np.count_nonzero(agrees)
         or not len(announced.emitted) == len(announced.detected) == class_count
         or sum(announced.emitted) != parameters.block_pulses
         or sum(announced.detected) != count
@@ -246,7 +259,10 @@ def _sift(detected: DetectionRecord, announced: BasisAnnouncement, parameters: L
     ):
         raise RemoteProtocolError("Alice's announcement contradicts itself.")
     classes = decode_classes(announced.classes, announced.sifted, class_count)
-    sifted = sift_bits(detected.bits, detected.bases, classes, class_count, matched)
+    kept = count_classes(classes, class_count)
+    if any(matched > clicks for matched, clicks in zip(kept, announced.detected, strict=True)):
+        raise RemoteProtocolError("Alice matches more detections of a class than she says were detected.")
+    sifted = sift_bits(detected.bits, detected.bases, classes, class_count, agrees)
     return replace(sifted, emitted=announced.emitted, detected=announced.detected)
 
 
@@ -255,12 +271,16 @@ def _asked(corrector: Corrector) -> ParityQuestions | None:
     return None if questions is None else ParityQuestions(questions=encode_questions(questions))
 
 
-def _received(corrector: Corrector, answers: ParityAnswers) -> ParityQuestions | None:
+def _received(corrector: Corrector, answers: ParityAnswers, budget: int) -> ParityQuestions | None:
     """Take Alice's answers and say what to ask next, None when the key is reconciled."""
     questions = corrector.questions()
     if questions is None or answers.count != corrector.asked_bits:
         raise RemoteProtocolError(
             f"Alice answered {answers.count} parities, the parity questions were about {corrector.asked_bits}."
+        )
+    if corrector.disclosed_bits + answers.count > budget:
+        raise RemoteProtocolError(
+            f"Alice answers {corrector.disclosed_bits + answers.count} parities, the budget of the block is {budget}."
         )
     corrector.receive(decode_parities(questions, answers.parities, answers.count))
     return _asked(corrector)

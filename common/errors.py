@@ -2,6 +2,7 @@
 
 QkdlinkError
 ├── ConfigurationError       a setting, a file or a home is not what it has to be
+│   └── DisagreementError    the peer was told something else about the link
 ├── CredentialsError         a certificate or key is missing, unreadable, expired or of somebody else
 │   └── UnprovenRefusalError     the peer seems to refuse ours, which anybody on the line can feign
 ├── LinkError                the broker, the peer or the network is not there
@@ -19,6 +20,10 @@ class QkdlinkError(Exception):
 
 class ConfigurationError(QkdlinkError):
     """A setting, a file or a home folder is not what it has to be."""
+
+
+class DisagreementError(ConfigurationError):
+    """The peer names another link, name, version or parameter; it ends a node only until the bootstrap has closed."""
 
 
 class CredentialsError(QkdlinkError):

@@ -23,6 +23,7 @@ from common.journal.events import CommandRefused, Event
 from common.node.program import sentence
 from common.node.settings import first_fault
 from common.transport.mqtt import Delivery, Subscription
+from common.unique_json import refuse_repeated_members
 from common.wire.patch import Route
 from eve.quantum_attacks.base import QuantumAttack
 from eve.quantum_attacks.catalogue import ATTACKS, attack_named, split_text
@@ -111,9 +112,13 @@ def decode(delivery: Delivery) -> Command:
     if len(delivery.payload) > LONGEST_COMMAND_BYTES:
         raise ConfigurationError(f"it is longer than {LONGEST_COMMAND_BYTES} bytes")
     try:
-        return _COMMANDS.validate_json(bytes(delivery.payload))
+        command = _COMMANDS.validate_json(bytes(delivery.payload))
+        refuse_repeated_members(bytes(delivery.payload))
     except ValidationError as error:
         raise ConfigurationError(f"it says {first_fault(error)}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"it says {error}") from None
+    return command
 
 
 def attack_for(text: str, own: Mapping[str, type[QuantumAttack]]) -> QuantumAttack:

@@ -6,13 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from common.errors import ConfigurationError
 from common.journal.events import Entry
 from common.node.broker import broker_access
 from common.node.settings import CONFIGURATION_FILE, load_settings
 from common.transport.mqtt import Bus, Subscription, connect
+from common.unique_json import refuse_repeated_members
 from common.wire.topics import Topics
 from eve.control import Command
 from eve.settings import EveSettings
@@ -39,7 +38,8 @@ class BrokerWires:
         try:
             while True:
                 topic, payload = await arrived.get()
-                with suppress(ValidationError):
+                with suppress(ValueError):  # pydantic's are of this kind
+                    refuse_repeated_members(payload)
                     entry = Entry.model_validate_json(payload)
                     if topic == self.topics.journal(entry.node):
                         yield entry

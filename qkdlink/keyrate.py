@@ -34,6 +34,7 @@ from common.distillation.finite_key import (
 )
 from common.distillation.sampling import Sampling
 from common.errors import ConfigurationError
+from common.unique_json import members_once
 from common.units import number_fault
 
 _PROBABILITY_SLACK = 1e-6
@@ -278,19 +279,12 @@ def _warning(published: int, exact: int) -> str | None:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+        parsed = json.loads(text, object_pairs_hook=members_once, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"keyrate input: not a JSON object ({error})") from None
     if not isinstance(parsed, dict):
         raise ConfigurationError("keyrate input: not a JSON object")
     return cast("dict[str, Any]", parsed)
-
-
-def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is given twice")
-    return fields
 
 
 def _refuse_constant(name: str) -> object:

@@ -1,14 +1,37 @@
-"""Events that a node may tell. Their fields are numbers, names and sentences: no bytes, so no key can get in."""
+"""Events that a node may tell. Their fields are numbers, names and sentences: no bytes, so no key can get in.
+
+Text is made printable and bounded here, whether a node writes an event or reads one from a broker: parts of it may be
+what a peer, a stranger or a broker has said.
+"""
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+from common.printable import printable
+
+
+def _shown(value: object) -> object:
+    match value:
+        case str():
+            return printable(value)
+        case list():
+            return [_shown(each) for each in value]
+        case dict():
+            return {_shown(name): _shown(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 class Event(BaseModel):
     """Common ground of all events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # not strict, bytes would become text
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: object) -> object:
+        return _shown(value)
 
 
 class NodeStarted(Event):
@@ -318,7 +341,7 @@ class Entry(BaseModel):
     """An event with its vantage point: which node tells it, when, and its place in the node's journal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    node: str
+    node: Annotated[str, AfterValidator(printable)]
     run: str = Field(default="", max_length=32)
     """One run of the node's process, a random name; empty in lines of versions that did not number entries."""
     number: int = Field(default=0, ge=0)

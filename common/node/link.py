@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from common.authentication.scheme import Authentication, CheckpointScheme
 from common.authentication.wegman_carter import WegmanCarter
 from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError, StarvationError
+from common.errors import CredentialsError, LinkError, RemoteProtocolError, StarvationError
 from common.journal.events import Event
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.settling_scheme import SettlingScheme
 from common.node.timed_scheme import TimedScheme
 from common.node.vault import Vault
+from common.printable import printable
 from common.protocol.aborts import Aborted, AbortReason
 from common.protocol.account import Account, Said
 from common.protocol.block import Block
@@ -23,13 +24,16 @@ from common.protocol.economy import Economy
 from common.protocol.greeting import Acquaintance
 from common.protocol.parameters import LinkParameters
 from common.protocol.pinning import Pinning
+from common.protocol.rekeying import BootstrapKeys
 from common.protocol.roles import Role
 from common.randomness import Randomness
 from common.transport.channel import ClassicalChannel
-from common.wire.messages import Goodbye
+from common.wire.messages import LONGEST_SENTENCE, Goodbye
 
 type Distil = Callable[["LinkDeposit", Block], Awaitable[SecretKey | Aborted]]
 type Begin = Callable[[BlockId], None]
+type StillTrusted = Callable[[], Awaitable[None]]
+"""Raises CredentialsError once the trust anchor would not open the connection any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,13 @@ class LinkDeposit:
 
     vault: Vault
     pinning: Pinning
+    bootstrap: BootstrapKeys | None = None
+    """How many keys the trust anchor may still authenticate; None on a connection that a key authenticates."""
 
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
-        """Keep the key as pending; it is durable when this returns."""
+        """Keep the key as pending; it is durable when this returns. RemoteProtocolError if it is one too many."""
+        if self.bootstrap is not None:
+            self.bootstrap.take(len(self.vault.link_psks(live_too=True)))
         await self.vault.hold(block, key, leaked_bits, self.pinning.theirs)
 
     async def release(self, block: BlockId) -> None:
@@ -78,6 +86,7 @@ class Link:
         authentication: Authentication,
         epoch: int,
         meeting: Meeting,
+        still_trusted: StillTrusted | None = None,
     ) -> None:
         self.party = party
         self.session = met.session
@@ -85,6 +94,8 @@ class Link:
         """The number of the block whose key authenticates the connection; 0 with the trust anchor."""
         self.most_blocks = met.most_blocks
         """How many blocks Alice may have open here at a time."""
+        self._bootstrap = None if still_trusted is None else BootstrapKeys()
+        self._still_trusted = still_trusted
         self._channel = channel
         self._conversation = conversation
         self._authentication = authentication
@@ -93,7 +104,7 @@ class Link:
 
     async def say_goodbye(self, reason: str) -> None:
         """Tell the peer that no further block will be opened here."""
-        await self._conversation.say(Goodbye(reason=reason))
+        await self._conversation.say(Goodbye(reason=printable(reason, LONGEST_SENTENCE)))
 
     async def hear_goodbye(self) -> str:
         """Wait for the peer's goodbye and return its reason."""
@@ -106,6 +117,7 @@ class Link:
 
     async def run_block(self, number: int, distil: Distil) -> SecretKey | Aborted:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
+        await self._check_bootstrap(number)
         started = time.monotonic()
         scheme = TimedScheme(SettlingScheme(self._authentication.of_block(number), self._on_authenticated))
         block = self._block(number, scheme)
@@ -113,7 +125,7 @@ class Link:
         self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:
-            outcome = await distil(LinkDeposit(self.party.vault, block.pinning), block)
+            outcome = await distil(LinkDeposit(self.party.vault, block.pinning, self._bootstrap), block)
             return outcome  # noqa: TRY300 - the account is written on every way out
         except (LinkError, RemoteProtocolError) as error:
             self._channel.end(error)
@@ -137,6 +149,19 @@ class Link:
         """Do as the peer answered at the meeting, now that a tag covers it which the link PSK alone cannot make."""
         if self._authentication.is_independent:
             await self._meeting.authenticated()
+
+    async def _check_bootstrap(self, number: int) -> None:
+        """Before each block that the anchor authenticates: is it trusted still, and may there be a further key?"""
+        if self._still_trusted is None or self._bootstrap is None:
+            return
+        try:
+            self._bootstrap.check(len(self.party.vault.link_psks()))
+            await self._still_trusted()
+        except CredentialsError as refusal:
+            raise self._channel.end(LinkError(f"Block {number} does not begin: {refusal}.")) from refusal
+        except RemoteProtocolError as breach:
+            self._channel.end(breach)
+            raise
 
     def _close(self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float) -> None:
         """Write the account; what the store says of the block counts, whatever became of the conversation."""

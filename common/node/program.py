@@ -13,6 +13,7 @@ from typing import Any
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.pages import keep_pages
 from common.node.settings import ProgramSettings, load_settings
+from common.printable import printable
 
 type Run[S: ProgramSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
 
@@ -50,8 +51,8 @@ def sentence(error: BaseException) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """Write a text as a sentence in one line; a path or an address at its beginning stays as it is."""
-    text = " ".join(text.split())
+    """Write a text as a sentence in one printable line; a path or an address at its beginning stays as it is."""
+    text = printable(" ".join(text.split()))
     first = text.partition(" ")[0]
     if first.isalpha():
         text = text[:1].upper() + text[1:]

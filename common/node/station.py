@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
-from common.errors import LinkError
+from common.errors import DisagreementError, LinkError
 from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
@@ -24,12 +24,13 @@ from common.node.bootstrap_window import BootstrapWindow
 from common.node.broker import broker_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
-from common.node.link import Link, Party
+from common.node.link import Link, Party, StillTrusted
 from common.node.meeting import Meeting
 from common.node.patching import Patching, open_patching
 from common.node.settings import NodeSettings, read_seal_key
 from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
+from common.printable import printable
 from common.protocol.conversation import Conversation
 from common.protocol.economy import Economy
 from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
@@ -127,7 +128,17 @@ class Station[S: NodeSettings]:
         if self._refusals > _TOLD_REFUSALS:
             return
         self.tell(PeerRefused(reason=reason))
-        print(f"{self.settings.node}: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
+        print(f"{self.settings.node}: {printable(reason)}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
+
+    def disagreed(self, error: DisagreementError) -> None:
+        """Tell that the peer was told something else about the link; before the latch has closed, raise it.
+
+        Only an operator can mend that. But after the latch no tag covers a greeting, and whoever holds the epoch's link
+        PSK can say anything in it: it ends the connection, and this node goes on.
+        """
+        if not self.vault.epoch().latched:
+            raise error
+        self.refuse(str(error))
 
     def channel(self, connection: AnyConnection) -> ClassicalChannel:
         """Wrap an authenticated connection for the conversations of this link."""
@@ -153,8 +164,9 @@ class Station[S: NodeSettings]:
             raise LinkError(
                 "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
             )
+        still_trusted = None
         if key is None:
-            line, authentication = self._bootstrap(connection, met.session)
+            line, authentication, still_trusted = self._bootstrap(connection, met.session)
         else:
             line, authentication = "tls-psk", await self._begin_epoch(key, material, met)
         self.epochs += 1
@@ -164,7 +176,7 @@ class Station[S: NodeSettings]:
             self.tell(self.window.closed(now, vouched))
             self.window = None
         epoch = 0 if key is None else key.number
-        return Link(self.party, channel, conversation, met, authentication, epoch, meeting)
+        return Link(self.party, channel, conversation, met, authentication, epoch, meeting, still_trusted)
 
     def _knows_peer(self, key: BlockId | None) -> bool:
         """Whether a line goes back to an anchor that has vouched for the peer."""
@@ -184,11 +196,13 @@ class Station[S: NodeSettings]:
             raise gone
         return authentication
 
-    def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication]:
+    def _bootstrap(self, connection: AnyConnection, session: str) -> tuple[str, Authentication, StillTrusted]:
         if self.anchor is None:
             raise LinkError("the bootstrap was reopened while this node ran: restart it")
         self.vault.store.begin_bootstrap(self.settings.trust.anchor)
-        return self.anchor.line, self.anchor.authentication(connection, session, self.vault)
+        anchor = self.anchor
+        authentication = anchor.authentication(connection, session, self.vault)
+        return anchor.line, authentication, partial(anchor.check_still_trusted, connection)
 
     def _introduction(self) -> Introduction:
         settings = self.settings

@@ -1,7 +1,11 @@
 """Nature or policy says no: a value that is told to the peer, journalled and counted, never an error."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from common.distillation.monitors import Monitor
+from common.protocol.phases import BlockPhase
 
 
 class AbortReason(StrEnum):
@@ -23,6 +27,30 @@ class AbortReason(StrEnum):
     FAULT = "fault"
     """This program failed, not the link."""
     STOPPED = "stopped"
+
+
+_BOB_ESTIMATED, _ALICE_BOUND = BlockPhase.ESTIMATED, BlockPhase.VERIFIED
+
+REASON_PHASES: Mapping[str, frozenset[BlockPhase]] = {
+    AbortReason.LIGHT_LOST: frozenset({BlockPhase.LIGHT_ON, BlockPhase.LIGHT_OFF}),
+    AbortReason.TOO_FEW_DETECTIONS: frozenset({BlockPhase.LIGHT_OFF}),
+    AbortReason.QBER_ABOVE_TOLERATED: frozenset({_BOB_ESTIMATED}),
+    AbortReason.NO_SECRET_BITS: frozenset({_BOB_ESTIMATED, _ALICE_BOUND}),
+    AbortReason.PARITY_BUDGET_EXHAUSTED: frozenset({BlockPhase.PARITIES_ASKED}),
+    AbortReason.VERIFICATION_FAILED: frozenset({BlockPhase.HASH_SHOWN}),
+    AbortReason.LENGTHS_DISAGREE: frozenset({BlockPhase.AMPLIFIED}),
+    **dict.fromkeys(Monitor, frozenset({_BOB_ESTIMATED})),
+    Monitor.QBER: frozenset({_BOB_ESTIMATED, _ALICE_BOUND}),
+    Monitor.OUTLET_WATCHDOG: frozenset({BlockPhase.LIGHT_ON}),
+    # these stand in an account alone: there is nobody to say them to
+    AbortReason.CONNECTION_LOST: frozenset(),
+    AbortReason.PROTOCOL_BROKEN: frozenset(),
+    AbortReason.STARVED: frozenset(),
+    AbortReason.PENDING: frozenset(),
+    AbortReason.FAULT: frozenset(),
+    AbortReason.STOPPED: frozenset(),
+}
+"""In which phases a block is aborted for a reason, which also says by whom: by whoever has the word there."""
 
 
 @dataclass(frozen=True, slots=True)

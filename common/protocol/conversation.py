@@ -12,11 +12,12 @@ from common.authentication.scheme import CheckpointScheme, Tag
 from common.authentication.transcript import Transcript
 from common.distillation.monitors import Monitor
 from common.errors import LocalProtocolError, RemoteProtocolError
-from common.protocol.aborts import Aborted, AbortReason, BlockRefused
-from common.protocol.phases import BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, Phase, Table
+from common.printable import printable
+from common.protocol.aborts import REASON_PHASES, Aborted, AbortReason, BlockRefused
+from common.protocol.phases import ABORTABLE, BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, Phase, Table
 from common.protocol.roles import Role
 from common.wire.framing import Envelope, Received, encode
-from common.wire.messages import Abort, Checkpoint, Message
+from common.wire.messages import LONGEST_SENTENCE, Abort, Checkpoint, Message
 
 MOST_CHECKPOINTS = 8
 """Tags cost key bits, so a block has few: six on its straight course, never more than eight."""
@@ -87,6 +88,8 @@ class Conversation:
             raise RemoteProtocolError(
                 f"{self.role.peer.label} said {_name(type(message))} where {due} was due."
             )
+        if received.after != self._said[self.role]:  # legal now, but it was said before we had spoken
+            raise RemoteProtocolError(f"{self.role.peer.label} said {_name(type(message))} before its turn.")
         await self._verify(message)
         self._record(self.role.peer, received.frame, following)
         return message
@@ -133,7 +136,6 @@ class Conversation:
 
 
 _PEER_ABORTS = frozenset({BlockPhase.ALICE_ABORTS, BlockPhase.BOB_ABORTS})
-_LONGEST_DETAIL = 500
 
 
 class BlockConversation(Conversation):
@@ -177,7 +179,7 @@ class BlockConversation(Conversation):
 
     async def abort(self, reason: AbortReason | Monitor, detail: str) -> NoReturn:
         """End the block without a key, settle it with the peer, and leave by BlockRefused."""
-        detail = detail[:_LONGEST_DETAIL]
+        detail = printable(detail, LONGEST_SENTENCE)
         await self.say(Abort(reason=reason, detail=detail))
         await self.say_checkpoint()
         answered = await self.expect(Abort)
@@ -194,6 +196,8 @@ class BlockConversation(Conversation):
 
     async def _verify(self, message: Message) -> None:
         """Check the peer's tag wherever one arrives: no step can forget to."""
+        if isinstance(message, Abort) and self.phase in ABORTABLE:
+            self._check_reason(message)
         if not isinstance(message, Checkpoint):
             return
         speaker = self.role.peer
@@ -207,6 +211,14 @@ class BlockConversation(Conversation):
             raise RemoteProtocolError(
                 f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
                 " what arrived here."
+            )
+
+    def _check_reason(self, abort: Abort) -> None:
+        """Refuse a reason that nobody says, or that cannot be found in this phase; one of another version passes."""
+        phases = REASON_PHASES.get(abort.reason)
+        if phases is not None and self.phase not in phases:
+            raise RemoteProtocolError(
+                f"{self.role.peer.label} aborts for the reason {abort.reason}, which is not said in phase {self.phase}."
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, inf, log
 
-from common.keys.allotment import RESERVE_BLOCKS, upkeep_bits
+from common.keys.allotment import RESERVE_BLOCKS, RESERVE_TARGET_BITS, upkeep_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,11 @@ class Economy:
     """Whether tags cost generated key."""
     reserve_wanted: Callable[[], int] = lambda: 0
     """How many bits the reserve lacks at this moment, as this side counts."""
+
+    @property
+    def most_reserve_bits(self) -> int:
+        """How many bits an empty reserve lacks, so that nobody may ask for more; 0 where tags cost no key."""
+        return RESERVE_TARGET_BITS if self.pays_for_tags else 0
 
     @property
     def upkeep_bits(self) -> int:

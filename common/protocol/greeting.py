@@ -6,7 +6,7 @@ Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both sa
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from common.errors import ConfigurationError
+from common.errors import DisagreementError
 from common.keys.identifiers import FIRST_SESSION
 from common.protocol.conversation import Conversation, Line, Place
 from common.protocol.parameters import LinkParameters, differences
@@ -78,13 +78,13 @@ def hello(introduction: Introduction) -> Hello:
 
 
 def check_agreement(ours: Introduction, theirs: Hello) -> None:
-    """Raise ConfigurationError, naming every difference, unless the peer can be worked with."""
+    """Raise DisagreementError, naming every difference, unless the peer can be worked with."""
     if theirs.protocol != PROTOCOL_VERSION:
-        raise ConfigurationError(
+        raise DisagreementError(
             f"{ours.peer} speaks {theirs.protocol}, {ours.node} speaks {PROTOCOL_VERSION}: use the same version."
         )
     if (theirs.link, theirs.node) != (ours.link, ours.peer):
-        raise ConfigurationError(
+        raise DisagreementError(
             f"{ours.node} expects {ours.peer} on link {ours.link}, not {theirs.node} on link {theirs.link}."
         )
     differing = [
@@ -96,6 +96,6 @@ def check_agreement(ours: Introduction, theirs: Hello) -> None:
         if here != there
     ] + differences(ours.parameters, theirs.parameters)
     if differing:
-        raise ConfigurationError(
+        raise DisagreementError(
             f"The parameters of {ours.node} and {ours.peer} differ ({'; '.join(differing)}): make them the same."
         )

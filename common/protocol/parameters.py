@@ -4,7 +4,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.distillation.finite_key import require_one_decoy, require_two_decoys
 from common.distillation.monitors import Monitor
@@ -15,6 +15,7 @@ from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.optics.source import Source
 from common.optics.watchful_receiver import check_switched_off_probability
+from common.unique_json import refuse_repeated_members
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 SMALLEST_EPSILON = 1e-30
@@ -111,8 +112,9 @@ class LinkParameters(BaseModel):
 def differences(ours: LinkParameters, theirs: str) -> list[str]:
     """Name every field in which the peer's parameters (canonical JSON) differ from ours, with both values."""
     try:
+        refuse_repeated_members(theirs)
         other = LinkParameters.model_validate_json(theirs)
-    except (ValidationError, ConfigurationError) as error:
+    except (ValueError, ConfigurationError) as error:
         raise RemoteProtocolError("The peer's parameters are not those of a link of this version.") from error
     mine, yours = _flat(ours.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
     return [

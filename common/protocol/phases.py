@@ -134,15 +134,19 @@ _LAST_ABORT = _P.AMPLIFIED
 """From Bob's confirmation on the key may be in a store: what happens then is settled by the stores, not by aborts."""
 
 
+ABORTABLE: tuple[BlockPhase, ...] = tuple(BlockPhase)[
+    tuple(BlockPhase).index(_P.OPENED) : tuple(BlockPhase).index(_LAST_ABORT) + 1
+]
+"""Phases in which the party that has the word may abort."""
+
+
 def _aborts() -> Table:
-    phases = list(BlockPhase)
-    abortable = phases[phases.index(_P.OPENED) : phases.index(_LAST_ABORT) + 1]
     first_word = {phase: move.speaker for phase, move in _COURSE}
     return {
         (phase, Move(first_word[phase], say.Abort)): (
             _P.ALICE_ABORTS if first_word[phase] is _A else _P.BOB_ABORTS
         )
-        for phase in abortable
+        for phase in ABORTABLE
     }
 
 

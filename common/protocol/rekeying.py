@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from common.errors import RemoteProtocolError
+
 
 @dataclass(frozen=True, slots=True)
 class RekeyingPolicy:
@@ -24,3 +26,26 @@ MOST_LIVE_EPOCHS = 2
 
 MOST_BOOTSTRAP_KEYS = 3
 """Confirmed blocks that a certificate may authenticate; without a PSK by then the link stops rather than go on."""
+
+
+@dataclass(slots=True)
+class BootstrapKeys:
+    """Counts the keys that one connection of the bootstrap makes together with those that are here already."""
+
+    _counted: int = 0
+
+    def check(self, stored: int) -> None:
+        """Raise RemoteProtocolError if no further key may be made, `stored` link PSKs being here.
+
+        The dialler opens no block that could be one key too many; this is how the other end holds it to that.
+        """
+        if max(self._counted, stored) >= MOST_BOOTSTRAP_KEYS:
+            raise RemoteProtocolError(
+                f"The peer would make more than the {MOST_BOOTSTRAP_KEYS} keys that a bootstrap authenticates; if its"
+                " store is lost, run `qkdlink bootstrap --again` here."
+            )
+
+    def take(self, stored: int) -> None:
+        """Count one key more, or raise RemoteProtocolError if it is one too many."""
+        self.check(stored)
+        self._counted = max(self._counted, stored) + 1

@@ -82,13 +82,20 @@ async def listen(
         yield door
 
 
+@dataclass(frozen=True, slots=True)
+class CardIdentity(PeerIdentity):
+    """Who is at the other end, as its card says and the web of trust confirms."""
+
+    card: SignedCard = field(repr=False)
+
+
 @dataclass(slots=True)
 class _Meeting:
     """One connection's exchange of cards; the peer's certificate is known after it, and TLS has to show the same."""
 
     holder: CardHolder
     server_side: bool
-    certificate_der: bytes = field(default=b"", repr=False)
+    shown: SignedCard | None = field(default=None, repr=False)
 
     def handshake(self) -> Handshake[PeerIdentity]:
         context = _context(self.holder, server_side=self.server_side)
@@ -101,8 +108,8 @@ class _Meeting:
             await _show(writer, self.holder)
         shown = _parsed(await _next_card(reader, writer, self._hung_up))
         await self.holder.accept(shown, datetime.now(UTC))
-        self.certificate_der = shown.card.certificate_der
-        context.load_verify_locations(cadata=self.certificate_der)
+        self.shown = shown
+        context.load_verify_locations(cadata=shown.card.certificate_der)
         if self.server_side:
             await _show(writer, self.holder)
 
@@ -117,9 +124,9 @@ class _Meeting:
 
     def _check(self, line: ssl.SSLObject) -> PeerIdentity:
         peer = check_peer(line, self.holder.peer, self.holder.node)
-        if peer.certificate_der != self.certificate_der:
+        if self.shown is None or peer.certificate_der != self.shown.card.certificate_der:
             raise CredentialsError(_OTHER_CERTIFICATE)
-        return peer
+        return CardIdentity(peer.name, peer.certificate_der, peer.fingerprint, peer.chain_der, self.shown)
 
 
 def _parsed(data: bytes) -> SignedCard:

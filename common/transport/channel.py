@@ -6,6 +6,7 @@ said; a frame that cannot be read, or that belongs to no open conversation, ends
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from common.errors import LinkError, RemoteProtocolError
@@ -24,10 +25,13 @@ class StreamLine:
         self._inbox: asyncio.Queue[Received | LinkError | RemoteProtocolError] = asyncio.Queue()
         self._spoken = asyncio.Event()
         self._said_at: float | None = None
+        self._sent = 0
+        self._heard = asyncio.Event()
 
     async def send(self, frame: bytes) -> None:
         """Write a frame to the connection."""
         self._said_at = asyncio.get_running_loop().time()
+        self._sent += 1
         await self._channel.write(frame)
 
     async def receive(self) -> Received:
@@ -50,13 +54,19 @@ class StreamLine:
         if self._said_at is not None:
             self._channel.answered_after(asyncio.get_running_loop().time() - self._said_at)
             self._said_at = None
-        self._inbox.put_nowait(received)
+        self._inbox.put_nowait(replace(received, after=self._sent))
         self._spoken.set()
+        self._heard.set()
 
     def fail(self, error: LinkError | RemoteProtocolError) -> None:
         """Wake whoever waits: nothing more will come."""
         self._inbox.put_nowait(error)
         self._spoken.set()
+        self._heard.set()
+
+    async def heard(self) -> None:
+        """Wait until the peer has said something in this conversation, or the connection has ended."""
+        await self._heard.wait()
 
 
 class ClassicalChannel:
@@ -101,7 +111,14 @@ class ClassicalChannel:
 
     def close_line(self, block: int) -> None:
         """Forget a conversation that has ended."""
-        self._lines.pop(block, None)
+        line = self._lines.pop(block, None)
+        if line is not None:
+            line.fail(LinkError("This conversation has ended."))
+
+    async def all_heard(self) -> None:
+        """Wait until the peer has said something in every conversation that is open now."""
+        for line in tuple(self._lines.values()):
+            await line.heard()
 
     def sign_of_life(self) -> None:
         """Tell that the peer is there although it says nothing here (its light arrives, for instance)."""

@@ -36,6 +36,8 @@ class PeerIdentity:
     certificate_der: bytes = field(repr=False)
     fingerprint: str
     """SHA-256 of the certificate (DER), 64 hexadecimal digits."""
+    chain_der: tuple[bytes, ...] = field(repr=False)
+    """The certificate, and each that vouches for the one before it, up to the authority that is believed."""
 
 
 def dialler_context(credentials: NodeCredentials) -> ssl.SSLContext:
@@ -83,7 +85,7 @@ def check_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket, expected_name: str, ow
         )
     if _purpose_of_peer(ssl_object) not in meant_for:
         raise CredentialsError(f'the certificate of "{expected_name}" is not meant for its end of a TLS line')
-    return PeerIdentity(expected_name, der, fingerprint(der))
+    return PeerIdentity(expected_name, der, fingerprint(der), tuple(ssl_object.get_verified_chain()))
 
 
 def _mutual(context: ssl.SSLContext, credentials: NodeCredentials) -> ssl.SSLContext:

@@ -115,6 +115,13 @@ class NodeCredentials:
         """Read the revocation lists as they lie on disk now; CredentialsError if one that is needed does not do."""
         return read_lists_in_force(self.files.revocations, self.chain[1:], now)
 
+    def check_peer_in_force(self, chain_der: Sequence[bytes], now: datetime) -> None:
+        """Refuse, with a CredentialsError, a peer's verified chain in which a certificate is not in force `now`."""
+        chain = [x509.load_der_x509_certificate(each) for each in chain_der]
+        for certificate in chain:
+            _check_validity("the peer's certificate", certificate, now)
+        refuse_revoked("the peer's certificate", chain, self.lists_in_force(now))
+
     def check_unchanged(self) -> None:
         """Refuse, with a CredentialsError, to go on with files that were replaced since they were loaded.
 
@@ -146,7 +153,7 @@ def _check_key(files: CredentialFiles, certificate: x509.Certificate, key: Priva
         raise CredentialsError(f"{files.private_key} is not the key of {files.certificate}: issue a new pair")
 
 
-def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) -> None:
+def _check_validity(path: Path | str, certificate: x509.Certificate, now: datetime) -> None:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > ends:
         raise CredentialsError(

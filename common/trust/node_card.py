@@ -22,6 +22,7 @@ from common.keys.identifiers import Name
 from common.protocol.roles import Role
 from common.trust.certificates import dns_names
 from common.trust.pki import Validity
+from common.unique_json import refuse_repeated_members
 
 NODE_CARD_FILE = "node-card.json"
 LARGEST_CARD_BYTES = 64 * 1024
@@ -138,6 +139,7 @@ class SignedCard(BaseModel):
         if len(data) > LARGEST_CARD_BYTES:
             raise CredentialsError(f"a node card has at most {LARGEST_CARD_BYTES} bytes")
         try:
+            refuse_repeated_members(data)
             return cls.model_validate_json(data)
         except ValueError as error:
             raise CredentialsError(f"this is not a node card: {_why(error)}") from error

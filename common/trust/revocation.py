@@ -31,9 +31,11 @@ def read_lists_in_force(
 
 
 def refuse_revoked(
-    path: Path, chain: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList]
+    path: Path | str, chain: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList]
 ) -> None:
-    """Refuse, with a CredentialsError, a chain of which the first certificate (at `path`) or an authority is revoked.
+    """Refuse, with a CredentialsError, a chain of which the first certificate or an authority is revoked.
+
+    `path` says where that certificate lies, or whose it is.
 
     Each certificate of `chain` but the last was issued by the next one.
     """
@@ -70,7 +72,7 @@ def common_name(name: x509.Name) -> str:
 
 
 def _list_of(
-    path: Path, lists: Sequence[x509.CertificateRevocationList], authority: x509.Certificate
+    path: Path | str, lists: Sequence[x509.CertificateRevocationList], authority: x509.Certificate
 ) -> x509.CertificateRevocationList:
     own = [each for each in lists if is_signed_by(each, authority)]
     if len(own) > 1:

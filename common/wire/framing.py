@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import RemoteProtocolError
 from common.keys.identifiers import SessionId
+from common.printable import printable
+from common.unique_json import refuse_repeated_members
 from common.wire.messages import MESSAGE_TYPES, Count, Message
 
 LENGTHS = struct.Struct(">II")
@@ -41,6 +43,8 @@ class Received:
 
     envelope: Envelope
     frame: bytes
+    after: int = 0
+    """How many messages of ours had been sent in this conversation when it arrived."""
 
 
 class _Header(BaseModel):
@@ -87,7 +91,9 @@ def decode(frame: bytes) -> Received:
         if len(frame) != LENGTHS.size + header_length + attached:
             raise ValueError("its lengths do not add up")
         end = LENGTHS.size + header_length
-        header = _Header.model_validate_json(frame[LENGTHS.size : end])
+        text = frame[LENGTHS.size : end]
+        refuse_repeated_members(text)
+        header = _Header.model_validate_json(text)
         message = _message(header, memoryview(frame)[end:])
         return Received(Envelope(header.session, header.block, header.sequence, message), frame)
     except (ValueError, ValidationError, struct.error, RecursionError) as error:
@@ -114,14 +120,12 @@ def _message(header: _Header, attached: memoryview) -> Message:
 
 
 def _first_fault(error: Exception) -> str:
-    """Say what is wrong in one short line: parts of it are the peer's own words, which a terminal must survive."""
+    """Say what is wrong in one short line; parts of it are the peer's own text."""
     text = str(error) or type(error).__name__
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         text = f"{'.'.join(str(part) for part in first['loc']) or 'its header'}: {first['msg']}"
-    return "".join(
-        character if character.isprintable() else "?" for character in text[:_LONGEST_FAULT]
-    ).rstrip(".")
+    return printable(text, _LONGEST_FAULT).rstrip(".")
 
 
 _KINDS: dict[str, type[Message]] = {kind.model_fields["type"].default: kind for kind in MESSAGE_TYPES}

@@ -6,7 +6,7 @@ order of a block's messages stands in `common.protocol.phases`.
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from common.keys.identifiers import Name
 
@@ -17,10 +17,13 @@ class AttachmentMark:
 
 type Attachment = Annotated[bytes, AttachmentMark()]
 
+LONGEST_SENTENCE = 500
+"""Characters of a reason or a detail."""
+
 type Count = Annotated[int, Field(ge=0, le=2**40)]
 type ClassCounts = Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)]
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-type Sentence = Annotated[str, StringConstraints(max_length=500)]
+type Sentence = Annotated[str, StringConstraints(max_length=LONGEST_SENTENCE)]
 type Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 type Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
@@ -40,6 +43,14 @@ class Message(BaseModel):
         cls.attachments = tuple(
             name for name, annotation in cls.__annotations__.items() if annotation is Attachment
         )
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: object) -> object:
+        """Refuse text that a terminal or a log might obey; our own is made printable before it is said."""
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("it has characters that cannot be printed")
+        return value
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         return [

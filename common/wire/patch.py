@@ -6,7 +6,9 @@ belong to them stand in the settings of the nodes' apparatus. Whoever is plugged
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.unique_json import refuse_repeated_members
 
 LONGEST_PATCH_BYTES = 256
 
@@ -42,8 +44,9 @@ class Patch(BaseModel):
         if len(payload) > LONGEST_PATCH_BYTES:
             return None
         try:
+            refuse_repeated_members(bytes(payload))
             return cls.model_validate_json(bytes(payload))
-        except ValidationError:
+        except ValueError:  # pydantic's are of this kind
             return None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from common.authentication import ed25519
 from common.authentication.scheme import SchemeName
-from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Event, ReserveLow
+from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Event, PeerRefused, ReserveLow
 from common.keys.allotment import OF_ALICE, OF_BOB
 from common.node.vault import Vault
 from common.protocol.aborts import AbortReason
@@ -87,14 +87,15 @@ async def test_alice_opens_no_block_that_she_cannot_pay_for_and_says_what_an_ope
         assert link.journal(ALICE).blocks == {}, "nothing was begun"
 
 
-async def test_bob_says_goodbye_when_he_cannot_pay_and_both_end_with_that_sentence(tmp_path: Path) -> None:
+async def test_bob_says_goodbye_when_he_cannot_pay_and_ends_with_that_sentence_while_alice_waits(
+    tmp_path: Path,
+) -> None:
     async with latched_link(tmp_path / "home", bob=1) as link:
-        bob = link.start_here(BOB)
-        words = await link.start_here(ALICE).last_words()
-        assert words.startswith("Bob ends the link: ")
-        assert STOPS in words
+        bob, alice = link.start_here(BOB), link.start_here(ALICE, blocks=9)
         assert STOPS in await bob.last_words()
         assert link.journal(BOB).blocks == {}
+        await until(lambda: told_goodbye(link), "Bob's goodbye in Alice's journal")
+        assert not alice.task.done()
 
 
 async def test_a_bob_who_starves_in_the_middle_of_a_block_says_goodbye_as_well(
@@ -103,13 +104,48 @@ async def test_a_bob_who_starves_in_the_middle_of_a_block_says_goodbye_as_well(
     """He has a unit for his first tag; another block, say, was quicker to take what he had counted."""
     monkeypatch.setattr(Vault, "blocks_payable", lambda _: 1)
     async with latched_link(tmp_path / "home", bob=1) as link:
-        bob = link.start_here(BOB)
-        words = await link.start_here(ALICE).last_words()
-        assert words.startswith("Bob ends the link: ")
+        bob, alice = link.start_here(BOB), link.start_here(ALICE, blocks=9)
         assert STOPS in await bob.last_words()
+        await until(lambda: told_goodbye(link), "Bob's goodbye in Alice's journal")
+        assert not alice.task.done()
         (ended,) = link.journal(BOB).blocks.values()
         assert ended.aborted == AbortReason.STARVED
         assert STOPS in str(ended.detail)
+
+
+@pytest.mark.parametrize("first", [ALICE, BOB])
+async def test_after_the_latch_parameters_that_differ_end_no_node_and_are_told_until_they_are_the_same(
+    tmp_path: Path, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with latched_link(tmp_path / "home") as link:
+        for name in (ALICE, BOB):
+            with closing(opened(link, name)) as store:
+                assert store.begin_epoch(block(1))
+        other = ALICE if first == BOB else BOB
+        node = link.start_here(first)
+        odd = link.start_here(other, parameters={"expected_qber": 0.2})
+        for name in (first, other):
+            await until(lambda: disagreements(link, name), f"what {name} says of it")  # noqa: B023 - awaited at once
+        assert not node.task.done()
+        assert not odd.task.done()
+        assert "expected_qber is" in capsys.readouterr().err
+        await odd.stop()
+        link.start_here(other)
+        await until(lambda: link.journal(BOB).keys, "a key, once they are the same")
+
+
+def disagreements(link: Bench, name: str) -> list[str]:
+    refused = link.journal(name).of(PeerRefused)
+    return [each.reason for each in refused if "expected_qber is" in each.reason]
+
+
+def told_goodbye(link: Bench) -> list[str]:
+    refused = link.journal(ALICE).of(PeerRefused)
+    return [
+        each.reason
+        for each in refused
+        if "bob opens no further block here" in each.reason and STOPS in each.reason
+    ]
 
 
 async def test_keys_that_were_cut_for_another_scheme_are_said_to_be_so_and_not_used_up(

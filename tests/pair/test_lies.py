@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from common.distillation.reconciliation.parity import Questions
 from common.distillation.reconciliation.schedule import MAX_INDICES
 from common.errors import LinkError, RemoteProtocolError
 from common.protocol.conversation import BlockConversation, Line, Place
+from common.protocol.parameters import ProtocolName
 from common.protocol.roles import Role
 from common.wire.messages import (
     AmplificationSeed,
@@ -28,7 +30,7 @@ from common.wire.messages import (
     VerificationHash,
 )
 from common.wire.parities import encode_questions
-from tests.support.pair import Ending, Pair
+from tests.support.pair import Ending, Pair, small_block
 
 ALICE, BOB = Role.ALICE, Role.BOB
 
@@ -39,8 +41,9 @@ class Lie:
 
     liar: Role
     kind: type[Message]
-    changes: Callable[[Message], dict[str, object]]
+    changes: Callable[[Any], dict[str, object]]
     refusal: str
+    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
 
     def conversation(
         self, role: Role, place: Place, line: Line, scheme: CheckpointScheme
@@ -86,6 +89,7 @@ def asking(start: int, end: int, *, index: int = 0, lanes: int = 1) -> Callable[
 NONSENSE = "makes no sense"
 LIES = {
     "another number of pulses": Lie(ALICE, OpenBlock, more("pulses"), "are agreed"),
+    "more frames than pulses": Lie(ALICE, OpenBlock, being(frames=2**20), "no frame is empty"),
     "one detection too many": Lie(BOB, DetectionAnnouncement, more("detections"), NONSENSE),
     "gates and something else": Lie(BOB, DetectionAnnouncement, longer("gaps"), NONSENSE),
     "gates cut short": Lie(BOB, DetectionAnnouncement, shorter("gaps"), NONSENSE),
@@ -97,6 +101,13 @@ LIES = {
     "one sifted bit too many": Lie(ALICE, BasisAnnouncement, more("sifted"), "contradicts itself"),
     "too few classes emitted": Lie(ALICE, BasisAnnouncement, being(emitted=(1, 2)), "contradicts itself"),
     "too many classes detected": Lie(ALICE, BasisAnnouncement, being(detected=(1, 2)), "contradicts itself"),
+    "more matched than detected of a class": Lie(
+        ALICE,
+        BasisAnnouncement,
+        lambda message: {"detected": (0, sum(message.detected))},
+        "more detections of a class than she says",
+        ProtocolName.ONE_DECOY,
+    ),
     "a class of single photons": Lie(ALICE, BasisAnnouncement, longer("classes"), NONSENSE),
     "matches of other detections": Lie(ALICE, BasisAnnouncement, longer("matched"), NONSENSE),
     "too many test bits of Bob": Lie(BOB, TestBits, longer("bits"), NONSENSE),
@@ -119,6 +130,8 @@ LIES = {
         BOB, ReconciliationEnded, being(key_errors=(1, 1)), "more corrected errors"
     ),
     "a parity too many": Lie(ALICE, VerificationHash, more("disclosed_parities"), "Bob received"),
+    "a hash and something else": Lie(ALICE, VerificationHash, longer("tag"), NONSENSE),
+    "half a hash": Lie(ALICE, VerificationHash, shorter("tag"), NONSENSE),
     "a short hash key": Lie(ALICE, VerificationHash, shorter("seed"), "wrong length"),
     "a long amplification seed": Lie(ALICE, AmplificationSeed, longer("seed"), "wrong length"),
     "a seed for a shorter key": Lie(ALICE, AmplificationSeed, being(secret_bits=256), "wrong length"),
@@ -127,6 +140,9 @@ LIES = {
     ),
     "more for the reserve than the key has": Lie(
         ALICE, AmplificationSeed, being(reserve_bits=2**40), "more bits for the reserve than the key has"
+    ),
+    "a reserve where tags cost no key": Lie(
+        ALICE, AmplificationSeed, being(reserve_bits=1), "never takes more than 0"
     ),
     "a verification key that nobody asked for": Lie(
         ALICE, OpenBlock, being(verification_key=bytes(32)), "of 32 bytes where 0 are due"
@@ -142,7 +158,7 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 async def test_nonsense_is_refused_although_its_tag_is_right(name: str):
     lie = LIES[name]
-    ending = await Pair(conversations=lie.conversation).play()
+    ending = await Pair(parameters=small_block(lie.protocol), conversations=lie.conversation).play()
     liar, victim = (ending.alice, ending.bob) if lie.liar is ALICE else (ending.bob, ending.alice)
     assert isinstance(victim.outcome, RemoteProtocolError)
     assert lie.refusal in str(victim.outcome)
@@ -150,6 +166,16 @@ async def test_nonsense_is_refused_although_its_tag_is_right(name: str):
     if lie.kind is not Confirmation or lie.liar is BOB:
         assert isinstance(liar.outcome, LinkError)
         assert (liar.available, victim.pending) == (None, None)
+
+
+async def test_an_alice_who_answers_beyond_the_budget_of_the_block_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("alice.steps.parity_budget", lambda *_: 2**40)
+    ending = await Pair(bob_misreads_key_bits=0.2).play()
+    assert isinstance(ending.bob.outcome, RemoteProtocolError)
+    assert "the budget of the block is" in str(ending.bob.outcome)
+    assert (ending.alice.available, ending.bob.pending) == (None, None)
 
 
 async def test_a_question_asked_twice_is_counted_twice():

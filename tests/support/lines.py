@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from common.errors import LinkError
 from common.wire.framing import Received, decode
@@ -48,19 +49,22 @@ class MemoryLine:
         self._room = room
         self._owner = owner
         self._carry = carry
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[tuple[bytes, int]] = deque()
+        self._sent = 0
 
     async def send(self, frame: bytes) -> None:
         """Say a frame."""
+        self._sent += 1
         self._carry(frame)
 
     async def receive(self) -> Received:
         """Wait for a frame and read it."""
         while not self._inbox:
             await self._room.wait(self._owner)
-        return decode(self._inbox.popleft())
+        frame, sent = self._inbox.popleft()
+        return replace(decode(frame), after=sent)
 
     def deliver(self, frame: bytes) -> None:
         """Let a frame arrive here."""
-        self._inbox.append(frame)
+        self._inbox.append((frame, self._sent))
         self._room.wake(self._owner)

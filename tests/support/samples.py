@@ -31,7 +31,7 @@ _SAMPLES: tuple[Message, ...] = (
     say.AmplificationSeed(secret_bits=1, reserve_bits=0, seed=b"\0"),
     say.Confirmation(secret_bits=1),
     say.Checkpoint(position=0, scheme="certificate-signature", tag=bytes(64)),
-    say.Abort(reason="stopped", detail="the node was stopped"),
+    say.Abort(reason="of-a-later-version", detail="the node was stopped"),
 )
 
 SAMPLES = {type(message): message for message in _SAMPLES}

@@ -16,7 +16,7 @@ _names = st.from_regex(NAME_PATTERN, fullmatch=True)
 _hexadecimal = st.from_regex(SESSION_PATTERN, fullmatch=True)
 _words = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
 _attachments = st.binary(max_size=40)
-_texts = st.characters(exclude_categories=["Cs"])
+_texts = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
 
 
 def _sentences(longest: int) -> SearchStrategy[str]:

@@ -28,5 +28,8 @@ class Anchor(Protocol):
     ) -> AbstractAsyncContextManager[Door]:
         """Accept the peer, and nobody else, for as long as the context lasts."""
 
+    async def check_still_trusted(self, connection: AnyConnection) -> None:
+        """Raise CredentialsError if this anchor would not open the connection now: revoked, expired, out of date."""
+
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Return how the blocks of a line that this anchor has opened are authenticated."""

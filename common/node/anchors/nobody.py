@@ -41,6 +41,9 @@ class NobodyAnchor:
             address.host, address.port, self.peer, welcome, on_refused, key_log=self.key_log
         )
 
+    async def check_still_trusted(self, connection: AnyConnection) -> None:
+        """Return at once: nothing here can be revoked or expire."""
+
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Tag nothing; before the first block, the store notes that no application may have what begins here."""
         del connection, session

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -53,6 +54,13 @@ class PkiAnchor:
             on_refused,
             key_log=self.key_log,
         )
+
+    async def check_still_trusted(self, connection: AnyConnection) -> None:
+        """Look again at both ends' certificates, and at what was revoked since the handshake."""
+        now, own = datetime.now(UTC), self.credentials
+        NodeCredentials.load(own.files, own.name, now)
+        if isinstance(connection.peer, PeerIdentity):
+            own.check_peer_in_force(connection.peer.chain_der, now)
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Checkpoints are signed by the keys of the two certificates that authenticate this line."""

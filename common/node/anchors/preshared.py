@@ -75,6 +75,9 @@ class PresharedAnchor:
         welcome = cast("OnConnection[KeyedPeer]", on_connection)
         return listen_psk(address.host, address.port, keys, welcome, on_refused, key_log=self.key_log)
 
+    async def check_still_trusted(self, connection: AnyConnection) -> None:
+        """Return at once: nothing here can be revoked or expire."""
+
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Tag with the file's pads, or under a key of this session; CredentialsError if its pads have been used."""
         del connection

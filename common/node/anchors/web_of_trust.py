@@ -14,10 +14,13 @@ from common.node.vault import Vault
 from common.protocol.roles import Role
 from common.transport import carded
 from common.transport.addresses import Address
+from common.transport.carded import CardIdentity
 from common.transport.connections import Door, OnConnection, OnRefused
 from common.transport.psk import AnyConnection
 from common.transport.tls import PeerIdentity
 from common.trust.card_holder import CardHolder, HolderFiles
+from common.trust.node_card import CardRole
+from common.trust.web_of_trust import check_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class WebOfTrustAnchor:
         return carded.listen(
             address.host, address.port, self.holder, welcome, on_refused, key_log=self.key_log
         )
+
+    async def check_still_trusted(self, connection: AnyConnection) -> None:
+        """Judge both cards again, by the keyring as it is now."""
+        now, holder = datetime.now(UTC), self.holder
+        check_place(holder.card.card, holder.link, holder.node, CardRole.of(holder.role), now)
+        if isinstance(connection.peer, CardIdentity):
+            await holder.accept(connection.peer.card, now)
 
     def authentication(self, connection: AnyConnection, session: str, vault: Vault) -> Authentication:
         """Checkpoints are signed by the keys of the two certificates that authenticate this line."""

@@ -7,6 +7,7 @@ from typing import Self
 
 from common.errors import QkdlinkError
 from common.node.diagnosis.causes import Obstacle, obstacle_of
+from common.printable import printable
 
 
 class Outcome(StrEnum):
@@ -27,6 +28,9 @@ class Finding:
     outcome: Outcome
     sentence: str
     obstacle: Obstacle | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", printable(self.sentence))  # parts may be a peer's or a broker's
 
     @classmethod
     def ok(cls, sentence: str) -> Self:

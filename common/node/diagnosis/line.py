@@ -74,7 +74,8 @@ class TrialLine:
             return Finding.failed(
                 Obstacle.PARAMETERS,
                 f'{str(error).rstrip(".")}, where "here" is {peer}; copy [parameters] from one file to the other, and'
-                f" start {peer} again, because a node ends when it hears of parameters that are not its own",
+                f" start {peer} again if it has ended: until the bootstrap has closed, a node ends when it hears of"
+                " parameters that are not its own",
             )
         except LinkError as error:
             return Finding.failed(Obstacle.PEER, f"{peer} takes the line, but does not greet: {error}")

@@ -23,6 +23,7 @@ from tests.support.processes import until
 class Blocks:
     """A link whose blocks last until they are told to end."""
 
+    most_blocks: int
     pays_for_tags = False
     living: dict[int, asyncio.Event] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Open:
     channel: ClassicalChannel
     alice: asyncio.StreamWriter
     blocks: Blocks
+    session: Session
 
     async def opens(self, *numbers: int) -> None:
         for number in numbers:
@@ -53,23 +55,27 @@ class Open:
 
 
 @asynccontextmanager
-async def session(most: int) -> AsyncIterator[Open]:
+async def session(most: int, *, allowed: int | None = None) -> AsyncIterator[Open]:
+    """Meet an Alice with whom `most` blocks at a time are agreed, of the `allowed` that Bob's settings name."""
     ends = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ends[0])
     _, alice = await asyncio.open_connection(sock=ends[1])
-    blocks, channel = Blocks(), ClassicalChannel(reader, writer, 1 << 20, 5.0)
+    blocks, channel = Blocks(most), ClassicalChannel(reader, writer, 1 << 20, 5.0)
 
     async def meet(*_: object) -> Blocks:
         return blocks
 
     station = SimpleNamespace(
-        settings=SimpleNamespace(most_blocks_in_flight=most), channel=lambda _: channel, meet=meet, vault=None
+        settings=SimpleNamespace(most_blocks_in_flight=allowed or most),
+        channel=lambda _: channel,
+        meet=meet,
+        vault=None,
     )
     async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as group:
         bobs = Session(cast("Any", station), cast("Any", None), cast("Any", None), group)
         await bobs.meet(None)
         try:
-            yield Open(channel, alice, blocks)
+            yield Open(channel, alice, blocks, bobs)
         finally:
             bobs.close()
             alice.close()
@@ -95,7 +101,7 @@ async def test_a_block_that_finds_every_place_taken_begins_when_one_that_has_end
 async def test_whoever_opens_more_blocks_than_agreed_is_cut_off_with_a_sentence_that_says_so(
     most: int,
 ) -> None:
-    async with session(most) as bob:
+    async with session(most, allowed=8) as bob:
         await bob.opens(*range(1, 2 * most + 1))
         assert bob.channel.ended is None
         await bob.opens(2 * most + 1)
@@ -106,7 +112,17 @@ async def test_whoever_opens_more_blocks_than_agreed_is_cut_off_with_a_sentence_
         assert bob.blocks.begun == list(range(1, most + 1))
 
 
-async def test_a_number_that_was_used_before_is_no_block_that_is_open() -> None:
+async def test_a_number_that_was_used_before_or_passed_over_opens_no_block() -> None:
     async with session(1) as bob:
         await bob.opens(2, 1)
-        assert "block 1, which is not open" in str(bob.channel.ended)
+        assert "opens block 1 after block 2: numbers only grow" in str(bob.channel.ended)
+
+
+async def test_on_the_connection_of_an_older_epoch_blocks_go_on_and_none_begins() -> None:
+    async with session(2) as bob:
+        await bob.opens(1)
+        bob.session.retire()
+        assert (bob.channel.ended, bob.blocks.begun) == (None, [1])
+        await bob.opens(2)
+        assert "block 2 on the connection of an older epoch" in str(bob.channel.ended)
+        assert bob.blocks.begun == [1]

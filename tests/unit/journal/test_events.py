@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from common.journal import events
-from common.journal.events import ENTRY, Entry, Event, LightFault, StageReached
+from common.journal.events import ENTRY, Entry, Event, EveState, LightFault, LineLost, StageReached
+from common.printable import LONGEST_TEXT
 
 EVENTS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 HARMLESS = (str, int, float, bool, type(None))
@@ -31,6 +32,22 @@ def test_bytes_are_refused_by_every_field_of_an_event(kind: type[Event]):
 def test_an_unknown_field_is_refused():
     with pytest.raises(ValidationError, match="Extra inputs"):
         StageReached(block_id="b", number=1, stage="sift", key="0f")  # type: ignore[call-arg]
+
+
+def test_text_of_an_event_is_printable_and_bounded_whoever_wrote_it_down():
+    spoilt = {"type": "line-lost", "reason": "\x1b[2J" + "x" * 3000}
+    state = {"type": "eve-state", "attacks": ["a\nb"], "treatments": [], "light": "direct", "words": "direct"}
+    state |= {"impersonating": False, "known": []}
+    read = [
+        ENTRY.validate_json(json.dumps({"node": "bo\x9bb", "time": 0.0, "event": event}))
+        for event in (spoilt, state)
+    ]
+    assert read[0].node == r"bo\x9bb"
+    assert isinstance(read[0].event, LineLost)
+    assert read[0].event.reason.startswith(r"\x1b[2Jxxx")
+    assert len(read[0].event.reason) == LONGEST_TEXT
+    assert isinstance(read[1].event, EveState)
+    assert read[1].event.attacks == [r"a\nb"]
 
 
 def test_every_event_can_be_told_and_read_again():

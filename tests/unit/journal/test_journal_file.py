@@ -30,7 +30,7 @@ def test_an_event_is_one_line_with_vantage_point_and_time(tmp_path: Path):
     file.close()
     (line,) = path.read_text().splitlines()
     entry = json.loads(line)
-    assert (entry["node"], entry["event"]["reason"]) == ("alice", "line\nbreak")
+    assert (entry["node"], entry["event"]["reason"]) == ("alice", "line\\nbreak")
     assert entry["time"] == entries[0].time > 1e9
 
 

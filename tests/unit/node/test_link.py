@@ -15,7 +15,7 @@ from alice.greeting import greet as greet_bob
 from bob.greeting import greet as greet_alice
 from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LinkError, RemoteProtocolError
+from common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
 from common.journal.events import BlockEnded, Event
 from common.keys.identifiers import BlockId
 from common.node.link import Link, LinkDeposit, Party
@@ -116,6 +116,10 @@ def greetings(alice: Side, bob: Side) -> tuple[Awaitable[Link], Awaitable[Link]]
     return _meet(alice, greet_bob, ours), _meet(bob, greet_alice, theirs)
 
 
+async def _trusted() -> None:
+    """Trust for ever."""
+
+
 async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
     party = side.party
     conversation = link_conversation(party.role, party.link, side.channel.line())
@@ -131,7 +135,7 @@ async def _meet(side: Side, greet: Greeting, scheme: Authentication) -> Link:
     )
     meeting = Meeting(party.vault)
     met = await greet(conversation, ours, meeting)
-    return Link(party, side.channel, conversation, met, scheme, 0, meeting)
+    return Link(party, side.channel, conversation, met, scheme, 0, meeting, _trusted)
 
 
 async def greeted(alice: Side, bob: Side) -> tuple[Link, Link]:
@@ -230,6 +234,61 @@ async def test_what_ends_one_block_ends_the_connection_and_is_the_reason_of_the_
         assert {(event.aborted, event.detail) for event in ended} == {(reason, str(error))}
         assert [key for _, key in alice.settled] == [None, None]
         assert alice.channel.ended is error
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_a_bootstrap_makes_three_keys_and_no_more_at_either_end(concurrent: bool) -> None:
+    """Whoever opens block after block on one connection of the bootstrap, one by one or all at once, gets no fourth."""
+    go = asyncio.Event()
+
+    async def deposits(deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        if concurrent:
+            await go.wait()
+        key = SecretKey(material=bytes(40), secret_bits=320)
+        await deposit.hold(block.id, key, 100)
+        await deposit.release(block.id)
+        return key
+
+    async with both() as sides:
+        for side, link in zip(sides, await greeted(*sides), strict=True):
+            tasks = []
+            for number in range(1, 6):
+                tasks.append(asyncio.create_task(link.run_block(number, deposits)))
+                if not concurrent:
+                    await asyncio.wait(tasks[-1:])
+            await asyncio.sleep(0)
+            go.set()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            refused = [each for each in outcomes if isinstance(each, RemoteProtocolError)]
+            assert len(refused) == 2
+            assert all("more than the 3 keys that a bootstrap authenticates" in str(each) for each in refused)
+            assert len(side.party.vault.link_psks(live_too=True)) == 3
+            assert isinstance(side.channel.ended, RemoteProtocolError)
+
+
+async def test_a_block_does_not_begin_once_the_anchor_would_not_open_the_line_any_more() -> None:
+    revoked = False
+
+    async def still_trusted() -> None:
+        if revoked:
+            raise CredentialsError("the peer's certificate was revoked")
+
+    async def never(_: LinkDeposit, __: Block) -> SecretKey | Aborted:
+        raise AssertionError
+
+    async def ends(_: LinkDeposit, __: Block) -> SecretKey | Aborted:
+        return Aborted(AbortReason.NO_SECRET_BITS, "", by_peer=False)
+
+    async with both() as sides:
+        for side, link in zip(sides, await greeted(*sides), strict=True):
+            link._still_trusted = still_trusted
+            revoked = False
+            await link.run_block(1, ends)
+            revoked = True
+            with pytest.raises(LinkError, match="Block 2 does not begin: the peer's certificate was revoked"):
+                await link.run_block(2, never)
+            assert isinstance(side.channel.ended, LinkError)
+            assert [event.number for event in side.told if isinstance(event, BlockEnded)] == [1]
 
 
 async def test_a_block_of_a_node_that_is_stopped_says_that() -> None:

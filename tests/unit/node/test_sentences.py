@@ -18,6 +18,8 @@ from qkdlink import cli, doctor
         ("nobody listens", "Nobody listens."),
         ("ipE/alice/node.toml is\n open to others.", "ipE/alice/node.toml is open to others."),
         ("store.db is gone", "store.db is gone."),
+        ("he said \x1b]0;owned\x07 and \u202ebye", r"He said \x1b]0;owned\x07 and \u202ebye."),
+        ("an " + "x" * 5000, "An " + "x" * 1994 + "..."),
     ],
 )
 def test_a_sentence_begins_with_a_capital_unless_it_begins_with_a_path(text: str, read: str) -> None:

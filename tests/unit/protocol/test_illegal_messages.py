@@ -10,9 +10,10 @@ import pytest
 from common.authentication.scheme import Tag
 from common.authentication.transcript import Transcript
 from common.errors import LocalProtocolError, RemoteProtocolError
-from common.protocol.aborts import AbortReason, BlockRefused
+from common.protocol.aborts import REASON_PHASES, AbortReason, BlockRefused
 from common.protocol.conversation import MOST_CHECKPOINTS, BlockConversation, Conversation, Place
 from common.protocol.phases import (
+    ABORTABLE,
     BLOCK_TABLE,
     FINAL_PHASES,
     LINK_TABLE,
@@ -21,6 +22,7 @@ from common.protocol.phases import (
     Move,
     Phase,
     Table,
+    speaker_in,
 )
 from common.protocol.roles import Role
 from common.wire.framing import Envelope, decode, encode
@@ -315,6 +317,44 @@ async def test_an_abort_out_of_turn_is_refused_before_anything_is_sent():
     assert engines.sent == []
 
 
+UNSPOKEN = ("connection-lost", "protocol-broken", "starved", "pending", "fault", "stopped")
+FOUND = ("light-lost", "verification-failed", "no-secret-bits", "outlet-watchdog", "gain")
+
+
+@pytest.mark.parametrize("reason", [*UNSPOKEN, *FOUND])
+@pytest.mark.parametrize("phase", ABORTABLE)
+async def test_a_reason_to_abort_is_taken_only_where_it_can_be_found(phase: BlockPhase, reason: str):
+    engines = Engines()
+    await engines.go(course(BlockPhase.NEW, phase))
+    before, speaker = engines.state, speaker_in(phase, BLOCK_TABLE)
+    assert speaker is not None
+    abort = Abort(reason=reason, detail="")
+    if phase in REASON_PHASES[reason]:
+        assert reason in FOUND
+        await engines.ends[speaker].say(abort)
+        assert await Conversation.hear(engines.ends[speaker.peer], Abort) == abort
+        return
+    with pytest.raises(RemoteProtocolError, match=f"the reason {reason}, which is not said in phase {phase}"):
+        await engines.forge(speaker, abort)
+    assert engines.state == before
+
+
+async def test_a_message_that_was_said_before_its_turn_is_refused_although_it_is_legal_by_now():
+    engines = Engines()
+    alice, bob = engines.ends[Role.ALICE], engines.ends[Role.BOB]
+    await engines.go(course(BlockPhase.NEW, BlockPhase.OPENED))
+    early = encode(Envelope(PLACE.session, PLACE.block, 1, SAMPLES[LightEnded]))
+    engines.lines[Role.BOB].deliver(early)
+    await bob.say(SAMPLES[BlockAccepted])
+    await alice.hear(BlockAccepted)
+    before = engines.state
+    with pytest.raises(RemoteProtocolError, match="Alice said light-ended before its turn"):
+        await bob.hear(LightEnded)
+    assert engines.state == before
+    engines.lines[Role.BOB].deliver(early)
+    assert await bob.hear(LightEnded) == SAMPLES[LightEnded]
+
+
 async def test_an_abort_with_a_wrong_tag_is_not_agreed_to():
     engines = Engines()
     await engines.go(course(BlockPhase.NEW, BlockPhase.OPENED))
@@ -335,7 +375,7 @@ async def test_a_settled_abort_leaves_by_its_own_way_out():
     await bob.say_checkpoint()
     with pytest.raises(BlockRefused) as refused:
         await alice.expect(BlockAccepted)
-    assert (refused.value.aborted.reason, refused.value.aborted.by_peer) == ("stopped", True)
+    assert (refused.value.aborted.reason, refused.value.aborted.by_peer) == ("of-a-later-version", True)
     assert [decode(frame).envelope.sequence for frame in engines.sent] == [0, 0, 1, 1, 2]
 
 

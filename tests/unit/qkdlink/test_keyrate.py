@@ -156,7 +156,7 @@ def test_the_extremes_of_every_number_still_give_an_answer():
         ("3", "not a JSON object"),
         ("[" * 100_000, "not a JSON object"),
         ("9" * 5000, "not a JSON object"),
-        ('{"method": "rusca2018", "method": "lim2014"}', "given twice"),
+        ('{"method": "rusca2018", "method": "lim2014"}', "stands twice"),
         (json.dumps({**RUSCA, "eps_sec": float("nan")}), "NaN is not a number"),
         (json.dumps({**RUSCA, "leaked_bits": float("inf")}), "Infinity is not a number"),
         (json.dumps(RUSCA).replace("1776924", "1e999"), "leaked_bits"),

@@ -214,3 +214,36 @@ def test_path_lengths_let_the_root_make_authorities_and_these_only_nodes(own: Pa
         for folder in ("ca/root", "ca", "alice")
     }
     assert lengths == {"ca/root": 1, "ca": 0, "alice": None}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "days", "sentence"),
+    [
+        (None, 0, None),
+        ("bob", 0, "the peer's certificate was revoked on "),
+        (
+            "issuing",
+            0,
+            'the authority "qkdlink-authority-issuing" that issued the peer\'s certificate was revoked',
+        ),
+        (None, 400, "the peer's certificate expired on "),
+        (None, 99, r"revocations\.pem is out of date"),
+    ],
+)
+def test_a_peer_that_was_let_in_is_refused_once_its_chain_is_no_longer_in_force(
+    own: Path, spoil: str | None, days: int, sentence: str | None
+) -> None:
+    alice, bob = load(own, "alice"), load(own, "bob")
+    chain = [each.public_bytes(Encoding.DER) for each in bob.chain]
+    authorities = Hierarchy.at(own / "ca")
+    if spoil == "issuing":
+        authorities.revoke_issuing()
+    elif spoil is not None:
+        authorities.revoke(spoil)
+    bring(own, "alice")
+    later = now() + timedelta(days=days)
+    if sentence is None:
+        alice.check_peer_in_force(chain, later)
+        return
+    with pytest.raises(CredentialsError, match=sentence):
+        alice.check_peer_in_force(chain, later)

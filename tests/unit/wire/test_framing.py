@@ -189,11 +189,34 @@ def test_a_field_s_name_of_the_peer_s_making_does_not_reach_a_terminal_as_it_is(
         '{"block":2,' + header(ACCEPTED)[1:],
     ],
 )
-def test_of_a_key_that_stands_twice_the_last_counts_and_the_bytes_stay_what_they_are(text: str):
-    received = decode(framed(text))
-    assert received.envelope.block == 1
-    assert received.frame == framed(text)
-    assert received.envelope.message.model_dump().get("reason", "y") == "y"
+def test_a_member_that_stands_twice_is_refused(text: str):
+    with pytest.raises(
+        RemoteProtocolError, match=r'malformed message: the member "(type|reason|block)" stands twice'
+    ):
+        decode(framed(text))
+
+
+@pytest.mark.parametrize("unprintable", ["\x1b[2J", "\r", "\n", "\x00", "\x9b", "\u202e", "\u2028"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "goodbye", "reason": "over"},
+        {"type": "abort", "reason": "light-lost", "detail": "gone"},
+        {"type": "checkpoint", "position": 0, "scheme": "none", "pad": "5e/1"},
+    ],
+    ids=lambda message: message["type"],
+)
+def test_text_that_a_terminal_might_obey_is_malformed_in_every_field(
+    message: dict[str, object], unprintable: str
+):
+    attachments = "[0]" if message["type"] == "checkpoint" else "[]"
+    decode(framed(header(json.dumps(message), attachments=attachments)))
+    for name, value in message.items():
+        if isinstance(value, str) and name != "type":
+            spoilt = json.dumps({**message, name: value + unprintable})
+            with pytest.raises(RemoteProtocolError, match=name) as refused:
+                decode(framed(header(spoilt, attachments=attachments)))
+            assert str(refused.value).isprintable()
 
 
 def test_a_session_is_thirty_two_hexadecimal_digits_and_no_others():
