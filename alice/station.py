@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
+from alice.frames import frame_length
 from alice.greeting import greet
 from alice.in_flight import BlocksInFlight
 from alice.line import OpenLine
@@ -29,6 +30,7 @@ from common.node.broker import light_access
 from common.node.link import LinkDeposit
 from common.node.program import sentence
 from common.node.station import Station, open_station
+from common.optics.seal import sealed_bytes
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
 from common.protocol.rekeying import (
@@ -43,7 +45,10 @@ from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
 from common.transport.light_line import connect_light
 from common.transport.psk import AnyConnection, dial_psk
+from common.wire.mqtt_packets import V5, publication_head
 from common.wire.patch import Patch
+from common.wire.pulse_frames import FrameHeader
+from common.wire.topics import Topics
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _SWITCHED = "the patch panel was switched"
@@ -55,9 +60,10 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
     """Live as Alice until all blocks are done."""
     async with (
         open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station,
-        connect_light(light_access(settings, settings.node, folder)) as line,
+        connect_light(light_access(settings, settings.node, folder), station.pass_over) as line,
     ):
         topics, site, legs = station.topics, settings.site, settings.light_legs
+        line.check_room_for(largest_packet(settings, topics))
         receipts = await Inlet.open(line, {way: topics.receipts(end, site) for way, end in legs.items()})
         station.patching.on_change(lambda patch: receipts.select(patch.light))
         light = {way: topics.light(site, end) for way, end in legs.items()}
@@ -82,6 +88,15 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
             plugging = group.create_task(receipts.run(), name="receipts' way")
             await alice.work()
             plugging.cancel()
+
+
+def largest_packet(settings: AliceSettings, topics: Topics) -> int:
+    """Return how many bytes the longest packet has that this node sends to its broker."""
+    pulses = min(settings.parameters.block_pulses, frame_length(settings.frame_pulses, settings.clock_hz))
+    header = FrameHeader(settings.link, "0" * 32, 0, 0, 1, 0, pulses).encode()
+    payload = len(header) + sealed_bytes(pulses)
+    light = (topics.light(settings.site, end) for end in settings.light_legs.values())
+    return payload + max(len(publication_head(topic, payload, V5)) for topic in light)
 
 
 class Alice:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from common.journal.events import NodeStarted, NodeStopped
+from common.journal.events import LightFault, NodeStarted, NodeStopped
 from common.node.broker import broker_access, light_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
@@ -15,6 +15,7 @@ from common.store.home_lock import locked_home
 from common.transport.light_line import connect_light
 from common.transport.mqtt import connect
 from common.wire.patch import Patch
+from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics
 from eve.classical_attacks.base import Chain
 from eve.classical_attacks.catalogue import treatment_from
@@ -53,7 +54,12 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
         pipe = LauncherPipe(report_file)
         journal = Journal(EVE, file, pipe.event)
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
-        line = await open_things.enter_async_context(connect_light(light_access(settings, EVE, folder)))
+        line = await open_things.enter_async_context(
+            connect_light(
+                light_access(settings, EVE, folder),
+                lambda what: journal.tell(LightFault(fault=FrameFault.OVERSIZED, detail=what, frames=1)),
+            )
+        )
         alice, bob = settings.alice, settings.bob
         light = LightTap(line, topics.light(EVE, bob), seal, await line.subscribe(topics.light(alice, EVE)))
         light.whose = lambda: mind.latest

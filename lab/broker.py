@@ -21,6 +21,7 @@ from pathlib import Path
 from common.errors import LinkError
 from common.transport.addresses import Address
 from common.trust.private_files import NewFile, write_new
+from common.wire.mqtt_packets import LONGEST_PACKET
 from lab.ports import LOOPBACK, free_port
 
 _PYTHON = (sys.executable, "-P")
@@ -28,8 +29,12 @@ _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
 _PBKDF2_ROUNDS = 101  # what mosquitto_passwd uses; these passwords are 128 random bits
 
-_HOUSE_RULES = """\
+_MOST_QUEUED_BYTES = 2**29
+"""What waits at the broker for one reader that is too slow."""
+_HOUSE_RULES = f"""\
 persistence false
+max_packet_size {LONGEST_PACKET}
+max_queued_bytes {_MOST_QUEUED_BYTES}
 set_tcp_nodelay true
 max_inflight_messages 0
 max_queued_messages 1000
@@ -37,7 +42,10 @@ log_dest stderr
 log_type error
 log_type warning
 """
-"""Of every Mosquitto of a link: light is never kept, and what a reader cannot take in time is lost light."""
+"""Of every Mosquitto of a link: light is never kept, and what a reader cannot take in time is lost light.
+
+No packet is longer than a frame of light may be. Retained messages stay available, because the patch panel's is one.
+"""
 
 
 @dataclass(frozen=True, slots=True)

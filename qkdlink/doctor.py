@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alice.greeting import greet
 from alice.settings import AliceSettings
+from alice.station import largest_packet
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
 from common.node.diagnosis.examination import examine_node
@@ -16,6 +17,7 @@ from common.node.diagnosis.house import Patient
 from common.node.program import as_sentence
 from common.node.settings import NodeSettings, load_settings
 from common.protocol.roles import Role
+from common.wire.topics import Topics
 
 _KINDS: dict[Role, type[NodeSettings]] = {Role.ALICE: AliceSettings, Role.BOB: BobSettings}
 
@@ -33,7 +35,9 @@ def doctor(config: Path, role: str | None, *, as_json: bool) -> int:
 
 def _patient(config: Path, role: str | None) -> Patient:
     chosen = _role(config, role)
-    return Patient(chosen, load_settings(_KINDS[chosen], config), config.parent, datetime.now(UTC))
+    settings = load_settings(_KINDS[chosen], config)
+    sends = largest_packet(settings, Topics(settings.link)) if isinstance(settings, AliceSettings) else 0
+    return Patient(chosen, settings, config.parent, datetime.now(UTC), sends)
 
 
 def _role(config: Path, role: str | None) -> Role:

@@ -48,7 +48,12 @@ class Patching:
             except TimeoutError:
                 self._plug(DIRECT, f"nothing was heard of it for {SILENCE_S:g} s")
                 continue
-            self._obey(Patch.decode(delivery.payload))
+            if delivery.too_long:
+                self.tell(
+                    PatchRefused(reason="it is far longer than a patch panel's message, and was passed over")
+                )
+            else:
+                self._obey(Patch.decode(delivery.payload))
 
     def _obey(self, wanted: Patch | None) -> None:
         if wanted is None:

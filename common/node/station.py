@@ -13,7 +13,15 @@ from pathlib import Path
 from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
 from common.errors import DisagreementError, LinkError
-from common.journal.events import BlockSettled, EpochBegan, Event, NodeStarted, NodeStopped, PeerRefused
+from common.journal.events import (
+    BlockSettled,
+    EpochBegan,
+    Event,
+    LightFault,
+    NodeStarted,
+    NodeStopped,
+    PeerRefused,
+)
 from common.keys.derivation import key_id
 from common.keys.identifiers import BlockId
 from common.node.anchors.anchor import Anchor
@@ -43,6 +51,7 @@ from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect
 from common.transport.psk import AnyConnection
+from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics
 
 _TOLD_REFUSALS = 20
@@ -115,6 +124,10 @@ class Station[S: NodeSettings]:
         way = self.settings.apparatus.ways.get(self.patching.current.classical)
         place = self.settings.classical if way is None or way.classical is None else way.classical
         return place.bootstrap_address if bootstrap else place.address
+
+    def pass_over(self, what: str) -> None:
+        """Journal that something too long has come on a topic of light."""
+        self.tell(LightFault(fault=FrameFault.OVERSIZED, detail=what, frames=1))
 
     def refuse(self, reason: str) -> None:
         """Journal that somebody was turned away; of a flood of strangers, so many a minute and then their number."""

@@ -12,16 +12,23 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from common.errors import LinkError
+from common.errors import CredentialsError, LinkError
 from common.transport.addresses import Address
+from common.transport.broker_refusals import LoginRefusedError, explain_broker
 from common.transport.mqtt import BrokerAccess, Delivery, Subscription
 from common.wire.mqtt_packets import (
+    FIRST_REFUSAL,
     KEEPALIVE_S,
+    LONGEST_BODY,
+    UNSUPPORTED,
+    V5,
+    V311,
     Head,
     Packet,
     connect,
     encode,
     publication_head,
+    read_connack,
     read_head,
     read_publication,
     subscribe,
@@ -35,14 +42,24 @@ _MOST_UNSENT = 2**20
 """Bytes waiting for the socket above which a sender waits too."""
 _ROOM_FOR_HEADS = 512
 """What is read before the length of a packet is known; the rest of a frame goes to its own place at once."""
-_REFUSALS = {4: "the password is wrong", 5: "it does not let us in"}
+_BEGINNING = 2**10
+"""How much of a packet that is too long is read, to tell its topic; the rest is received nowhere."""
+_TOLD_OVERSIZED = 3
+"""Packets too long that are told in the life of a node; who sends more of them fills no journal."""
+
+type OnOversized = Callable[[str], None]
 
 
 class LightLine:
     """A connection that renews itself; open one with `connect_light`."""
 
-    def __init__(self, access: BrokerAccess) -> None:
+    def __init__(self, access: BrokerAccess, on_oversized: OnOversized | None = None) -> None:
         self._access = access
+        self._on_oversized = on_oversized
+        self._oversized = 0
+        self._version = V5
+        self.largest_packet: int | None = None
+        """How long a packet this broker takes, in bytes, as far as it has said so."""
         self._subscriptions: dict[str, Subscription] = {}
         self._wire: _Wire | None = None
         self._served = asyncio.Event()
@@ -66,7 +83,19 @@ class LightLine:
         """
         if self._wire is None:
             raise LinkError(f"The broker at {self.address} is gone; waiting for it to come back.")
-        await self._wire.send(publication_head(topic, sum(map(len, payload))), *payload)
+        size = sum(map(len, payload))
+        head = publication_head(topic, size, self._version)
+        self.check_room_for(len(head) + size)
+        await self._wire.send(head, *payload)
+
+    def check_room_for(self, packet_bytes: int) -> None:
+        """Raise LinkError, with both numbers, if this broker takes no packet of so many bytes."""
+        if self.largest_packet is not None and packet_bytes > self.largest_packet:
+            raise LinkError(
+                f"The broker at {self.address} takes packets of at most {self.largest_packet} bytes, and this node has"
+                f" to send one of {packet_bytes}: raise the broker's limit (Mosquitto: max_packet_size), or lower"
+                " frame_pulses of Alice."
+            )
 
     async def subscribe(self, topic: str) -> Subscription:
         """Receive a topic from now on; one subscription per topic. LinkError if the broker does not answer."""
@@ -91,27 +120,49 @@ class LightLine:
     async def _settle(self, wire: "_Wire") -> None:
         async with self._settling:
             for topic in self._subscriptions.keys() - wire.granted:
-                await wire.ask(subscribe(topic), Packet.SUBACK)
+                await wire.ask(subscribe(topic, wire.version), Packet.SUBACK)
                 wire.granted.add(topic)
             for topic in wire.granted - self._subscriptions.keys():
-                await wire.ask(unsubscribe(topic), Packet.UNSUBACK)
+                await wire.ask(unsubscribe(topic, wire.version), Packet.UNSUBACK)
                 wire.granted.discard(topic)
 
     async def open(self) -> "_Wire":
-        """Connect once; LinkError if the broker is not there or refuses."""
+        """Connect once; LinkError or CredentialsError if the broker is not there or refuses.
+
+        MQTT 5 is asked for until a broker has said that it does not know it.
+        """
+        try:
+            return await self._log_in()
+        except LoginRefusedError as refused:
+            if refused.code not in UNSUPPORTED or self._version == V311:
+                raise self._explained(refused) from refused
+            self._version = V311
+        try:
+            return await self._log_in()
+        except LoginRefusedError as refused:
+            raise self._explained(refused) from refused
+
+    async def _log_in(self) -> "_Wire":
         access = self._access
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 _, wire = await asyncio.get_running_loop().create_connection(
-                    lambda: _Wire(self._deliver), access.address.host, access.address.port, ssl=access.tls
+                    lambda: _Wire(self._deliver, self._pass_over, self._version),
+                    access.address.host,
+                    access.address.port,
+                    ssl=access.tls,
                 )
-                await wire.ask(connect(access.client_id, access.username, access.password), Packet.CONNACK)
+                hello = connect(access.client_id, access.username, access.password, self._version)
+                await _say_hello(wire, hello)
+        except LoginRefusedError:
+            raise
         except (OSError, TimeoutError) as error:
-            reason = str(error).removeprefix("[Errno 111] ").rstrip(".").lower() or "it does not answer"
-            raise LinkError(
-                f"There is no MQTT broker at {access.address} ({reason}): start one, or name another in [broker]."
-            ) from error
+            raise self._explained(error) from error
+        self._version, self.largest_packet = wire.version, wire.largest_packet
         return wire
+
+    def _explained(self, error: OSError) -> CredentialsError | LinkError:
+        return explain_broker(error, self.address, tls=self._access.tls is not None)
 
     async def serve(self, wire: "_Wire") -> None:
         """Deliver what the broker sends until it is lost; LinkError then."""
@@ -125,6 +176,14 @@ class LightLine:
             self._wire = None
             wire.close()
 
+    def _pass_over(self, topic: str, packet_bytes: int) -> None:
+        self._oversized += 1
+        if self._on_oversized is not None and self._oversized <= _TOLD_OVERSIZED:
+            self._on_oversized(
+                f"a message of {packet_bytes} bytes on {topic} is longer than any frame of light and was passed over;"
+                " if it comes again after each connection, the broker keeps it: let it forget what is retained there"
+            )
+
     def _deliver(self, topic: str, delivery: Delivery) -> None:
         subscription = self._subscriptions.get(topic)
         if subscription is not None:
@@ -134,12 +193,15 @@ class LightLine:
 
 
 @asynccontextmanager
-async def connect_light(access: BrokerAccess) -> AsyncIterator[LightLine]:
+async def connect_light(
+    access: BrokerAccess, on_oversized: OnOversized | None = None
+) -> AsyncIterator[LightLine]:
     """Connect to the broker, and stay connected while the context is open.
 
-    Raises LinkError at the start if the broker is not there; afterwards a lost broker is waited for.
+    `on_oversized` is told, in a sentence, of packets that were too long to be received. Raises LinkError or
+    CredentialsError at the start if the broker is not there or refuses; afterwards a lost broker is waited for.
     """
-    line = LightLine(access)
+    line = LightLine(access, on_oversized)
     serving = asyncio.create_task(_stay_connected(line, await line.open()), name="light line")
     await asyncio.sleep(0)
     try:
@@ -149,6 +211,15 @@ async def connect_light(access: BrokerAccess) -> AsyncIterator[LightLine]:
         await asyncio.gather(serving, return_exceptions=True)
 
 
+async def _say_hello(wire: "_Wire", hello: bytes) -> None:
+    """Log in, and close the connection if that fails."""
+    try:
+        await wire.ask(hello, Packet.CONNACK)
+    except BaseException:
+        wire.close()
+        raise
+
+
 async def _stay_connected(line: LightLine, wire: "_Wire | None") -> None:
     pause = _FIRST_PAUSE_S
     while True:
@@ -156,7 +227,7 @@ async def _stay_connected(line: LightLine, wire: "_Wire | None") -> None:
             wire = wire or await line.open()
             pause = _FIRST_PAUSE_S
             await line.serve(wire)
-        except LinkError:
+        except (LinkError, CredentialsError):
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         wire = None
@@ -165,10 +236,20 @@ async def _stay_connected(line: LightLine, wire: "_Wire | None") -> None:
 class _Wire(asyncio.BufferedProtocol):
     """One connection's bytes."""
 
-    def __init__(self, deliver: Callable[[str, Delivery], None]) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[str, Delivery], None],
+        pass_over: Callable[[str, int], None],
+        version: int,
+    ) -> None:
         self._deliver = deliver
         self.granted: set[str] = set()
         """The topics that the broker sends here."""
+        self._pass_over = pass_over
+        self.version = version
+        self.largest_packet: int | None = None
+        self._unwanted = 0
+        """Bytes still to come of a packet that is too long."""
         self._transport: asyncio.Transport | None = None
         self._heads = memoryview(bytearray(_ROOM_FOR_HEADS))
         self._filled = 0
@@ -255,6 +336,8 @@ class _Wire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name and signature
         """Say where to put what comes next."""
+        if self._unwanted:
+            return memoryview(bytearray(min(self._unwanted, _SOCKET_BUFFER)))
         if self._large is None:
             return self._heads[self._filled :]
         return self._large[1][self._filled :]
@@ -262,13 +345,19 @@ class _Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has come."""
         self._heard = True
+        if self._unwanted:
+            self._unwanted -= nbytes
+            return
         self._filled += nbytes
         try:
             if self._large is None:
                 self._take_small()
             elif self._filled == len(self._large[1]):
                 (head, body), self._large, self._filled = self._large, None, 0
-                self._take(head, body)
+                if len(body) < head.body:
+                    self._skip(head, body)
+                else:
+                    self._take(head, body)
         except ValueError:  # what speaks there is no broker of ours
             assert self._transport is not None  # noqa: S101 - it has just delivered something
             self._transport.abort()
@@ -285,7 +374,7 @@ class _Wire(asyncio.BufferedProtocol):
             if head.size + head.body <= _ROOM_FOR_HEADS:
                 break
             place = memoryview(
-                np.empty(head.body, np.uint8)
+                np.empty(head.body if head.body <= LONGEST_BODY else _BEGINNING, np.uint8)
             )  # unlike a bytearray, not filled with zeros first
             place[:have] = self._heads[body : self._filled]
             self._large, self._filled = (head, place), have
@@ -294,24 +383,37 @@ class _Wire(asyncio.BufferedProtocol):
         self._heads[: len(rest)] = rest
         self._filled = len(rest)
 
+    def _skip(self, head: Head, beginning: memoryview) -> None:
+        """Pass over the rest of a packet that is longer than any frame; its beginning says of what topic it is."""
+        self._unwanted = head.body - len(beginning)
+        publication = read_publication(head.first, beginning, self.version)
+        self._pass_over(publication.topic, head.body + head.size)
+
     def _take(self, head: Head, body: memoryview) -> None:
         match head.first:
-            case Packet.CONNACK | Packet.SUBACK | Packet.UNSUBACK:
-                self._answer(Packet(head.first), body)
+            case Packet.CONNACK:
+                code, self.version, self.largest_packet = read_connack(body)
+                self._answer(Packet.CONNACK, code)
+            case Packet.SUBACK:
+                self._answer(Packet.SUBACK, body[-1] if len(body) else FIRST_REFUSAL)
+            case Packet.UNSUBACK:
+                self._answer(Packet.UNSUBACK, 0)  # what is not granted any more cannot be refused either
+            case Packet.DISCONNECT:
+                self.close()
             case Packet.PINGRESP:
                 return
             case _:
-                publication = read_publication(head.first, body)
+                publication = read_publication(head.first, body, self.version)
                 self._deliver(publication.topic, Delivery(publication.payload, publication.retained))
 
-    def _answer(self, packet: Packet, body: memoryview) -> None:
+    def _answer(self, packet: Packet, code: int) -> None:
         if self._asked is None or self._asked[0] is not packet or self._asked[1].done():
             return
-        code = body[-1] if len(body) else 0x80
-        if packet is Packet.UNSUBACK:
-            code = 0  # it has no code, and nothing in it but the question's number (section 3.11)
         if code == 0:
             self._asked[1].set_result(None)
+        elif packet is Packet.CONNACK:
+            self._asked[1].set_exception(LoginRefusedError(code))
         else:
-            reason = _REFUSALS.get(code, f"it answers with code {code}")
-            self._asked[1].set_exception(LinkError(f"The broker refuses us: {reason}."))
+            self._asked[1].set_exception(
+                LinkError(f"The broker refuses a subscription with code {code:#04x}.")
+            )

@@ -12,13 +12,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.reasoncodes import ReasonCode
 
 from common.errors import LinkError
 from common.transport.addresses import Address
+from common.transport.broker_refusals import LoginRefusedError, explain_broker
 
 _QUEUED_DELIVERIES = 256
 _QUEUED_PUBLISHES = 256
 """What a broker that acknowledges nothing makes a client keep; further messages are refused."""
+LONGEST_MESSAGE = 2**16
+"""Bytes of any message but light; of a longer one the beginning is kept, and the rest is never stored."""
+_CHUNK_BYTES = 2**16
 _CONNECT_TIMEOUT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
 _KEEPALIVE_S = 15
@@ -59,6 +65,8 @@ class Delivery:
 
     payload: bytes | memoryview
     retained: bool
+    too_long: bool = False
+    """Whether it was longer than any message of ours, so that its payload is not here."""
 
 
 class Subscription:
@@ -150,7 +158,9 @@ class Bus:
             async for message in client.messages:
                 subscription = self._subscriptions.get(message.topic.value)
                 if subscription is not None and isinstance(message.payload, bytes):
-                    subscription.put(Delivery(message.payload, bool(message.retain)))
+                    too_long = len(message.payload) > LONGEST_MESSAGE
+                    payload = b"" if too_long else message.payload
+                    subscription.put(Delivery(payload, bool(message.retain), too_long))
         finally:
             self._served.clear()
             self._client = None
@@ -159,7 +169,7 @@ class Bus:
     def client(self) -> aiomqtt.Client:
         """Prepare a client for one connection."""
         access = self._access
-        return aiomqtt.Client(
+        client = aiomqtt.Client(
             access.address.host,
             access.address.port,
             identifier=access.client_id,
@@ -174,22 +184,23 @@ class Bus:
             # receipts and acknowledgements are small: with Nagle's algorithm each would wait for the one before
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        _bound_what_is_received(client._client)  # noqa: SLF001 - the library has no setting for it
+        return client
 
 
 @asynccontextmanager
 async def connect(access: BrokerAccess) -> AsyncIterator[Bus]:
     """Connect to the broker, and stay connected while the context is open.
 
-    Raises LinkError at the start if the broker is not there; afterwards a lost broker is waited for.
+    Raises LinkError or CredentialsError at the start if the broker is not there or refuses; afterwards a lost broker is
+    waited for.
     """
     bus = Bus(access)
     first = bus.client()
     try:
         await first.__aenter__()
     except (aiomqtt.MqttError, OSError) as error:
-        raise LinkError(
-            f"There is no MQTT broker at {access.address} ({_reason(error)}): start one, or name another in [broker]."
-        ) from error
+        raise explain_broker(_cause(error), access.address, tls=access.tls is not None) from error
     serving = asyncio.create_task(_stay_connected(bus, first), name="broker")
     await asyncio.sleep(0)
     try:
@@ -216,6 +227,20 @@ async def _stay_connected(bus: Bus, first: aiomqtt.Client) -> None:
         client, entered = bus.client(), False
 
 
+def _bound_what_is_received(client: paho.Client) -> None:
+    """Keep no more of a packet than the longest of ours and a little, however long the broker says that it is.
+
+    The library asks its socket for all that is left of a packet, and joins what comes until it is whole.
+    """
+    receive = client._sock_recv  # noqa: SLF001 - it has no public place for this
+
+    def bounded(size: int) -> bytes:
+        del client._in_packet["packet"][2 * LONGEST_MESSAGE :]  # noqa: SLF001 - see there
+        return receive(min(size, _CHUNK_BYTES))
+
+    client.__dict__["_sock_recv"] = bounded
+
+
 async def _leave(client: aiomqtt.Client) -> None:
     try:
         await client.__aexit__(None, None, None)
@@ -223,6 +248,14 @@ async def _leave(client: aiomqtt.Client) -> None:
         return  # it was lost, which is why we leave
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.removeprefix("[Errno 111] ").rstrip(".").lower()
+def _cause(error: Exception) -> Exception:
+    """Return what the client library's error says of a login: the broker's refusal, a timeout, or its own cause."""
+    match error:
+        case aiomqtt.exceptions.MqttConnectError(rc=int() as code):
+            return LoginRefusedError(code)
+        case aiomqtt.exceptions.MqttConnectError(rc=ReasonCode(value=code)):
+            return LoginRefusedError(code)
+        case aiomqtt.MqttCodeError():
+            return ConnectionResetError()
+        case _:
+            return error if error.__context__ is not None else TimeoutError(str(error))

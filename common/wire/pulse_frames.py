@@ -39,6 +39,8 @@ class FrameFault(StrEnum):
     TRUNCATED = "truncated"
     RETAINED = "retained"
     FOREIGN = "foreign"
+    OVERSIZED = "oversized"
+    """Longer than any frame can be: passed over as it came, and stored nowhere."""
     BROKEN_SEAL = "broken-seal"
     IMPOSSIBLE = "impossible"
     """Its seal is good, and what it holds, or says of itself, no light can be."""

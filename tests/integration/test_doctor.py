@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 
 from alice.greeting import greet
 from alice.settings import AliceSettings
+from alice.station import largest_packet
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
-from common.journal.events import EpochBegan, LineLost, PeerRefused
+from common.journal.events import EpochBegan, LineLost, PatchRefused, PeerRefused
 from common.node.diagnosis.causes import Obstacle
 from common.node.diagnosis.examination import examine_node
 from common.node.diagnosis.findings import Diagnosis, Finding, Outcome
@@ -25,14 +27,18 @@ from common.node.diagnosis.house import Patient
 from common.node.settings import NodeSettings, load_settings
 from common.protocol.roles import Role
 from common.transport.addresses import Address
+from common.transport.mqtt import LONGEST_MESSAGE, BrokerAccess, connect
 from common.trust.pki import create_authority
 from common.trust.preshared import PADS_FROM_BITS, create_preshared
+from common.wire.mqtt_packets import LONGEST_PACKET
+from common.wire.topics import Topics
+from lab import broker
 from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB, replace_file
 from lab.ports import LOOPBACK, free_port
 from qkdlink.cli import main
 from qkdlink.doctor import doctor
-from tests.support.processes import Bench, bench, small_parameters, until, without_mosquitto
+from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 SMALLER = small_parameters(pulses=100_000)
@@ -41,7 +47,8 @@ SMALLER = small_parameters(pulses=100_000)
 async def _examined(link: Bench, name: str) -> Diagnosis:
     kinds: dict[str, type[NodeSettings]] = {ALICE: AliceSettings, BOB: BobSettings}
     settings = load_settings(kinds[name], link.home.configuration(name))
-    patient = Patient(Role[name.upper()], settings, link.home.node(name), datetime.now(UTC))
+    sends = largest_packet(settings, Topics(settings.link)) if isinstance(settings, AliceSettings) else 0
+    patient = Patient(Role[name.upper()], settings, link.home.node(name), datetime.now(UTC), sends)
     return await examine_node(patient, greet)
 
 
@@ -280,6 +287,41 @@ async def test_a_broker_that_does_not_take_the_password_or_forbids_a_topic_is_fo
         link.change(BOB, {"link": "link-2"})  # a link that the broker's access list does not know
         obstacle, sentence = await _verdict(link, BOB)
         assert (obstacle, "write qkd/link-2/journal/bob" in sentence) == (Obstacle.BROKER, True)
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("name", [ALICE, BOB])
+async def test_a_retained_message_that_is_too_long_is_found_and_ends_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        topics = Topics(link.home.link)
+        topic = topics.patch() if name == ALICE else topics.light(ALICE, BOB)
+        admin = BrokerAccess(link.broker.address, "admin", ADMIN.name, ADMIN.password)
+        async with connect(admin) as bus:
+            await bus.publish(topic, bytes(LONGEST_MESSAGE + 1), retain=True)
+        obstacle, sentence = await _verdict(link, name)
+        assert obstacle is Obstacle.BROKER
+        assert f"bytes on {topic}, which no node of a link has sent: clear it" in sentence
+        nodes = [link.start_here(each) for each in (BOB, ALICE)]
+        await nodes[1].task
+        if name == ALICE:
+            assert "far longer than a patch panel's message" in link.journal(ALICE).of(PatchRefused)[0].reason
+
+
+@needs_mosquitto
+async def test_a_broker_that_takes_no_frame_is_named_with_both_numbers_before_light_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = broker._HOUSE_RULES.replace(str(LONGEST_PACKET), "50000")
+    monkeypatch.setattr(broker, "_HOUSE_RULES", rules)
+    async with bench(tmp_path / "home", SMALLER) as link:
+        words = await link.start_here(ALICE).last_words()
+        obstacle, sentence = await _verdict(link, ALICE)
+    numbers = r"takes packets of at most 50000 bytes, and this node has to send one of \d{6}: raise the broker's limit"
+    assert obstacle is Obstacle.BROKER
+    assert re.search(numbers, words)
+    assert re.search(numbers, sentence)
 
 
 async def test_an_older_broker_lets_in_without_saying_more(

@@ -121,7 +121,9 @@ CASES = {
         r"The light seal .* cannot be read; .*",
     ),
     NEEDS_ACCESS_LIST: Case(
-        ALICE, _text("broker-password", "a guess\n"), r"There is no MQTT broker at .*not authori[sz]ed.*"
+        ALICE,
+        _text("broker-password", "a guess\n"),
+        r"The broker at .* turns this node away: .*correct \[broker\].*",
     ),
     "seed without a launcher": Case(
         ALICE,

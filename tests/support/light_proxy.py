@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from common.transport.addresses import Address
+from common.wire.mqtt_packets import V5
 from common.wire.pulse_frames import FrameHeader, split
 from lab.ports import LOOPBACK
 
-_PUBLISH = 0x30
+_CONNECT, _PUBLISH = 0x10, 0x30
 
 type Treatment = Callable[[FrameHeader, bytes], Awaitable[list[bytes]]]
 """What becomes of one frame: the messages that go on instead of it."""
@@ -21,7 +22,7 @@ async def pass_on(_: FrameHeader, frame: bytes) -> list[bytes]:
 
 
 class LightProxy:
-    """Speaks enough MQTT 3.1.1 to find the frames of light among a node's packets."""
+    """Speaks enough MQTT to find the frames of light among a node's packets."""
 
     def __init__(self, broker: Address) -> None:
         self.treat: Treatment = pass_on
@@ -70,15 +71,19 @@ class LightProxy:
                 await asyncio.sleep(0.05)
 
     async def _treated(self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter) -> None:
+        properties = b""
         while True:
             first, body = await _packet(reader)
+            if first == _CONNECT:
+                properties = b"\0" if body[6] == V5 else b""
             topic, payload = _published(first, body)
+            payload = payload[len(properties) :]  # a node gives its frames none
             if b"/light/" not in topic:
                 onward.write(_encoded(first, body))
                 continue
             header, _, _ = split(payload)
             for message in await self.treat(header, payload):
-                onward.write(_encoded(_PUBLISH, struct.pack(">H", len(topic)) + topic + message))
+                onward.write(_encoded(_PUBLISH, struct.pack(">H", len(topic)) + topic + properties + message))
             await onward.drain()
 
 

@@ -4,41 +4,31 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from common.errors import CredentialsError, LinkError
 from common.node.diagnosis.causes import Obstacle, obstacle_of
 from common.node.diagnosis.findings import Finding
 from common.node.diagnosis.house import Patient
 from common.node.diagnosis.mqtt_greeting import (
     CONNACK,
-    FIRST_REFUSAL,
+    PINGRESP,
     PUBACK,
     SUBACK,
-    UNSUPPORTED,
+    Answer,
+    RetainedTooLong,
     connect_packet,
     disconnect_packet,
+    ping_packet,
     publish_packet,
     read_answer,
     subscribe_packet,
 )
 from common.node.diagnosis.network import BROKER, PATIENCE_S
 from common.protocol.roles import Role
+from common.transport.broker_refusals import LoginRefusedError, explain_broker
 from common.transport.mqtt import BrokerAccess
-from common.transport.refusals import explain
+from common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED
 from common.wire.topics import Topics
 
 _ALERT_PATIENCE_S = 0.5
-
-_REASONS = {
-    4: "user name or password is wrong",
-    5: "it does not know this node",
-    0x85: "it does not take this client's identifier",
-    0x86: "user name or password is wrong",
-    0x87: "it does not know this node, or does not let it in",
-    0x88: "it is not available now",
-    0x89: "it is busy",
-    0x8A: "it has banned this node",
-}
-"""Of a CONNACK: MQTT 3.1.1, section 3.2.2.3, and MQTT 5, section 3.2.2.2."""
 
 
 async def check_broker(patient: Patient, access: BrokerAccess) -> Finding:
@@ -52,24 +42,27 @@ async def check_broker(patient: Patient, access: BrokerAccess) -> Finding:
         async with asyncio.timeout(PATIENCE_S), _line(access) as (reader, writer):
             await _hear_refusal(reader)
             return await _log_in(patient, access, reader, writer)
-    except TimeoutError:
-        said = (
-            f"{where} takes the connection and then says nothing: correct the address, or restart the broker"
+    except RetainedTooLong as kept:
+        return Finding.failed(
+            Obstacle.BROKER,
+            f"{where} keeps a retained message of {kept.size} bytes on {kept.topic}, which no node of a link has sent:"
+            f" clear it (`mosquitto_pub -t {kept.topic} -r -n`, as a user who may write there)",
         )
-    except (EOFError, ConnectionError) as error:
-        said = f"{where} hangs up at the first word ({_text(error)}): {_advice_on_tls(access)}"
-    except OSError as error:  # before ValueError, because a certificate that is not believed is both
-        return _refused(explain(error, where, in_handshake=True), error)
     except ValueError as error:
+        if isinstance(error, OSError):  # a certificate that is not believed is both
+            return _refused(access, error)
         said = f"what answers at {access.address} is not an MQTT broker ({error}): correct the address"
-    return Finding.failed(Obstacle.BROKER, said)
+        return Finding.failed(Obstacle.BROKER, said)
+    except (EOFError, OSError) as error:
+        return _refused(access, error)
 
 
-def _refused(told: CredentialsError | LinkError, cause: OSError) -> Finding:
-    obstacle = obstacle_of(cause)
-    if obstacle is Obstacle.PEER:
+def _refused(access: BrokerAccess, error: Exception) -> Finding:
+    """Say what a node would say of the same error."""
+    obstacle = obstacle_of(error)
+    if obstacle in (Obstacle.PEER, Obstacle.FIREWALL):
         obstacle = Obstacle.BROKER
-    return Finding.failed(obstacle, f"{told}{_remedy(obstacle)}")
+    return Finding.failed(obstacle, str(explain_broker(error, access.address, tls=access.tls is not None)))
 
 
 async def _hear_refusal(reader: asyncio.StreamReader) -> None:
@@ -94,36 +87,44 @@ async def _log_in(
     leg = topics.receipts if is_alice else topics.light
     reads = [leg(end, settings.site) for end in settings.light_legs.values()]
     writes = topics.journal(settings.site)
-    entered = await _ask(
-        reader, writer, connect_packet(access, f"{settings.link}-{settings.node}-doctor"), CONNACK
-    )
+    hello = connect_packet(access, f"{settings.link}-{settings.node}-doctor")
+    welcome = await _ask(reader, writer, hello, CONNACK)
+    entered = welcome.reason
     if entered in UNSUPPORTED:
         return Finding.ok(
             f"{where} speaks an older MQTT, which does not say what this node may write and read"
         )
     if entered:
-        why = _REASONS.get(entered, f"its reason is {entered:#04x}")
+        return _refused(access, LoginRefusedError(entered))
+    largest = welcome.largest_packet
+    if largest is not None and largest < patient.largest_packet:
         return Finding.failed(
             Obstacle.BROKER,
-            f"{where} turns this node away: {why}; correct [broker], or the broker's accounts",
+            f"{where} takes packets of at most {largest} bytes, and this node has to send one of"
+            f" {patient.largest_packet}: raise the broker's limit (Mosquitto: max_packet_size), or lower frame_pulses",
         )
     for packet, kind, verb, topic in (
         *((subscribe_packet(topic), SUBACK, "read", topic) for topic in reads),
         (publish_packet(writes), PUBACK, "write", writes),
     ):
-        if await _ask(reader, writer, packet, kind) >= FIRST_REFUSAL:
+        if (await _ask(reader, writer, packet, kind)).reason >= FIRST_REFUSAL:
             return Finding.failed(
                 Obstacle.BROKER,
                 f"{where} does not let this node {verb} {topic}: correct the broker's access list",
             )
+    # a broker sends what it keeps when it is asked for a topic, so the answer to a ping comes behind all of it
+    await _ask(reader, writer, subscribe_packet(topics.patch()), SUBACK)
+    await _ask(reader, writer, ping_packet(), PINGRESP)
     writer.write(disconnect_packet())
     return Finding.ok(f"{where} lets this node in" + (", over TLS" if access.tls else ", without TLS"))
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, packet: bytes, kind: int) -> int:
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, packet: bytes, kind: int
+) -> Answer:
     writer.write(packet)
     await writer.drain()
-    return (await read_answer(reader, kind)).reason
+    return await read_answer(reader, kind)
 
 
 @asynccontextmanager
@@ -138,27 +139,3 @@ async def _line(
         yield reader, writer
     finally:
         writer.transport.abort() if writer.transport.is_closing() else writer.close()
-
-
-def _advice_on_tls(access: BrokerAccess) -> str:
-    if access.tls is None:
-        return "it may expect TLS, so name its `authority` in [broker], or correct the address"
-    return "it may not speak TLS, or does not take this node's certificate; its log says why"
-
-
-def _remedy(obstacle: Obstacle) -> str:
-    match obstacle:
-        case Obstacle.NAME:
-            return (
-                "; let `address` in [broker] be a name of its certificate (`qkdlink init --broker-host NAME`)"
-            )
-        case Obstacle.CLOCK:
-            return "; set this machine's clock, or the one on which the installation was made"
-        case Obstacle.CERTIFICATE:
-            return "; carry the node's folder and the broker's from the same installation"
-        case _:
-            return "; correct [broker], or start the broker that belongs to this installation"
-
-
-def _text(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or "end of the line"

@@ -34,6 +34,8 @@ class Patient:
     settings: NodeSettings
     folder: Path
     now: datetime
+    largest_packet: int = 0
+    """How many bytes the longest packet has that it sends to its broker, as far as that is known."""
 
     @property
     def journal(self) -> Path:

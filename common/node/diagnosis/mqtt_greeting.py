@@ -10,19 +10,16 @@ import struct
 from dataclasses import dataclass
 
 from common.transport.mqtt import BrokerAccess
+from common.wire.mqtt_packets import read_connack, read_publication
 
-CONNACK, PUBACK, SUBACK = 0x20, 0x40, 0x90
-_CONNECT, _PUBLISH_QOS_1, _SUBSCRIBE, _DISCONNECT = 0x10, 0x32, 0x82, 0xE0
+CONNACK, PUBACK, SUBACK, PINGRESP = 0x20, 0x40, 0x90, 0xD0
+_PUBLISH, _RETAINED = 0x30, 0x01
+_CONNECT, _PUBLISH_QOS_1, _SUBSCRIBE, _PINGREQ, _DISCONNECT = 0x10, 0x32, 0x82, 0xC0, 0xE0
 _CLEAN_START, _PASSWORD, _USERNAME = 0x02, 0x40, 0x80
 _VERSION, _KEEPALIVE_S = 5, 15
 _NO_PROPERTIES = b"\x00"
 _PACKET_ID = 1
 _LARGEST_ANSWER = 1 << 16
-FIRST_REFUSAL = 0x80
-"""Reason codes from here on are refusals (MQTT 5, section 2.4)."""
-
-UNSUPPORTED = (0x01, 0x84)
-"""A broker that speaks only an older MQTT: its own code (3.1.1), and the one of MQTT 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,20 @@ class Answer:
     """A packet of the broker, of a kind that has a reason code."""
 
     kind: int
-    """CONNACK, PUBACK or SUBACK; anything else is not an answer to what was asked."""
+    """CONNACK, PUBACK, SUBACK or PINGRESP; anything else is not an answer to what was asked."""
     reason: int
     """Below FIRST_REFUSAL it is consent."""
+    largest_packet: int | None = None
+    """Of a CONNACK: how long a packet the broker takes, in bytes, if it says so."""
+
+
+class RetainedTooLong(ValueError):  # noqa: N818 - it is what was found, not a fault of ours
+    """The broker keeps a message that no node of a link has sent."""
+
+    def __init__(self, topic: str, size: int) -> None:
+        super().__init__(f"a retained message of {size} bytes on {topic}")
+        self.topic = topic
+        self.size = size
 
 
 def connect_packet(access: BrokerAccess, client_id: str) -> bytes:
@@ -59,6 +67,11 @@ def publish_packet(topic: str) -> bytes:
     return _packet(_PUBLISH_QOS_1, _text(topic) + struct.pack(">H", _PACKET_ID) + _NO_PROPERTIES)
 
 
+def ping_packet() -> bytes:
+    """Ask for a sign of life, which comes behind everything that was asked for before."""
+    return _packet(_PINGREQ, b"")
+
+
 def disconnect_packet() -> bytes:
     """Leave."""
     return _packet(_DISCONNECT, b"")
@@ -67,7 +80,8 @@ def disconnect_packet() -> bytes:
 async def read_answer(reader: asyncio.StreamReader, kind: int) -> Answer:
     """Wait for the answer of one kind; other packets are passed over.
 
-    Raises EOFError or OSError if the broker hangs up, ValueError if what comes is not MQTT.
+    Raises EOFError or OSError if the broker hangs up, ValueError if what comes is not MQTT, and RetainedTooLong for a
+    retained message that is longer than an answer can be, of which no more than the beginning is read.
     """
     while True:
         answer = decode(*await _next_packet(reader))
@@ -80,7 +94,7 @@ def decode(first: int, body: bytes) -> Answer:
     kind = first & 0xF0
     match kind:
         case 0x20 if len(body) >= 2:
-            return Answer(kind, body[1])
+            return Answer(kind, body[1], read_connack(body).largest_packet)
         case 0x40 if len(body) >= 2:
             return Answer(kind, body[2] if len(body) > 2 else 0)  # left out where all is well (3.4.2.1)
         case 0x90 if len(body) >= 4:
@@ -104,9 +118,22 @@ async def _next_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
             break
         if shift > 21:
             raise ValueError("the length of a packet never ends")
+    if first & 0xF0 == _PUBLISH and length > _LARGEST_ANSWER:
+        await _pass_over(reader, first, length)
+        return first, b""
     if length > _LARGEST_ANSWER:
         raise ValueError(f"{length} bytes are no answer of a broker")
     return first, await reader.readexactly(length)
+
+
+async def _pass_over(reader: asyncio.StreamReader, first: int, length: int) -> None:
+    """Read past a message, which is light if it is not retained."""
+    beginning = await reader.readexactly(1024)
+    if first & _RETAINED:
+        raise RetainedTooLong(read_publication(first & ~0x06, memoryview(beginning)).topic, length)
+    left = length - len(beginning)
+    while left:
+        left -= len(await reader.readexactly(min(left, _LARGEST_ANSWER)))
 
 
 def _packet(first: int, body: bytes) -> bytes:

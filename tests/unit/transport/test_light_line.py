@@ -14,7 +14,7 @@ from common.transport.addresses import Address
 from common.transport.inlet import Inlet
 from common.transport.light_line import LightLine, connect_light
 from common.transport.mqtt import BrokerAccess, Subscription
-from common.wire.mqtt_packets import publication_head
+from common.wire.mqtt_packets import LONGEST_BODY, publication_head
 from common.wire.patch import Route
 from lab.ports import LOOPBACK
 
@@ -76,11 +76,15 @@ async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def a_line(broker: ScriptedBroker) -> AsyncIterator[LightLine]:
+async def a_line(
+    broker: ScriptedBroker, on_oversized: Callable[[str], None] | None = None
+) -> AsyncIterator[LightLine]:
     server = await asyncio.start_server(broker.serve, LOOPBACK, 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        async with connect_light(BrokerAccess(Address(LOOPBACK, port), "me", "me", "secret")) as line:
+        async with connect_light(
+            BrokerAccess(Address(LOOPBACK, port), "me", "me", "secret"), on_oversized
+        ) as line:
             await line.ready()
             yield line
     finally:
@@ -142,7 +146,6 @@ async def test_a_message_that_the_broker_kept_says_so_and_other_topics_are_left_
     "nonsense",
     [
         b"\x30\xff\xff\xff\xff",
-        b"\x30\xff\xff\xff\x7f",
         b"\x30\1x",
         b"\x32\7\0\1a\0\1xx",
         b"\xff\0",
@@ -211,12 +214,41 @@ async def test_silence_is_broken_by_a_ping_and_a_silent_broker_is_left(
 
 @pytest.mark.parametrize(
     ("greeting", "sentence"),
-    [(b"\x20\2\0\5", "does not let us in"), (b"\x20\2\0\4", "password"), (b"\x20\2\0\3", "code 3")],
+    [(b"\x20\2\0\5", "does not know this node"), (b"\x20\2\0\4", "password"), (b"\x20\2\0\3", "0x03")],
 )
 async def test_a_broker_that_refuses_is_named_with_its_reason(greeting: bytes, sentence: str) -> None:
     with pytest.raises(LinkError, match=sentence):
         async with a_line(ScriptedBroker(greeting=greeting)):
             pass
+
+
+CONNACK_5 = b"\x20\x0b\0\0\x08\x22\0\x0a\x27\0\0\x04\0"
+"""MQTT 5, section 3.2: Topic Alias Maximum 10, Maximum Packet Size 1,024."""
+
+
+async def test_a_broker_that_takes_no_packet_so_long_is_named_with_both_numbers() -> None:
+    async with a_line(ScriptedBroker(greeting=CONNACK_5)) as line:
+        await line.publish("light", bytes(1013))
+        with pytest.raises(LinkError, match=r"at most 1024 bytes, and .* one of 1025: raise"):
+            await line.publish("light", bytes(1014))
+
+
+async def test_a_packet_too_long_is_passed_over_and_named_and_the_next_one_is_taken() -> None:
+    broker, named = ScriptedBroker(), list[str]()
+    async with a_line(broker, named.append) as line:
+        light = await line.subscribe("light")
+        head = b"\x31" + written(LONGEST_BODY + 1) + b"\0\5light"
+        tail = bytes(2**20)
+        broker.say(head, *[tail] * (LONGEST_BODY // 2**20), bytes(LONGEST_BODY % 2**20 - 6))
+        broker.say(b"\x30\x0b\0\5lightlast")
+        assert await heard(light) == b"last"
+        assert broker.visits == 1, "the connection goes on"
+    assert len(named) == 1
+    assert f"a message of {LONGEST_BODY + 1 + 5} bytes on light is longer than any frame" in named[0]
+
+
+def written(length: int) -> bytes:
+    return bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21])
 
 
 async def test_a_subscription_that_is_refused_is_an_error() -> None:

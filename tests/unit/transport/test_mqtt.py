@@ -1,6 +1,7 @@
 """A bus whose broker is lost while it has a message in its hands, or acknowledges none."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -50,3 +51,32 @@ async def test_a_broker_that_acknowledges_nothing_does_not_fill_the_memory(
         for each in kept:
             each.cancel()
         await asyncio.gather(*kept, return_exceptions=True)
+
+
+async def _send_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1024)
+    writer.write(CONNACK)
+    await reader.read(1024)
+    writer.write(b"\x90\x03\0\1\1")
+    writer.write(b"\x31\x87\x80\x80\x05\0\5patch")  # 10 MiB and 7 bytes, retained
+    for _ in range(10):
+        writer.write(bytes(2**20))
+        await writer.drain()
+    writer.write(b"\x30\x0b\0\5patchnext")
+    await reader.read()
+    writer.close()
+
+
+async def test_a_message_longer_than_any_of_ours_is_passed_over_without_being_stored() -> None:
+    server = await asyncio.start_server(_send_too_much, "127.0.0.1", 0)
+    access = BrokerAccess(Address("127.0.0.1", server.sockets[0].getsockname()[1]), "somebody")
+    async with server, connect(access) as bus, asyncio.timeout(SOON_S):
+        tracemalloc.start()
+        try:
+            patch = await bus.subscribe("patch")
+            assert await patch.get() == mqtt.Delivery(b"", retained=True, too_long=True)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 5 * 2**20, "the broker's end, which writes a mebibyte at a time, is counted, too"
+        assert await patch.get() == mqtt.Delivery(b"next", retained=False)

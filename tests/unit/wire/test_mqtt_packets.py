@@ -39,8 +39,8 @@ def test_lengths_have_the_bytes_of_the_standards_table(length: int, written: byt
 
 
 def test_a_packet_longer_than_any_frame_is_not_believed():
-    for announced in (b"\x30\xff\xff\xff\x7f", b"\x30\xff\xff\xff\xff"):
-        with pytest.raises(ValueError, match=r"longer than any frame|does not end"):
+    for announced in (b"\x30\xff\xff\xff\xff",):
+        with pytest.raises(ValueError, match="does not end"):
             read_head(memoryview(announced))
     assert LONGEST_BODY > 2 * 2**24
 
