@@ -48,11 +48,16 @@ class NodeStarted(Event):
     """Whether it writes down the secrets of its TLS sessions, so that a laboratory can read the classical line."""
 
 
+IN_ORDER = "ended"
+"""Why a node stopped that was told to, or had done all that it had to."""
+
+
 class NodeStopped(Event):
-    """The node has ended in order."""
+    """The node has ended."""
 
     type: Literal["node-stopped"] = "node-stopped"
     reason: str
+    """"ended" in order, else the sentence that its operator was told."""
 
 
 class PeerRefused(Event):

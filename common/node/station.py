@@ -12,8 +12,9 @@ from pathlib import Path
 
 from common.authentication.scheme import Authentication
 from common.distillation.stages import SecretKey
-from common.errors import DisagreementError, LinkError
+from common.errors import DisagreementError, LinkError, QkdlinkError
 from common.journal.events import (
+    IN_ORDER,
     BlockSettled,
     EpochBegan,
     Event,
@@ -35,6 +36,7 @@ from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party, StillTrusted
 from common.node.meeting import Meeting
 from common.node.patching import Patching, open_patching
+from common.node.program import sentence
 from common.node.settings import NodeSettings, read_seal_key
 from common.node.vault import OnSettled, Vault
 from common.optics.seal import LightSeal
@@ -50,7 +52,7 @@ from common.store.owner import StoreOwner
 from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect
-from common.transport.psk import AnyConnection
+from common.transport.psk import AnyConnection, check_cipher_suites
 from common.wire.pulse_frames import FrameFault
 from common.wire.topics import Topics
 
@@ -260,6 +262,7 @@ async def open_station[S: NodeSettings](
 async def _opened_station[S: NodeSettings](
     role: Role, greeting: Greeting, settings: S, folder: Path, seed: int | None, report_file: int | None
 ) -> AsyncIterator[Station[S]]:
+    check_cipher_suites()
     seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
@@ -303,12 +306,16 @@ async def _opened_station[S: NodeSettings](
                 watching = None
                 if not settings.is_anothers_apparatus:
                     watching = asyncio.create_task(patching.watch(), name="patch panel")
+                why = IN_ORDER
                 try:
                     yield station
+                except (QkdlinkError, ExceptionGroup) as error:
+                    why = sentence(error)
+                    raise
                 finally:
                     if watching is not None:
                         watching.cancel()
-                    station.tell(NodeStopped(reason="ended"))
+                    station.tell(NodeStopped(reason=why))
 
 
 def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeIs
 
-from common.errors import CredentialsError, LinkError, UnprovenRefusalError
+from common.errors import ConfigurationError, CredentialsError, LinkError, UnprovenRefusalError
 from common.keys.derivation import (
     BOOTSTRAP_KEY_ID,
     KEY_BYTES,
@@ -93,6 +93,21 @@ class LinkKeys:
     """From a key id to the PSK (32 bytes) or None; asked at every handshake, in the event loop, so it must not wait."""
     parse: Callable[[str, str], str | None] = parse_identity
     """From an identity and the link to the key id, None for identities that are not this port's business."""
+
+
+def check_cipher_suites() -> None:
+    """Refuse, with a ConfigurationError, a TLS library that is left without a cipher suite for external PSKs.
+
+    A PSK is bound to the hash of a suite, and Python's callbacks bind it to SHA-256 (RFC 8446, section 4.2.11).
+    """
+    suites = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers()
+    left = [suite["name"] for suite in suites if suite["protocol"] == "TLSv1.3"]
+    if not any(name.endswith("_SHA256") for name in left):
+        raise ConfigurationError(
+            f"OpenSSL's configuration leaves {' and '.join(left) or 'no cipher suite'} for TLS 1.3, and link PSKs need"
+            " one with SHA-256: allow TLS_AES_128_GCM_SHA256 or TLS_CHACHA20_POLY1305_SHA256 under Ciphersuites (see"
+            " OPENSSL_CONF)."
+        )
 
 
 def psk_dialler_context(identity: str, psk: bytes) -> ssl.SSLContext:

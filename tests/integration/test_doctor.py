@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -19,7 +20,7 @@ from alice.settings import AliceSettings
 from alice.station import largest_packet
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
-from common.journal.events import EpochBegan, LineLost, PatchRefused, PeerRefused
+from common.journal.events import EpochBegan, LineLost, NodeStopped, PatchRefused, PeerRefused
 from common.node.diagnosis.causes import Obstacle
 from common.node.diagnosis.examination import examine_node
 from common.node.diagnosis.findings import Diagnosis, Finding, Outcome
@@ -222,6 +223,20 @@ async def test_parameters_are_compared_and_both_values_told(tmp_path: Path) -> N
         assert '"here" is bob' in sentence
 
 
+async def test_parameters_that_differ_are_found_after_both_nodes_have_ended(tmp_path: Path) -> None:
+    async with bench(tmp_path / "home", SMALLER) as link:
+        bob = link.start_here(BOB)
+        other = {"block_pulses": SMALLER.block_pulses + 1}
+        alice = link.start_here(ALICE, parameters=other)
+        said = {ALICE: await alice.last_words(), BOB: await bob.last_words()}
+        for name in (ALICE, BOB):
+            assert link.journal(name).of(NodeStopped)[-1].reason == said[name]
+            obstacle, sentence = await _verdict(link, name)
+            assert (obstacle, "block_pulses" in sentence) == (Obstacle.PARAMETERS, True)
+        link.change(BOB, {"parameters": other})
+        assert (await _verdict(link, BOB))[0] is None, "it was changed since"
+
+
 async def test_another_program_at_bobs_address_is_not_taken_for_him(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         silent = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, 0)
@@ -349,6 +364,20 @@ async def test_a_broker_without_tls_is_found_by_a_node_that_wants_it(tmp_path: P
         obstacle, sentence = await _verdict(link, BOB)
         assert obstacle is Obstacle.BROKER
         assert str(Address(LOOPBACK, link.broker.address.port)) in sentence
+
+
+def test_a_tls_library_without_a_suite_for_psks_is_found_before_anything_is_tried(tmp_path: Path) -> None:
+    policy = tmp_path / "openssl.cnf"
+    sections = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n"
+    policy.write_text(f"{sections}Ciphersuites = TLS_AES_256_GCM_SHA384\n")
+    tried = subprocess.run(
+        [sys.executable, "-P", "-c", "from common.transport.psk import check_cipher_suites as c; c()"],
+        env={**os.environ, "OPENSSL_CONF": str(policy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "leaves TLS_AES_256_GCM_SHA384 for TLS 1.3, and link PSKs need one with SHA-256" in tried.stderr
 
 
 # --- the command -------------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from common.node.diagnosis.house import (
 )
 from common.node.diagnosis.line import TrialLine
 from common.node.diagnosis.network import BROKER, Place, check_binding, check_name, judge, judge_peer, reach
-from common.node.diagnosis.witness import Memory, as_dialler, as_listener, read_journal, recall
+from common.node.diagnosis.witness import Memory, as_dialler, as_listener, last_end, read_journal, recall
 from common.node.station import Greeting
 from common.protocol.roles import Role
+from common.transport.psk import check_cipher_suites
 
 
 async def examine_node(patient: Patient, greet_as_alice: Greeting) -> Diagnosis:
@@ -79,6 +80,7 @@ class _Visit:
         return check_clock(self._patient, self._memory.latest)
 
     async def _credentials(self) -> Finding:
+        check_cipher_suites()
         holdings = self._holdings
         return check_credentials(
             self._patient, latched=holdings.latched, unauthenticated=holdings.unauthenticated
@@ -111,6 +113,11 @@ class _Visit:
         return found
 
     async def _peer_route(self) -> Finding:
+        found = await self._reach_peer()
+        ended = self._last_end()  # a peer that has ended as well cannot be asked, and would end again
+        return ended if ended is not None and found.outcome is Outcome.FAILED else found
+
+    async def _reach_peer(self) -> Finding:
         keyed = (self._keyed, await reach(self._keyed.address))
         if not self._needs_bootstrap:
             return judge_peer(keyed, None)
@@ -137,4 +144,8 @@ class _Visit:
         return check_binding([self._keyed.address, *([] if closed else [self._bootstrap.address])])
 
     async def _peer_seen(self) -> Finding:
-        return as_listener(self._memory, self._patient.settings.peer)
+        return self._last_end() or as_listener(self._memory, self._patient.settings.peer)
+
+    def _last_end(self) -> Finding | None:
+        """Say by which error the node ended, if it does not run now and nothing was changed since."""
+        return None if self._running else last_end(self._memory, self._patient.changed)

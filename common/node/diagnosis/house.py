@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from common.errors import CredentialsError
@@ -12,7 +12,7 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.diagnosis.causes import Obstacle
 from common.node.diagnosis.findings import Finding
-from common.node.settings import NodeSettings, read_seal_key, read_secret_line
+from common.node.settings import CONFIGURATION_FILE, NodeSettings, read_seal_key, read_secret_line
 from common.protocol.roles import Role
 from common.store.in_use import is_open_for_writing
 from common.store.key_store import KeyStore
@@ -36,6 +36,12 @@ class Patient:
     now: datetime
     largest_packet: int = 0
     """How many bytes the longest packet has that it sends to its broker, as far as that is known."""
+
+    @property
+    def changed(self) -> datetime:
+        """When its configuration was changed last."""
+        file = self.folder / CONFIGURATION_FILE
+        return datetime.fromtimestamp(file.stat().st_mtime if file.exists() else 0, UTC)
 
     @property
     def journal(self) -> Path:

@@ -9,7 +9,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
-from common.journal.events import ENTRY, Entry, EpochBegan, LineLost, NodeStarted, PeerRefused
+from common.journal.events import (
+    ENTRY,
+    IN_ORDER,
+    Entry,
+    EpochBegan,
+    LineLost,
+    NodeStarted,
+    NodeStopped,
+    PeerRefused,
+)
 from common.node.diagnosis.causes import Obstacle, obstacle_told
 from common.node.diagnosis.findings import Finding
 
@@ -28,26 +37,30 @@ class Memory:
     """The latest meeting."""
     lost: Entry | None = None
     """The line that was lost last, if the peer was not met again."""
+    ended: Entry | None = None
+    """How it ended last, if that was by an error and it has not been started since."""
     refusals: tuple[Entry, ...] = ()
     """Since the latest meeting, and only those that speak of an obstacle."""
 
 
 def recall(entries: Iterable[Entry]) -> Memory:
     """Sum up a journal, oldest entry first."""
-    started = latest = met = lost = None
+    started = latest = met = lost = ended = None
     refusals: list[Entry] = []
     for entry in entries:
         latest = _moment(entry)
         match entry.event:
             case NodeStarted():
-                started, met, lost, refusals = latest, None, None, []
+                started, met, lost, ended, refusals = latest, None, None, None, []
             case EpochBegan():
                 met, lost, refusals = entry, None, []
+            case NodeStopped(reason=reason) if reason != IN_ORDER:
+                ended = entry
             case LineLost():
                 lost = entry
             case PeerRefused(reason=reason) if obstacle_told(reason):
                 refusals.append(entry)
-    return Memory(started, latest, met, lost, tuple(refusals))
+    return Memory(started, latest, met, lost, ended, tuple(refusals))
 
 
 def read_journal(path: Path) -> list[Entry]:
@@ -62,6 +75,15 @@ def read_journal(path: Path) -> list[Entry]:
     except OSError as error:
         raise ConfigurationError(f"The journal {path} cannot be read: {error.strerror}.") from error
     return [entry for entry in map(_entry, lines) if entry is not None]
+
+
+def last_end(memory: Memory, changed: datetime) -> Finding | None:
+    """Say by which error the node ended last; None if by none, or if its configuration was changed since."""
+    if memory.ended is None or changed > _moment(memory.ended):
+        return None
+    reason = memory.ended.event.reason if isinstance(memory.ended.event, NodeStopped) else ""
+    obstacle = obstacle_told(reason) or Obstacle.CONFIGURATION
+    return Finding.failed(obstacle, f"this node ended by itself at {_at(memory.ended)}: {reason.rstrip('.')}")
 
 
 def as_listener(memory: Memory, peer: str) -> Finding:
