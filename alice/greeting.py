@@ -1,9 +1,17 @@
 """Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
-from common.errors import DisagreementError
+from common.errors import DisagreementError, RemoteProtocolError
 from common.keys.identifiers import session_id
 from common.protocol.conversation import Conversation
-from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
+from common.protocol.greeting import (
+    Acquaintance,
+    Introduction,
+    PendingBlocks,
+    check_agreement,
+    hello,
+    holdings,
+)
+from common.protocol.high_water import FURTHEST_JUMP, Marks
 from common.wire.messages import Goodbye, Hello, Holdings
 
 
@@ -15,10 +23,17 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
         raise DisagreementError(f"{ours.peer} turned this node away: {theirs.reason}")
     check_agreement(ours, theirs)
     session, before = session_id(ours.link, ours.nonce, theirs.nonce), len(conversation.transcript)
-    await conversation.say(Holdings(pending=await pending.claims(session), have=b"", never=b""))
+    claims = await pending.claims(session)
+    await conversation.say(holdings(pending.marks(), pending=claims))
     answered = await conversation.expect(Holdings)
+    stated = Marks.of(answered)
+    pending.check_marks(stated, ours.node, ours.peer)
+    if stated.highest_block > FURTHEST_JUMP:
+        raise RemoteProtocolError(
+            f"{ours.peer} states {stated.highest_block} as its highest block; {FURTHEST_JUMP} is the highest allowed."
+        )
     await pending.settle(answered, session)
     have, never = await pending.answer(answered.pending, session)
-    await conversation.say(Holdings(pending=b"", have=have, never=never))
+    await conversation.say(holdings(pending.marks(), have=have, never=never))
     most_blocks = min(ours.most_blocks, theirs.most_blocks)
-    return Acquaintance(session, most_blocks, conversation.transcript.since(before))
+    return Acquaintance(session, most_blocks, stated.highest_block, conversation.transcript.since(before))

@@ -20,6 +20,7 @@ from common.errors import (
     CredentialsError,
     DisagreementError,
     LinkError,
+    OutdatedStoreError,
     RemoteProtocolError,
     UnprovenRefusalError,
 )
@@ -33,6 +34,7 @@ from common.node.station import Station, open_station
 from common.optics.seal import sealed_bytes
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
+from common.protocol.high_water import outdated
 from common.protocol.rekeying import (
     LONGEST_OVERLAP_S,
     MOST_BOOTSTRAP_KEYS,
@@ -110,7 +112,7 @@ class Alice:
         self._transmitter = transmitter
         self._group = group
         self._policy = RekeyingPolicy(self._settings.rekey_blocks, self._settings.rekey_seconds)
-        self._next_number = station.vault.store.last_number() + 1
+        self._next_number = station.vault.store.highest_block() + 1
         self._left = self._settings.blocks or None
         self._in_flight = BlocksInFlight(self._settings.blocks_in_flight)
         self._pause_s = _FIRST_PAUSE_S
@@ -220,7 +222,9 @@ class Alice:
                     if await self._is_shut_out():
                         raise self._shut_out() from error
                     raise
-                if heard or not first_contact:
+                if isinstance(error, OutdatedStoreError):
+                    self._station.refuse(str(error))
+                elif heard or not first_contact:
                     self._station.tell(LineLost(reason=sentence(error)))
             except CredentialsError as refusal:
                 proven = not isinstance(refusal, UnprovenRefusalError) or loop.time() > deadline
@@ -287,11 +291,24 @@ class Alice:
         patching = self._station.patching
         routes = patching.current.routes
         line = await OpenLine.open(self._station, await dialling, key)
+        await self._go_on_above(line)
         self._lines.add(line)
         self._in_flight.allow(line.link.most_blocks)
         if patching.current.routes != routes:
             line.cut(LinkError(_SWITCHED))
         return line
+
+    async def _go_on_above(self, line: OpenLine) -> None:
+        """Number blocks above what Bob has seen, at a bootstrap after this node's store was lost.
+
+        On a line with a link PSK both stores know each other: there a higher number of his means that ours was put back
+        from a copy. OutdatedStoreError then.
+        """
+        theirs = line.link.peers_highest_block
+        if line.link.epoch > 0 and theirs >= self._next_number:
+            await line.close()
+            raise outdated(self._settings.node, self._settings.peer)
+        self._next_number = max(self._next_number, theirs + 1)
 
     # --- epochs ------------------------------------------------------------------------------------------------
 

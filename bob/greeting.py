@@ -1,10 +1,18 @@
 """Bob's side of a meeting: he listens, answers, and refuses a peer that names other parameters."""
 
-from common.errors import DisagreementError
+from common.errors import DisagreementError, OutdatedStoreError
 from common.keys.identifiers import session_id
 from common.printable import printable
 from common.protocol.conversation import Conversation
-from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, check_agreement, hello
+from common.protocol.greeting import (
+    Acquaintance,
+    Introduction,
+    PendingBlocks,
+    check_agreement,
+    hello,
+    holdings,
+)
+from common.protocol.high_water import Marks
 from common.wire.messages import LONGEST_SENTENCE, Goodbye, Hello, Holdings
 
 
@@ -19,8 +27,15 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     await conversation.say(hello(ours))
     session, before = session_id(ours.link, theirs.nonce, ours.nonce), len(conversation.transcript)
     claimed = await conversation.expect(Holdings)
+    stated = Marks.of(claimed)
+    try:
+        pending.check_marks(stated, ours.node, ours.peer)
+    except OutdatedStoreError:
+        await conversation.say(holdings(pending.marks()))  # from which Alice sees the same
+        raise
     have, never = await pending.answer(claimed.pending, session)
-    await conversation.say(Holdings(pending=await pending.claims(session), have=have, never=never))
+    claims = await pending.claims(session)
+    await conversation.say(holdings(pending.marks(), pending=claims, have=have, never=never))
     await pending.settle(await conversation.expect(Holdings), session)
     most_blocks = min(ours.most_blocks, theirs.most_blocks)
-    return Acquaintance(session, most_blocks, conversation.transcript.since(before))
+    return Acquaintance(session, most_blocks, stated.highest_block, conversation.transcript.since(before))

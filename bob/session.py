@@ -13,9 +13,10 @@ from common.node.link import Link, LinkDeposit
 from common.node.station import Station
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
+from common.protocol.high_water import FURTHEST_BLOCK, outdated
 from common.transport.channel import StreamLine
 from common.transport.psk import AnyConnection
-from common.wire.framing import LINK_BLOCK, Received
+from common.wire.framing import Received
 from common.wire.messages import OpenBlock
 
 
@@ -38,7 +39,7 @@ class Session:
         self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._open_blocks = 0
         self._places = asyncio.Semaphore(station.settings.most_blocks_in_flight)
-        self._last_number = LINK_BLOCK
+        self._last_number = self._seen_before = station.vault.store.highest_block()
         self._retired = False
         self._said_goodbye = False
 
@@ -71,8 +72,10 @@ class Session:
         keeps to the limit, no more wait than there are places. RemoteProtocolError if more do.
         """
         number, most = received.envelope.block, self._most_blocks
-        if not isinstance(received.envelope.message, OpenBlock):
+        if not isinstance(received.envelope.message, OpenBlock) or number > FURTHEST_BLOCK:
             return None
+        if number <= self._seen_before:
+            raise outdated(self._station.settings.peer, self._station.settings.node)
         if self._retired:
             raise RemoteProtocolError(
                 f"The peer opens block {number} on the connection of an older epoch, where none may begin any more."

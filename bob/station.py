@@ -9,7 +9,7 @@ from bob.greeting import greet
 from bob.receiver import MqttReceiver
 from bob.session import Session
 from bob.settings import BobSettings
-from common.errors import DisagreementError, LinkError, RemoteProtocolError
+from common.errors import DisagreementError, LinkError, OutdatedStoreError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
 from common.keys.identifiers import BlockId
@@ -119,6 +119,8 @@ class Bob:
             await self._serve(connection, key)
         except* DisagreementError as errors:
             self._disagreed(errors.exceptions[0])
+        except* OutdatedStoreError as errors:
+            self._station.refuse(sentence(errors))
         except* (LinkError, RemoteProtocolError) as errors:
             self._station.tell(LineLost(reason=sentence(errors)))
         except* Exception as errors:  # noqa: BLE001 - handed over whole to the task that ends the node

@@ -9,6 +9,7 @@ QkdlinkError
 ├── StarvationError          no key is left to authenticate with
 ├── LocalProtocolError       we broke a rule of the protocol
 └── RemoteProtocolError      they broke a rule of the protocol
+    └── OutdatedStoreError       a key store was put back from a copy, here or at the peer
 
 That nature or policy says no to a block is not an error but a value: `common.protocol.aborts.Aborted`.
 """
@@ -48,3 +49,7 @@ class LocalProtocolError(QkdlinkError):
 
 class RemoteProtocolError(QkdlinkError):
     """The peer broke a rule of the protocol; the message was refused and nothing has changed."""
+
+
+class OutdatedStoreError(RemoteProtocolError):
+    """One of the two key stores is older than what the other side has seen of it: it was put back from a copy."""

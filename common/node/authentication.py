@@ -7,21 +7,25 @@ from common.authentication.gmac import Gmac
 from common.authentication.hmac_sha256 import HmacSha256
 from common.authentication.none import NoAuthentication
 from common.authentication.scheme import Authentication, SchemeName
-from common.authentication.wegman_carter import WegmanCarter
+from common.authentication.wegman_carter import Pads, WegmanCarter
 from common.errors import ConfigurationError
 from common.keys.derivation import Label, session_key
 from common.node.vault import Vault
 from common.protocol.pinning import Pinning
 
 
-def keyed_authentication(scheme: SchemeName, vault: Vault, material: bytes, session: str) -> Authentication:
+def keyed_authentication(
+    scheme: SchemeName, vault: Vault, material: bytes, session: str, pads: Pads
+) -> Authentication:
     """Build the scheme of a session that rests on a link PSK, whose block's `material` (32 bytes) is given.
+
+    Where generated key pays for tags, they are made with `pads`.
 
     ConfigurationError if the scheme signs and no bootstrap has pinned the peer's key, or pinned it for another scheme.
     """
     match scheme:
         case SchemeName.WEGMAN_CARTER:
-            return WegmanCarter(vault)
+            return WegmanCarter(pads)
         case SchemeName.HMAC_SHA256:
             return HmacSha256(session_key(Label.CHECKPOINT_TAGS, material, session))
         case SchemeName.GMAC:

@@ -100,6 +100,7 @@ class Link:
         self._conversation = conversation
         self._authentication = authentication
         self._meeting = meeting
+        self.peers_highest_block = met.peers_highest_block
         self._holdings = met.holdings
 
     async def say_goodbye(self, reason: str) -> None:

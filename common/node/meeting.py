@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from common.keys.identifiers import BlockId
 from common.node.vault import Vault
+from common.protocol.high_water import Marks, check_marks
 from common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
@@ -28,6 +29,21 @@ class Meeting:
     """Whether it is known who the peer is. An unknown peer decides about no block that was made with a known one."""
     _claimed: frozenset[BlockId] = field(default=frozenset())
     _denied: list[BlockId] = field(default_factory=list)
+    units_before: int = field(init=False)
+    """Row of the last unit that was used here before this meeting."""
+    _before: Marks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.units_before = self.vault.store.last_unit_row()
+        self._before = self.marks()
+
+    def marks(self) -> Marks:
+        """Return what this store has done and heard until now."""
+        return self.vault.marks()
+
+    def check_marks(self, theirs: Marks, node: str, peer: str) -> None:
+        """Raise OutdatedStoreError if one of the two stores was put back from a copy."""
+        check_marks(self._before, self.marks(), theirs, node, peer)
 
     async def claims(self, session: str) -> bytes:
         """Name our pending blocks, each with a proof that we hold it; those that the peer denied before come last."""

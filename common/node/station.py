@@ -31,6 +31,7 @@ from common.node.anchors.nobody import NobodyAnchor
 from common.node.authentication import keyed_authentication, pinning
 from common.node.bootstrap_window import BootstrapWindow
 from common.node.broker import broker_access
+from common.node.connection_pads import ConnectionPads
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
 from common.node.link import Link, Party, StillTrusted
@@ -183,7 +184,7 @@ class Station[S: NodeSettings]:
         if key is None:
             line, authentication, still_trusted = self._bootstrap(connection, met.session)
         else:
-            line, authentication = "tls-psk", await self._begin_epoch(key, material, met)
+            line, authentication = "tls-psk", await self._begin_epoch(key, material, met, meeting)
         self.epochs += 1
         self.tell(_epoch_began(connection, met, key, line))
         if key is not None and self.window is not None:
@@ -199,14 +200,17 @@ class Station[S: NodeSettings]:
             return not isinstance(self.anchor, NobodyAnchor)
         return not self.vault.store.unauthenticated
 
-    async def _begin_epoch(self, key: BlockId, material: bytes | None, met: Acquaintance) -> Authentication:
+    async def _begin_epoch(
+        self, key: BlockId, material: bytes | None, met: Acquaintance, meeting: Meeting
+    ) -> Authentication:
         """Enter the epoch of a key, once it is certain how blocks are authenticated there: no latch closes on less."""
         gone = LinkError(f"the link PSK {key_id(key)} is no longer valid here")
         if material is None:
             raise gone
         await self.vault.release(key)  # which pins what the peer has shown in its block
         scheme = self.settings.authentication.scheme
-        authentication = keyed_authentication(scheme, self.vault, material, met.session)
+        pads = ConnectionPads(self.vault, self.settings.node, self.settings.peer, meeting.units_before)
+        authentication = keyed_authentication(scheme, self.vault, material, met.session, pads)
         if not await self.vault.begin_epoch(key):
             raise gone
         return authentication

@@ -12,6 +12,7 @@ from common.errors import StarvationError
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.aborts import Aborted, AbortReason
+from common.protocol.high_water import Marks
 from common.protocol.roles import Role
 from common.store.epochs import Epoch
 from common.store.key_store import KeyStore
@@ -117,6 +118,15 @@ class Vault:
         """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
         unit = self._peers_unit(name)
         return None if unit is None else await asyncio.to_thread(self.store.units.look_up, unit)
+
+    async def is_passed(self, name: str, before_row: int) -> bool:
+        """Whether the peer's unit was used, or lies before one of its part that was used up to that row."""
+        unit = self._peers_unit(name)
+        return unit is not None and await asyncio.to_thread(self.store.units.is_passed, unit, before_row)
+
+    def marks(self) -> Marks:
+        """Return how far this store has come."""
+        return self.store.marks(self._own_parts, _TAKEN_BY[self.role.peer])
 
     async def used(self, name: str, block: int) -> bool:
         """Note on disk that the peer has used a unit for a block; False if it had been used already."""

@@ -3,12 +3,13 @@
 Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both say alike stands here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from common.errors import DisagreementError
 from common.keys.identifiers import FIRST_SESSION
 from common.protocol.conversation import Conversation, Line, Place
+from common.protocol.high_water import Marks
 from common.protocol.parameters import LinkParameters, differences
 from common.protocol.phases import LINK_TABLE, LinkPhase
 from common.protocol.roles import Role
@@ -41,12 +42,20 @@ class Acquaintance:
     session: str
     most_blocks: int
     """How many blocks Alice may have open at a time: the smaller of what each has said."""
+    peers_highest_block: int = 0
+    """The highest block number that the peer has stated."""
     holdings: bytes = field(default=b"", repr=False)
     """The transcript's entries of the three `holdings`; every checkpoint on this connection covers them."""
 
 
 class PendingBlocks(Protocol):
     """Where pending blocks are kept, and judged; see `common.protocol.resumption`."""
+
+    def marks(self) -> Marks:
+        """Return what this store has done and heard until now."""
+
+    def check_marks(self, theirs: Marks, node: str, peer: str) -> None:
+        """Raise OutdatedStoreError if one of the two stores was put back from a copy."""
 
     async def claims(self, session: str) -> bytes:
         """Name our pending blocks, with proofs."""
@@ -75,6 +84,11 @@ def hello(introduction: Introduction) -> Hello:
         most_blocks=introduction.most_blocks,
         parameters=introduction.parameters.canonical(),
     )
+
+
+def holdings(marks: Marks, *, pending: bytes = b"", have: bytes = b"", never: bytes = b"") -> Holdings:
+    """Say what is pending here, what becomes of the peer's claims, and how far this store has come."""
+    return Holdings(pending=pending, have=have, never=never, **asdict(marks))
 
 
 def check_agreement(ours: Introduction, theirs: Hello) -> None:

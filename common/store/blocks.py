@@ -11,6 +11,9 @@ from common.store.owner import StoreOwner, place_of
 from common.store.schema import LARGEST_NUMBER, State
 from common.store.sealing import StoreSeal
 
+LAST_NUMBER = "last-number"
+"""The highest block number that Alice has used up."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewBlock:
@@ -98,10 +101,7 @@ class Blocks:
             return None
         return self.seal.unseal(row["proof"], place_of(self.owner, block, "proof"))
 
-    def last_number(self) -> int:
-        """Return the highest block number ever opened here, 0 if there is none."""
-        return int(self.database.meta("last-number", "0"))
-
     def opened(self, number: int) -> None:
         """Remember that a block number has been used."""
-        self.database.set_meta("last-number", str(max(number, self.last_number())))
+        last = int(self.database.meta(LAST_NUMBER, "0"))
+        self.database.set_meta(LAST_NUMBER, str(max(number, last)))

@@ -76,13 +76,26 @@ class BootstrapPads:
             self._use(database, purpose, row["unit"], used_for)
         return row["unit"], self._open(purpose, row)
 
-    def unused(self, purpose: Purpose) -> dict[int, bytes]:
-        """Return the units of the peer's that it has not used, by their numbers; for checking its tags alone."""
+    def ahead(self, purpose: Purpose) -> dict[int, bytes]:
+        """Return the peer's units after the last one that it used, by their numbers; for checking its tags alone."""
         with self.database.reading() as database:
             rows = database.execute(
-                "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL", (purpose,)
+                "SELECT unit, sealed FROM pads WHERE purpose = ? AND sealed IS NOT NULL AND unit >= ?",
+                (purpose, self._gone(purpose)),
             ).fetchall()
         return {row["unit"]: self._open(purpose, row) for row in rows}
+
+    def gone(self, purpose: Purpose) -> int:
+        """Count the units up to the last one that was used in a tag; what was burnt unused does not count."""
+        with self.database.reading():
+            return self._gone(purpose)
+
+    def _gone(self, purpose: Purpose) -> int:
+        found = self.database.connection.execute(
+            "SELECT COALESCE(MAX(unit) + 1, 0) FROM pads WHERE purpose = ? AND used_for != ?",
+            (purpose, _BURNT),
+        ).fetchone()
+        return int(found[0])
 
     def used(self, purpose: Purpose, unit: int, used_for: str) -> bool:
         """Note that the peer has used a unit, which may be burnt here since; False if it had been used before."""
@@ -103,6 +116,11 @@ class BootstrapPads:
         """Overwrite what is left, for good, in the transaction that ends a bootstrap or begins another."""
         database.execute("UPDATE pads SET sealed = NULL, used_for = ? WHERE sealed IS NOT NULL", (_BURNT,))
         database.execute("UPDATE pad_files SET over = 1")
+
+    def forget(self, database: sqlite3.Connection) -> None:
+        """Burn what is left, and forget which pads were used: an operator has opened the bootstrap again."""
+        self.burn(database)
+        database.execute("DELETE FROM pads")
 
     def _use(self, database: sqlite3.Connection, purpose: Purpose, unit: int, used_for: str) -> bool:
         changed = database.execute(

@@ -23,11 +23,13 @@ from common.keys.allotment import (
 )
 from common.keys.derivation import resume_proof_key
 from common.keys.identifiers import BlockId
+from common.protocol.high_water import Marks
 from common.store.blocks import Blocks, NewBlock
 from common.store.bootstrap import Bootstrap, Vouched
 from common.store.bootstrap_pads import BootstrapPads
 from common.store.database import Database
 from common.store.epochs import Epoch, Epochs
+from common.store.high_water import HighWater
 from common.store.ledger import Balance, Ledger
 from common.store.opening import STORE_FILE, open_database, told_by
 from common.store.owner import StoreOwner
@@ -49,6 +51,7 @@ class KeyStore:
         self._parts = Parts(database, seal, owner, self._ledger)
         self._epochs = Epochs(database)
         self._pinned = PinnedKeys(database, seal)
+        self._high_water = HighWater(database)
         with database.reading():
             self._bootstrap = Bootstrap(database, owner.node)
         self.units = TagUnits(database, seal, owner, self._ledger)
@@ -155,10 +158,25 @@ class KeyStore:
         with self._database.reading():
             return self._blocks.pending()
 
-    def last_number(self) -> int:
-        """Return the highest block number ever opened here, 0 if there is none."""
+    def highest_block(self) -> int:
+        """Return the highest block number that this store knows of, 0 if there is none."""
         with self._database.reading():
-            return self._blocks.last_number()
+            return self._high_water.highest_block()
+
+    def last_unit_row(self) -> int:
+        """Return the row of the unit that was used last, 0 if there is none."""
+        with self._database.reading():
+            return self._high_water.last_unit_row()
+
+    def marks(self, own: tuple[Purpose, ...], peers: tuple[Purpose, ...]) -> Marks:
+        """Return how far this store has come; `own` and `peers` are the parts that each side takes units from."""
+        with self._database.reading():
+            return Marks(
+                highest_block=self._high_water.highest_block(),
+                heard_block=self._high_water.heard_block(peers),
+                units_taken=self._high_water.units(own),
+                units_heard=self._high_water.units(peers),
+            )
 
     def opened(self, number: int) -> None:
         """Remember that a block number has been used."""
@@ -256,8 +274,9 @@ class KeyStore:
             self._epochs.open_latch()
             self._parts.destroy_link_psks()
             self._parts.destroy_tags()
-            self.pads.burn(connection)
+            self.pads.forget(connection)
             self._pinned.forget()
+            self._high_water.begin_anew()
 
     # --- what the keys go back to ------------------------------------------------------------------------------
 

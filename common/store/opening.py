@@ -63,7 +63,7 @@ def _open_seal(store: Path, key: Path) -> StoreSeal:
     """Make an empty store and then its key at the first start; afterwards neither is opened without the other."""
     if key.exists() and not store.exists():
         raise ConfigurationError(
-            f"The key store {store} is gone, but its key {key} is there: put the store back, or, if it is lost, remove"
+            f"The key store {store} is gone, but its key {key} is there: never put back a copy; remove"
             " the key too and run `qkdlink bootstrap --again` at the other end, and, with a pre-shared key, make a new"
             " one for both."
         )

@@ -94,6 +94,16 @@ class TagUnits:
                 return None
             return self._unit(self._material(part, name), name)
 
+    def is_passed(self, name: UnitName, before_row: int) -> bool:
+        """Whether a unit was used, or lies before one of its part that was used up to a row of the table of units."""
+        with self.database.reading() as database:
+            found = database.execute(
+                "SELECT 1 FROM units JOIN blocks ON blocks.id = units.block WHERE session = ? AND number = ?"
+                " AND purpose = ? AND (unit = ? OR unit > ? AND units.rowid <= ?)",
+                (name.block.session, name.block.number, name.purpose, name.unit, name.unit, before_row),
+            ).fetchone()
+        return found is not None
+
     def used(self, name: UnitName, used_for: str) -> bool:
         """Note a unit of the peer's as used, and overwrite it; False if it was used before or is gone."""
         with self.database.transaction() as database:

@@ -90,6 +90,14 @@ class Holdings(Message):
     """Of the peer's claims: blocks that are here too, 56 bytes each: session, number, proof."""
     never: Attachment
     """Of the peer's claims: blocks that were never here, 24 bytes each: session, number."""
+    highest_block: Count
+    """The highest block number that this side knows of."""
+    heard_block: Count
+    """The highest number of a block in which this side has verified the peer's part."""
+    units_taken: Count
+    """How many units for tags this side has taken."""
+    units_heard: Count
+    """How many units of the peer this side has seen in right tags."""
 
 
 class Goodbye(Message):

@@ -22,12 +22,14 @@ from common.keys.identifiers import FIRST_SESSION, session_id
 from common.optics.detector import DetectorSettings
 from common.optics.fibre import Fibre
 from common.protocol.conversation import Place
+from common.protocol.greeting import holdings
+from common.protocol.high_water import Marks
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.protocol.roles import Role
 from common.trust.credentials import SIGNATURE_CONTEXT
 from common.wire.attachments import encode_classes, encode_gates
 from common.wire.framing import LINK_BLOCK, Envelope, encode
-from common.wire.messages import BlockAccepted, DetectionAnnouncement, Holdings, OpenBlock
+from common.wire.messages import BlockAccepted, DetectionAnnouncement, OpenBlock
 from common.wire.parities import encode_parities, encode_questions
 from common.wire.pulse_frames import FrameHeader
 
@@ -129,7 +131,7 @@ def checkpoint() -> str:
 
 def example_transcript() -> tuple[Transcript, tuple[bytes, ...]]:
     """Return a transcript of a meeting's three holdings and a block's first two messages, and the frames in it."""
-    nothing = Holdings(pending=b"", have=b"", never=b"")
+    nothing = holdings(Marks(0, 0, 0, 0))
     frames = (
         encode(Envelope(FIRST_SESSION, LINK_BLOCK, 1, nothing)),
         encode(Envelope(FIRST_SESSION, LINK_BLOCK, 1, nothing)),

@@ -22,6 +22,7 @@ from common.keys.allotment import TAG_BITS, Purpose
 from common.keys.derivation import key_id, link_psk, psk_identity
 from common.keys.identifiers import BlockId
 from common.protocol.greeting import Introduction, link_conversation
+from common.protocol.high_water import Marks
 from common.protocol.parameters import LinkParameters
 from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS
 from common.protocol.roles import Role
@@ -330,6 +331,12 @@ async def test_whoever_shows_a_certificate_in_time_and_dawdles_does_not_get_roun
 class _Nothing:
     """Somebody without pending blocks."""
 
+    def marks(self) -> Marks:
+        return Marks(0, 0, 0, 0)
+
+    def check_marks(self, theirs: Marks, node: str, peer: str) -> None:
+        del theirs, node, peer
+
     async def claims(self, session: str) -> bytes:
         del session
         return b""
@@ -424,6 +431,33 @@ async def test_operators_at_both_ends_open_the_bootstrap_again_and_one_alone_doe
         assert len(link.journal(ALICE).keys) == 4
         began = [each.authenticated_by for each in epochs(link, ALICE)]
         assert began == ["mutual-tls", "tls-psk", "mutual-tls", "tls-psk"]
+
+
+async def test_a_store_that_was_put_back_is_refused_with_its_cause_and_recovers_by_operators_at_both_ends(
+    tmp_path: Path,
+) -> None:
+    async with link_of(tmp_path, blocks=2) as link:
+        await to_the_end(link)
+        store = link.home.node(ALICE) / STORE_FILE
+        copy = store.read_bytes()
+        await to_the_end(link)
+        store.write_bytes(copy)
+        nodes = [link.start_here(BOB), link.start_here(ALICE)]
+        for name in NODES:
+            await until(lambda name=name: bool(link.journal(name).of(PeerRefused)), "the refusal")
+            assert link.journal(name).of(PeerRefused)[0].reason == (
+                "The key store of alice is older than what bob has seen of it: it was put back from a copy, and would"
+                " use keys twice; run `qkdlink bootstrap --again` at both ends."
+            )
+        for node in nodes:
+            await node.stop()
+        numbers = [int(name.rpartition("/")[2]) for name in link.journal(ALICE).keys]
+        for name in NODES:
+            keys_command.bootstrap(link.home.node(name), again=True)
+        await to_the_end(link)
+        again = [int(name.rpartition("/")[2]) for name in link.journal(ALICE).keys]
+        assert again[: len(numbers)] == numbers == [1, 2, 3, 4]
+        assert min(again[len(numbers) :]) > max(numbers)
 
 
 @pytest.mark.parametrize("opened_at", NODES)

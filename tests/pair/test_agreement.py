@@ -82,6 +82,7 @@ class World:
     def open_block(self) -> Confirmation:
         new = Confirmation(block(len(self.blocks) + 1))
         self.blocks.append(new)
+        self.run(self.sides[Role.ALICE].vault.use_number(new.block.number))
         for side in self.sides.values():
             side.vault.open(new.block)
         return new

@@ -216,7 +216,7 @@ async def meet(node: Node, channel: ClassicalChannel) -> Link:
     met = await GREET[node.role](conversation, ours, meeting)
     material = node.vault.link_psk_material(block(1))
     assert material is not None
-    authentication = keyed_authentication(node.vault.scheme, node.vault, material, met.session)
+    authentication = keyed_authentication(node.vault.scheme, node.vault, material, met.session, node.vault)
     return Link(party, channel, conversation, met, authentication, 1, meeting)
 
 

@@ -10,6 +10,8 @@ from common.protocol.economy import Backoff
 def idle_settings(*, attacked: bool = False) -> SimpleNamespace:
     """Settings of an Alice who begins nothing by herself; if she is attacked on purpose, her pauses are short."""
     return SimpleNamespace(
+        node="alice",
+        peer="bob",
         rekey_blocks=1,
         rekey_seconds=1.0,
         blocks=0,
@@ -25,6 +27,6 @@ def idle_vault(payable: int = 0) -> SimpleNamespace:
         payable=payable,
         blocks_payable=lambda: vault.payable,
         starvation=lambda: StarvationError("The link stops."),
-        store=SimpleNamespace(last_number=lambda: 0, units=SimpleNamespace(blocks_since_a_key=lambda: 0)),
+        store=SimpleNamespace(highest_block=lambda: 0, units=SimpleNamespace(blocks_since_a_key=lambda: 0)),
     )
     return vault

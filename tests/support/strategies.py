@@ -34,7 +34,16 @@ _BY_TYPE: dict[type[Message], SearchStrategy[Message]] = {
         scheme=_words,
         parameters=_sentences(8192),
     ),
-    say.Holdings: st.builds(say.Holdings, pending=_attachments, have=_attachments, never=_attachments),
+    say.Holdings: st.builds(
+        say.Holdings,
+        pending=_attachments,
+        have=_attachments,
+        never=_attachments,
+        highest_block=_counts,
+        heard_block=_counts,
+        units_taken=_counts,
+        units_heard=_counts,
+    ),
     say.Goodbye: st.builds(say.Goodbye, reason=_sentences(500)),
     say.OpenBlock: st.builds(
         say.OpenBlock,

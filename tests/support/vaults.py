@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alice.greeting import greet as greet_bob
 from bob.greeting import greet as greet_alice
-from common.errors import LinkError
+from common.errors import LinkError, OutdatedStoreError
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.vault import Vault
@@ -88,6 +88,8 @@ class Contact:
 
     met: dict[Role, Acquaintance | None]
     died: set[Role]
+    refused: dict[Role, str] = field(default_factory=dict)
+    """Where a side has refused the contact because of a store that was put back: its words."""
 
 
 async def contact(
@@ -117,6 +119,7 @@ async def contact(
     lines |= {role: MemoryLine(room, NAMES[role], carry(role.peer)) for role in Role}
     met: dict[Role, Acquaintance | None] = dict.fromkeys(Role)
     died: set[Role] = set()
+    refused: dict[Role, str] = {}
     meetings: dict[Role, Meeting] = {}
 
     async def live(role: Role) -> None:
@@ -131,6 +134,8 @@ async def contact(
             met[role] = acquaintance
         except LinkError:
             pass
+        except OutdatedStoreError as error:
+            refused[role] = str(error)
         except Died:
             died.add(role)
         finally:
@@ -140,7 +145,7 @@ async def contact(
         await asyncio.gather(*(live(role) for role in Role))
         if None not in met.values():
             died |= await _hear_tags({role: meetings[role] for role in tags_heard_by})
-    return Contact(met, died)
+    return Contact(met, died, refused)
 
 
 async def _hear_tags(meetings: Mapping[Role, Meeting]) -> set[Role]:

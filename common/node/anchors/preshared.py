@@ -27,6 +27,7 @@ from common.keys.derivation import (
 )
 from common.node.anchors.anchor import OnAnyConnection
 from common.node.vault import Vault
+from common.protocol.high_water import outdated
 from common.protocol.roles import Role
 from common.store.key_store import KeyStore
 from common.transport.addresses import Address
@@ -88,7 +89,7 @@ class PresharedAnchor:
         if not vault.store.pads.deposit(self._name, pads):
             raise self._is_over()
         mark(self.file, self._use)  # from now on pads may be taken
-        return WegmanCarter(FilePads(vault, self.role), WEGMAN_CARTER_NAME)
+        return WegmanCarter(FilePads(vault, self.role, self.node, self.peer), WEGMAN_CARTER_NAME)
 
     def check(self, store: KeyStore | None) -> None:
         """Raise the CredentialsError that a bootstrap with this store, or a new one, would come to: spent pads."""
@@ -147,10 +148,15 @@ class FilePads:
 
     vault: Vault
     role: Role
+    node: str
+    peer: str
+    _passed: int = field(init=False)
+    """How many units of the peer lie before the first that it may use on this line."""
     _theirs: dict[int, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._theirs = self.vault.store.pads.unused(_PURPOSES[self.role.peer])
+        self._passed = self.vault.store.pads.gone(_PURPOSES[self.role.peer])
+        self._theirs = self.vault.store.pads.ahead(_PURPOSES[self.role.peer])
 
     async def take(self, block: int) -> Unit:
         """Take the next unit of the file, or of generated key; StarvationError without either."""
@@ -162,8 +168,13 @@ class FilePads:
         return Unit(f"pre-shared/{own}/{number}", material)
 
     async def look_up(self, name: str) -> bytes | None:
-        """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
+        """Return the unit that the peer names; None if it is not the peer's, not here, or was used on this line.
+
+        OutdatedStoreError if it lies before one that was used on an earlier line.
+        """
         number = self._number(name)
+        if number is not None and number < self._passed:
+            raise outdated(self.peer, self.node)
         return await self.vault.look_up(name) if number is None else self._theirs.get(number)
 
     async def used(self, name: str, block: int) -> bool:

@@ -19,6 +19,7 @@ from common.node.diagnosis.house import Holdings, Patient
 from common.node.diagnosis.network import PATIENCE_S
 from common.node.station import Greeting
 from common.protocol.greeting import Introduction, link_conversation
+from common.protocol.high_water import Marks
 from common.transport.channel import ClassicalChannel
 from common.transport.psk import AnyConnection, dial_psk
 from common.trust.anchor import AnchorName
@@ -129,6 +130,14 @@ class _Enough(Exception):  # noqa: N818 - it is no error
 
 class _NoPendingBlocks:
     """Ends a greeting at the point at which pending blocks would be named."""
+
+    def marks(self) -> Marks:
+        """Leave."""
+        raise _Enough
+
+    def check_marks(self, theirs: Marks, node: str, peer: str) -> None:
+        """Leave."""
+        raise _Enough(theirs, node, peer)
 
     async def claims(self, session: str) -> bytes:
         """Leave."""

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from bob.session import Session
-from common.errors import RemoteProtocolError
+from common.errors import OutdatedStoreError, RemoteProtocolError
+from common.protocol.high_water import FURTHEST_BLOCK
 from common.transport.channel import ClassicalChannel
 from common.wire.framing import Envelope, encode
 from common.wire.messages import OpenBlock
@@ -55,7 +56,7 @@ class Open:
 
 
 @asynccontextmanager
-async def session(most: int, *, allowed: int | None = None) -> AsyncIterator[Open]:
+async def session(most: int, *, allowed: int | None = None, seen: int = 0) -> AsyncIterator[Open]:
     """Meet an Alice with whom `most` blocks at a time are agreed, of the `allowed` that Bob's settings name."""
     ends = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ends[0])
@@ -66,10 +67,10 @@ async def session(most: int, *, allowed: int | None = None) -> AsyncIterator[Ope
         return blocks
 
     station = SimpleNamespace(
-        settings=SimpleNamespace(most_blocks_in_flight=allowed or most),
+        settings=SimpleNamespace(most_blocks_in_flight=allowed or most, node="bob", peer="alice"),
         channel=lambda _: channel,
         meet=meet,
-        vault=None,
+        vault=SimpleNamespace(store=SimpleNamespace(highest_block=lambda: seen)),
     )
     async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as group:
         bobs = Session(cast("Any", station), cast("Any", None), cast("Any", None), group)
@@ -126,3 +127,21 @@ async def test_on_the_connection_of_an_older_epoch_blocks_go_on_and_none_begins(
         await bob.opens(2)
         assert "block 2 on the connection of an older epoch" in str(bob.channel.ended)
         assert bob.blocks.begun == [1]
+
+
+@pytest.mark.parametrize("number", [1, 50])
+async def test_a_number_that_was_seen_before_the_meeting_is_of_a_store_that_was_put_back(number: int) -> None:
+    async with session(1, seen=50) as bob:
+        await bob.opens(number)
+        assert isinstance(bob.channel.ended, OutdatedStoreError)
+        assert "key store of alice is older than what bob has seen" in str(bob.channel.ended)
+        assert not bob.blocks.begun
+
+
+@pytest.mark.parametrize(
+    ("number", "is_block"), [(51, True), (FURTHEST_BLOCK, True), (FURTHEST_BLOCK + 1, False)]
+)
+async def test_numbers_go_on_above_what_was_seen_and_end_somewhere(number: int, is_block: bool) -> None:
+    async with session(1, seen=50) as bob:
+        await bob.opens(number)
+        assert bob.blocks.begun == ([number] if is_block else [])

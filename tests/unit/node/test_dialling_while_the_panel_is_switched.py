@@ -8,7 +8,7 @@ import pytest
 
 from alice.line import OpenLine
 from alice.station import Alice
-from common.errors import LinkError
+from common.errors import LinkError, OutdatedStoreError
 from common.wire.patch import DIRECT, Patch
 from tests.support.idle_alice import idle_settings, idle_vault
 
@@ -21,7 +21,12 @@ class Line:
 
     def __init__(self) -> None:
         self.lost: LinkError | None = None
-        self.link = SimpleNamespace(most_blocks=8)
+        self.is_closed = False
+        self.link = SimpleNamespace(most_blocks=8, epoch=0, peers_highest_block=0)
+
+    async def close(self) -> None:
+        """Close it."""
+        self.is_closed = True
 
     def cut(self, why: LinkError) -> None:
         """Give it up."""
@@ -60,3 +65,33 @@ async def test_a_line_is_given_up_if_light_or_words_go_another_way_than_when_it_
     line = await who._open(cast("Any", dial()), None)
     assert (line.lost is not None) == is_given_up
     assert line in who._lines, "whatever is switched later cuts it too"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "theirs", "following"),
+    [(0, 500, 501), (0, 0, 1), (3, 0, 1), (3, 1, None), (3, 500, None)],
+)
+async def test_blocks_are_numbered_above_what_bob_has_seen_after_a_loss_and_not_after_a_copy(
+    epoch: int, theirs: int, following: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a bootstrap she goes on above his number; on a line with a link PSK a higher one says that hers is a copy."""
+    who, _ = alice(DIRECT)
+    line = Line()
+    line.link = SimpleNamespace(most_blocks=8, epoch=epoch, peers_highest_block=theirs)
+
+    async def opened(*_: object) -> Line:
+        return line
+
+    async def dial() -> str:
+        return "connection"
+
+    monkeypatch.setattr(OpenLine, "open", opened)
+    if following is None:
+        with pytest.raises(
+            OutdatedStoreError, match="The key store of alice is older than what bob has seen"
+        ):
+            await who._open(cast("Any", dial()), None)
+        assert line.is_closed
+    else:
+        await who._open(cast("Any", dial()), None)
+    assert who._next_number == (following or 1)

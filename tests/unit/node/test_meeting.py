@@ -9,6 +9,8 @@ import pytest
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.vault import Vault
+from common.protocol.greeting import holdings
+from common.protocol.high_water import Marks
 from common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
@@ -24,6 +26,7 @@ from common.wire.messages import Holdings
 from tests.support.stores import LINK, block, open_store, secret
 from tests.support.vaults import Side, contact
 
+NO_MARKS = Marks(0, 0, 0, 0)
 MEETING = "a5" * 16
 """The session of the meeting."""
 
@@ -41,7 +44,7 @@ def keep(vault: Vault, number: int) -> BlockId:
 
 
 def answered(*, have: bytes = b"", never: tuple[BlockId, ...] = ()) -> Holdings:
-    return Holdings(pending=b"", have=have, never=encode_blocks(never))
+    return holdings(NO_MARKS, have=have, never=encode_blocks(never))
 
 
 def proof(vault: Vault, one: BlockId, statement: Statement = Statement.CLAIM) -> bytes:
@@ -113,6 +116,12 @@ async def test_nobody_names_answers_and_settles_no_block_that_was_made_with_some
 
 class Liar:
     """A thief of the link PSK: it holds no block, hears the claims of the honest side, and answers as it likes."""
+
+    def marks(self) -> Marks:
+        return Marks(highest_block=1, heard_block=0, units_taken=0, units_heard=0)
+
+    def check_marks(self, theirs: Marks, node: str, peer: str) -> None:
+        del theirs, node, peer
 
     def __init__(self, have: Callable[[ProvenBlock], ProvenBlock | None]) -> None:
         self.have = have

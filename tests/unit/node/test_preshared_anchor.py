@@ -12,7 +12,7 @@ from common.authentication.hmac_sha256 import HmacSha256
 from common.authentication.scheme import Authentication, CheckpointScheme, SchemeName, Tag
 from common.authentication.transcript import Transcript
 from common.authentication.wegman_carter import WegmanCarter
-from common.errors import CredentialsError, StarvationError
+from common.errors import CredentialsError, OutdatedStoreError, StarvationError
 from common.keys.allotment import OF_ALICE, OF_BOB
 from common.node.anchors.preshared import FilePads, PresharedAnchor
 from common.node.vault import Vault
@@ -129,7 +129,7 @@ async def test_no_pad_is_used_twice_over_lines_blocks_and_processes(vaults: Vaul
 
 async def test_a_unit_that_the_peer_has_used_is_not_looked_up_again(vaults: Vaults) -> None:
     authentications(vaults)
-    pads, name = FilePads(vaults[Role.BOB], Role.BOB), "pre-shared/tags-alice-to-bob/0"
+    pads, name = FilePads(vaults[Role.BOB], Role.BOB, "bob", "alice"), "pre-shared/tags-alice-to-bob/0"
     assert await pads.look_up(name) is not None
     assert await pads.used(name, 1)
     assert await pads.look_up(name) is None
@@ -141,7 +141,8 @@ async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults
     tag = await ok(made[Role.ALICE].of_block(1), made[Role.BOB].of_block(1), Role.ALICE)
     assert not await made[Role.BOB].of_block(2).verify(Role.ALICE, 0, TRANSCRIPT, tag)
     on_another_line = authentications(vaults)[Role.BOB].of_block(1)
-    assert not await on_another_line.verify(Role.ALICE, 0, TRANSCRIPT, tag)
+    with pytest.raises(OutdatedStoreError, match="The key store of alice is older than what bob has seen"):
+        await on_another_line.verify(Role.ALICE, 0, TRANSCRIPT, tag)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults
 )
 async def test_a_name_that_is_not_the_peers_to_use_gives_no_unit(vaults: Vaults, name: str) -> None:
     authentications(vaults)
-    pads = FilePads(vaults[Role.BOB], Role.BOB)
+    pads = FilePads(vaults[Role.BOB], Role.BOB, "bob", "alice")
     assert await pads.look_up(name) is None
     assert not await pads.used(name, 1)
 
@@ -170,7 +171,7 @@ async def test_what_was_said_before_the_latch_is_believed_after_it_and_blocks_go
     for vault in vaults.values():
         assert vault.blocks_payable() > 0
         vault.store.begin_epoch(block(1))
-        assert not any(map(vault.store.pads.unused, (*OF_ALICE, *OF_BOB)))
+        assert not any(map(vault.store.pads.ahead, (*OF_ALICE, *OF_BOB)))
     assert await alice.verify(Role.BOB, 0, TRANSCRIPT, said)
     tag = await ok(alice, bob, Role.ALICE)
     assert tag.pad.startswith(f"{SESSION}/1/tags-alice-to-bob/")

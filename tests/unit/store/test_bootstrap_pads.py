@@ -37,11 +37,11 @@ def test_units_are_taken_in_order_and_each_once_even_by_the_next_process(
 
 
 def test_a_unit_of_the_peers_is_noted_once(store: KeyStore) -> None:
-    assert store.pads.unused(THEIRS) == {0: MATERIAL[96:128], 1: MATERIAL[128:160], 2: MATERIAL[160:]}
+    assert store.pads.ahead(THEIRS) == {0: MATERIAL[96:128], 1: MATERIAL[128:160], 2: MATERIAL[160:]}
     assert store.pads.used(THEIRS, 1, "1")
     assert not store.pads.used(THEIRS, 1, "1")
     assert not store.pads.used(THEIRS, 3, "1")
-    assert set(store.pads.unused(THEIRS)) == {0, 2}
+    assert set(store.pads.ahead(THEIRS)) == {2}
     assert store.pads.left(THEIRS) == 1, "it takes them in order: what it has passed over is gone"
 
 
@@ -67,13 +67,13 @@ def test_when_a_bootstrap_is_over_nothing_of_its_pads_is_left_and_they_never_com
     else:
         store.reopen_bootstrap()
     assert store.pads.take(OURS, "2") is None
-    assert store.pads.unused(THEIRS) == {}
+    assert store.pads.ahead(THEIRS) == {}
     assert store.pads.left(OURS) == store.pads.left(THEIRS) == 0
     assert rows(tmp_path / "alice", "SELECT COUNT(*) FROM pads WHERE sealed IS NOT NULL") == [(0,)]
     assert store.pads.is_over("a file")
     assert not store.pads.deposit("a file", PADS)
     assert store.pads.take(OURS, "2") is None
-    assert store.pads.used(THEIRS, 0, "2"), "said before the end, heard after it"
+    assert store.pads.used(THEIRS, 0, "2") == (end == "the latch"), "said before the end, heard after it"
     assert not store.pads.used(THEIRS, 0, "2")
 
 
@@ -84,7 +84,7 @@ def test_another_file_takes_the_place_of_the_last_for_good(store: KeyStore) -> N
     assert store.pads.take(OURS, "3") is None
     assert not store.pads.is_over("another file")
     assert not store.pads.deposit("a file", PADS)
-    assert store.pads.unused(THEIRS) == {0: MATERIAL[:32]}
+    assert store.pads.ahead(THEIRS) == {0: MATERIAL[:32]}
 
 
 def test_a_file_that_is_replaced_during_a_bootstrap_is_given_up(store: KeyStore) -> None:

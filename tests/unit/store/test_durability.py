@@ -22,7 +22,7 @@ from tests.support.dying_stores import (
 )
 from tests.support.stores import block, deposit, open_store
 
-MOST_STATEMENTS = 40
+MOST_STATEMENTS = 60
 TAGS_ALICE_TO_BOB = Purpose.TAGS_ALICE_TO_BOB
 
 
@@ -36,7 +36,7 @@ def look(store: KeyStore) -> tuple[object, ...]:
         store.pending(),
         store.epoch(),
         store.balance(),
-        store.last_number(),
+        store.highest_block(),
         store.peer_key(),
         store._database.meta("own-key", "") != "",
         [store.units.look_up(each) for each in (THEIRS, THEIRS_PENDING)],

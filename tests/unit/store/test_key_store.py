@@ -137,12 +137,12 @@ def test_a_block_with_a_number_that_no_block_can_have_is_unknown(store: KeyStore
 
 
 def test_numbers_are_used_up_upwards_and_remembered(store: KeyStore, home: Path) -> None:
-    assert store.last_number() == 0
+    assert store.highest_block() == 0
     for number in (1, 2, 7, 3):
         store.opened(number)
-    assert store.last_number() == 7
+    assert store.highest_block() == 7
     with closing(open_store(home)) as again:
-        assert again.last_number() == 7
+        assert again.highest_block() == 7
 
 
 # --- epochs and the latch -----------------------------------------------------------------------------------
