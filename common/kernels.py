@@ -18,6 +18,10 @@ from typing import cast
 import numba
 from numba.core.registry import cpu_target
 
+numba.config.DISABLE_JIT = 0  # type: ignore[attr-defined] # numba defines its settings while it is imported
+# NUMBA_DISABLE_JIT is for finding faults in numba programs of another kind: these kernels have instructions of the
+# processor in them that Python does not have, and compute with 64 bits that wrap around
+
 _log = logging.getLogger(__name__)
 _told: list[str] = []
 _folders: dict[object, frozenset[Path]] = {}

@@ -1,8 +1,18 @@
 """`python -m eve --config FILE`: Eve, who sits between Alice and Bob and is transparent until she attacks."""
 
-from common.node.program import main
-from eve.settings import EveSettings
-from eve.station import run
+from collections.abc import Callable
+from functools import partial
+
+from common.startup import start
+
+
+def _load() -> Callable[[], None]:
+    from common.node.program import main
+    from eve.settings import EveSettings
+    from eve.station import run
+
+    return partial(main, "eve", EveSettings, run)
+
 
 if __name__ == "__main__":
-    main("eve", EveSettings, run)
+    start(_load, stopped=0)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,  # its boxes cut the names of options where a pipe or a terminal has 80 columns
     help="A networked two-node QKD emulator. It emulates: never protect data with its keys.",
 )
@@ -30,6 +30,27 @@ app.add_typer(ca.app, name="ca")
 app.add_typer(psk.app, name="psk")
 app.add_typer(web_of_trust.app, name="web-of-trust")
 app.add_typer(lab.app, name="lab")
+
+_STOPPED = 130
+_READER_GONE = 128 + signal.SIGPIPE
+"""What shells report of a program that SIGPIPE has ended."""
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the value of the option
+    if asked:
+        typer.echo(f"qkdlink {version('qkdlink')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version  # `_print_version` has answered
+
 
 Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
@@ -351,20 +372,25 @@ def _paced(clock_hz: float | None) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; an error is one line on stderr and exit status 2."""
+    """Run the command line; exit with the status that the README lists, and one line on stderr if it is an error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _end_in_order()
     verbose = "--verbose" in arguments
     status, message = 0, ""
     try:
-        answer: Any = app(args=arguments, standalone_mode=False)
+        answer: Any = app(args=arguments, prog_name="qkdlink", standalone_mode=False)
         status = answer if isinstance(answer, int) else 0
+        message = "Stopped." if status == _STOPPED else ""
+    except* SystemExit as exits:
+        status = _status_of(exits)
     except* QkdlinkError as errors:
         if verbose:
             raise
         status, message = 2, sentence(errors)
     except* KeyboardInterrupt:
-        status, message = 130, "Stopped."
+        status, message = _STOPPED, "Stopped."
+    except* BrokenPipeError:
+        status = _READER_GONE
     except* Exception as errors:
         if verbose:
             raise
@@ -398,10 +424,22 @@ def _unit_in_option(error: BaseException) -> str | None:
     return explained and f"'{option.opts[-1]} {given}' is not valid: {explained}."
 
 
+def _status_of(exits: BaseExceptionGroup) -> int:
+    """Return with which status typer or rich want to end; on finding that nobody reads the output, they say 1."""
+    ending = exits.exceptions[0]
+    if isinstance(ending.__context__, BrokenPipeError):
+        return _READER_GONE
+    return ending.code if isinstance(ending, SystemExit) and isinstance(ending.code, int) else 0
+
+
 def _exit(status: int) -> NoReturn:
     """Exit with what has been printed on its way; output that cannot be written is an error too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the end has begun
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(_READER_GONE)
     except OSError as error:
         sys.stderr.write(f"qkdlink: The output cannot be written: {error.strerror}.\n")
         os._exit(2)  # the interpreter would try to write it once more

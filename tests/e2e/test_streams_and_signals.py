@@ -1,0 +1,106 @@
+"""Closed streams, a reader that has gone, Ctrl-C while programs are imported: the documented status, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+QKDLINK = (sys.executable, "-P", "-m", "qkdlink")
+SMALL = ("--protocol", "single-photon", "--block-pulses", "200000", "--blocks", "1")
+INTERRUPTED = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), {number}))
+signal.setitimer(signal.ITIMER_REAL, {delay})
+sys.argv[1:] = {arguments}
+runpy.run_module({program!r}, run_name="__main__", alter_sys=True)
+"""
+
+
+def run(*command: str, before: Callable[[], None] | None = None, **changes: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | changes,
+        preexec_fn=before,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Exception ignored" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status", "said"),
+    [
+        (0, ("lab", "list"), 0, ""),
+        (0, ("keyrate", "--input", "-"), 2, "not a JSON object"),
+        (0, ("demo", "--json", *SMALL), 0, ""),
+        (1, ("--version",), 2, "output cannot be written"),
+        (1, ("lab", "list"), 2, "output cannot be written"),
+        (1, ("demo", *SMALL), 2, "output cannot be written"),
+        (2, ("lab", "list"), 0, ""),
+        (2, ("demo", "--json", *SMALL), 0, ""),
+        (2, ("demo", "--preset", "warp-drive"), 2, ""),
+    ],
+)
+def test_a_closed_stream_costs_what_it_would_have_carried(
+    closed: int, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    ended, _, stderr = run(*QKDLINK, *arguments, before=partial(os.close, closed))
+    assert (ended, said in stderr) == (status, True), stderr
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("lab", "list"), ("demo", *SMALL)])
+def test_output_that_nobody_reads_ends_a_command_in_silence_with_141(arguments: tuple[str, ...]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended, _, stderr = run(*QKDLINK, *arguments, before=partial(os.dup2, write_end, 1))
+    finally:
+        os.close(write_end)
+    assert (ended, stderr) == (141, "")
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("program", "arguments", "number", "stopped"),
+    [
+        ("qkdlink", ("demo", "--blocks", "1000"), signal.SIGINT, 130),
+        ("qkdlink", ("up",), signal.SIGTERM, 130),
+        ("bob", ("--config", "nowhere.toml"), signal.SIGINT, 0),
+        ("eve", ("--config", "nowhere.toml"), signal.SIGTERM, 0),
+    ],
+)
+def test_a_program_that_is_told_to_end_while_it_starts_does_so_in_silence(
+    tmp_path: Path, program: str, arguments: tuple[str, ...], number: int, stopped: int, delay: float
+) -> None:
+    code = INTERRUPTED.format(number=int(number), delay=delay, arguments=arguments, program=program)
+    ended, stdout, stderr = run(sys.executable, "-P", "-c", code, TMPDIR=str(tmp_path))
+    if program == "qkdlink":
+        allowed = {stopped, 0} if arguments == ("up",) else {stopped}  # a link that is up was ended in order
+        assert ended in allowed
+        assert stderr in ("qkdlink: Stopped.\n", "") or "compiling" in stderr
+        assert not list(tmp_path.iterdir()), "no home is left behind"
+    else:
+        assert ended in {stopped, 2}  # that there is no such file is an error, if it came to that
+    assert ended == 0 or stderr or not stdout
+
+
+def test_numba_told_not_to_compile_makes_the_same_keys() -> None:
+    ended, stdout, _ = run(*QKDLINK, "demo", "--json", *SMALL, NUMBA_DISABLE_JIT="1")
+    assert ended == 0
+    assert '"keys_equal": true' in stdout
+
+
+def test_the_version_and_the_shells_completion_are_told() -> None:
+    assert run(*QKDLINK, "--version") == (0, "qkdlink 0.1.0\n", "")
+    told = run(*QKDLINK, _QKDLINK_COMPLETE="complete_bash", COMP_WORDS="qkdlink lab sw", COMP_CWORD="2")
+    assert told[:2] == (0, "sweep\n")
