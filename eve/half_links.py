@@ -105,7 +105,8 @@ class HalfLinks:
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
-                f"{configuration} does not say where Eve's Bob listens: prepare the home of a node."
+                "Eve has stolen nothing that she could impersonate anybody with: start the link with --stolen,"
+                " or steal now with `qkdlink eve --home ... --stolen ...`."
             ) from error
 
 

@@ -30,10 +30,12 @@ from common.transport.addresses import Address
 from eve.topics import EVE
 from lab.broker import RunningBroker, last_words, run_broker, stop
 from lab.home import ALICE, ATTACKED, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from lab.leaks import Loot
 from lab.link_result import LinkResult
 from lab.ports import LOOPBACK, free_port
 from lab.rough_line import RoughLine
 from lab.security import DEFAULT_SECURITY, Security
+from lab.theft import IMPERSONATION, check_there, impersonation, steal
 
 _SETTLE_TIMEOUT_S = 15.0
 _PIPE_LIMIT_BYTES = 1 << 20
@@ -146,6 +148,8 @@ class RunningLink:
     eve: Node | None
     lives: dict[str, asyncio.Task[None]]
     """By name: done once the process has ended and everything that it told was read."""
+    impersonated: bool = False
+    """Whether Eve has taken both nodes' places from the start, so that they need not have a block in common."""
 
     async def until_done(self) -> None:
         """Wait until Alice has made all her blocks and Bob has settled them; LinkError if a process of theirs fails.
@@ -164,6 +168,8 @@ class RunningLink:
         await self._until_settled()
 
     async def _until_settled(self) -> None:
+        if self.impersonated:
+            return
         with_key = {block.block_id for block in self.alice.blocks if block.secret_bits}
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S), self.bob.settled:
@@ -186,6 +192,8 @@ async def run_link(
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
     round_trip_s: float = 0.0,
     on_eve_end: OnEnd = lambda _: None,
+    stolen: Loot | None = None,
+    impersonates: bool = False,
 ) -> AsyncIterator[RunningLink]:
     """Run broker, Bob and Alice while the context is open; every process started here is ended with it.
 
@@ -195,16 +203,18 @@ async def run_link(
     `alice` are further settings of Alice's node (`alice.settings`), such as `rekey_blocks`; with Eve, `ATTACKED` unless
     they say otherwise. Question and answer
     take `round_trip_s` longer than on this machine; not with Eve, who listens where she was told.
-    ConfigurationError, before anything is started, if another process has the home.
+    With `stolen` she takes that of both nodes now, and may take their places with it; `impersonates` says that she does
+    so from the start.
+    ConfigurationError, before anything is started, if another process has the home, or if there is nothing to steal.
     """
+    _check_theft(home, stolen)
     async with _only_broker(home, with_eve=eve is not None) as broker:
         on_broker(broker)
         addresses = LinkAddresses(broker.address, *_two_ports())
         own = {**({} if eve is None else ATTACKED), **(alice or {}), "blocks": blocks}
         splice = None if eve is None else Splice(*_two_ports())
         lends = eve is not None and "key_logs" not in eve
-        if eve is not None and lends:
-            eve = {**eve, "key_logs": [f"../{name}/{KEY_LOG_FILE}" for name in (ALICE, BOB)]}
+        eve = _furnished(eve, lends=lends, impersonates=impersonates)
         home.configure(
             parameters,
             addresses,
@@ -216,6 +226,8 @@ async def run_link(
         )
         if splice is not None and eve is not None:
             home.configure_eve(parameters, addresses, splice, eve, log_in=broker.has_access_list)
+            if stolen is not None:
+                steal(home, stolen)
         async with AsyncExitStack() as processes:
             if round_trip_s:
                 far = await processes.enter_async_context(_far(addresses, round_trip_s))
@@ -236,7 +248,7 @@ async def run_link(
                     await nodes[EVE].started(lives[EVE])
                     lives[EVE].add_done_callback(telling)
             try:
-                yield RunningLink(broker, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives)
+                yield RunningLink(broker, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives, impersonates)
             finally:
                 if EVE in lives:
                     lives[EVE].remove_done_callback(telling)
@@ -253,6 +265,19 @@ async def _only_broker(home: LinkHome, *, with_eve: bool) -> AsyncIterator[Runni
             home.let_eve_in()
         async with run_broker(home.broker, home.broker_users()) as broker:
             yield broker
+
+
+def _furnished(eve: Mapping[str, Any] | None, *, lends: bool, impersonates: bool) -> Mapping[str, Any] | None:
+    """Return Eve's settings with the key logs of both nodes, if she is to have them, and the homes of her programs."""
+    if eve is None:
+        return None
+    logs = {"key_logs": [f"../{name}/{KEY_LOG_FILE}" for name in (ALICE, BOB)]} if lends else {}
+    return {"impersonate": {**IMPERSONATION, "at_start": impersonates}, **eve, **logs}
+
+
+def _check_theft(home: LinkHome, stolen: Loot | None) -> None:
+    if stolen is not None:
+        check_there(home, stolen)
 
 
 @asynccontextmanager
@@ -334,6 +359,7 @@ async def run_to_the_end(
     watch: Watch = lambda _: None,
     on_broker: Callable[[RunningBroker], None] = lambda _: None,
     on_eve_end: OnEnd = lambda _: None,
+    stolen: Loot | None = None,
 ) -> LinkResult:
     """Run a link until all blocks are done."""
     started = time.monotonic()
@@ -348,6 +374,8 @@ async def run_to_the_end(
         watch=watch,
         on_broker=on_broker,
         on_eve_end=on_eve_end,
+        stolen=stolen,
+        impersonates=stolen is not None,
     ) as link:
         await link.until_done()
     seconds = time.monotonic() - started
@@ -361,4 +389,5 @@ async def run_to_the_end(
             anchor,
             tuple(told.get("attacks", ())),
             tuple(told.get("treatments", ())),
+            None if stolen is None else impersonation(home, link.alice.blocks, link.bob.blocks),
         )

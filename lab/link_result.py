@@ -1,11 +1,12 @@
 """What a finished run of a link has to show, for people and for programs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from common.journal.events import AttackTally, BlockEnded, EpochBegan
 from common.store.ledger import Balance
+from lab.theft import Impersonation
 
 if TYPE_CHECKING:
     from lab.launcher import RunningLink
@@ -36,6 +37,8 @@ class LinkResult:
     """With which Eve has begun on the quantum channel."""
     treatments: tuple[str, ...] = ()
     """With which she has begun on the classical channel."""
+    impersonation: Impersonation | None = None
+    """What came of it that she took both nodes' places; None where she did not."""
 
     @property
     def secret_bits(self) -> int:
@@ -59,6 +62,8 @@ class LinkResult:
     def eve_knows(self) -> bool:
         """Whether Eve has a key that a node holds, or knows of one."""
         learnt = [] if self.link.eve is None else self.link.eve.learnt
+        if self.impersonation is not None and self.impersonation.she_won:
+            return True
         return any(each.key_recovered or each.key_undetermined is False for each in learnt)
 
     @property
@@ -117,6 +122,7 @@ class LinkResult:
                 "acted": [tally.model_dump(mode="json", exclude={"type"}) for tally in self.tallies],
                 "known_fraction_of_sifted": self.known_fraction_of_sifted,
                 "key_recovered": self.key_recovered,
+                "impersonation": None if self.impersonation is None else asdict(self.impersonation),
                 "key_undetermined": self.key_undetermined,
                 "ended": self.link.eve.gone,
             }

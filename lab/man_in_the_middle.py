@@ -11,7 +11,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,9 @@ from typing import Any
 from common.authentication.scheme import SchemeName
 from common.errors import LinkError
 from common.journal.events import AnyEvent, BlockEnded, HalfLinkChanged, LineLost, NodeStarted, PeerRefused
-from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId
 from common.node.settings import load_settings
 from common.protocol.aborts import AbortReason
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE
 from common.store.schema import State
 from common.transport.addresses import Address
 from common.trust.anchor import AnchorName
@@ -32,9 +29,9 @@ from eve.settings import EveSettings
 from eve.station import run as run_eve
 from eve.topics import EVE
 from lab.agreement import NODES, Audit, journal_of
+from lab.block_keys import TRAFFIC_PARTS, block_keys
 from lab.broker import RunningBroker, run_broker
 from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, node_configuration, open_home, toml
-from lab.key_exchanges import KEY_BYTES
 from lab.kill_trials import tiny_parameters, tiny_settings
 from lab.leaks import FACING_ALICE, FACING_BOB, furnish
 from lab.matrix import Cell, Evidence, Fingerprints
@@ -54,9 +51,6 @@ _HER_PATIENCE_S = 1.5
 _TIMEOUT_S = 200.0
 _LOOK_EVERY_S = 0.1
 _WORDS = (b"Meet me at noon.", b"Bring the plans.")
-_TRAFFIC_PARTS = (Purpose.APPLICATIONS_AT_ALICE, Purpose.RESERVE_AT_ALICE)
-"""What user traffic is sealed under. Blocks that pay for tags fill the reserve first, so there it has to do, but only
-that of blocks since she came: what she makes with a victim she knows whole, what she has stolen she knows in parts."""
 _FACING = {ALICE: FACING_ALICE, BOB: FACING_BOB}
 
 
@@ -305,7 +299,7 @@ class _Reading:
     async def evidence(self, failures: dict[str, str], began: float) -> Evidence:
         """Compare keys, and let user traffic pass under them."""
         made = {name: self.trial.blocks(name) for name in NODES}
-        theirs = {name: _keys(self.home.node(name), made[name]) for name in NODES}
+        theirs = {name: block_keys(self.home.node(name), made[name]) for name in NODES}
         hers = {name: self._known_to_her(name, made[name]) for name in NODES}
         known = {name: _in_common(theirs[name], hers[name]) for name in NODES}
         read, arrived = await self._traffic()
@@ -352,11 +346,11 @@ class _Reading:
 
     def _newest(self, name: str) -> tuple[BlockId, bytes] | None:
         """Return the newest key for traffic since Eve came, or from before, of what is for applications alone."""
-        keys = _keys(self.home.node(name), self.trial.blocks(name))
+        keys = block_keys(self.home.node(name), self.trial.blocks(name))
         if not keys:
             ended = _told(self.home, name, BlockEnded)
             before = [_block_id(block.block_id) for block in ended if block.secret_bits]
-            keys = _keys(self.home.node(name), before, _TRAFFIC_PARTS[:1])
+            keys = block_keys(self.home.node(name), before, TRAFFIC_PARTS[:1])
         return max(keys.items(), key=lambda each: each[0].number, default=None)
 
     def _known_to_her(self, name: str, blocks: list[BlockId]) -> dict[BlockId, bytes]:
@@ -364,21 +358,7 @@ class _Reading:
 
         Her program may have been ended between a victim's last word about a block and its own; it has the key then.
         """
-        return _keys(self.home.node(_hers(name)), blocks, states=(State.PENDING, State.AVAILABLE))
-
-
-def _keys(
-    folder: Path,
-    blocks: list[BlockId],
-    parts: Sequence[Purpose] = _TRAFFIC_PARTS,
-    states: Sequence[State] = (State.AVAILABLE,),
-) -> dict[BlockId, bytes]:
-    """Return the keys that a store has of these blocks, if they are in one of these states; none without a store."""
-    if not (folder / STORE_FILE).exists():
-        return {}
-    with closing(KeyStore.of(folder)) as store:
-        found = {block: _traffic_key(store, block, parts) for block in blocks if store.state(block) in states}
-    return {block: key for block, key in found.items() if key is not None}
+        return block_keys(self.home.node(_hers(name)), blocks, states=(State.PENDING, State.AVAILABLE))
 
 
 def _in_common(some: dict[BlockId, bytes], others: dict[BlockId, bytes]) -> int:
@@ -387,15 +367,6 @@ def _in_common(some: dict[BlockId, bytes], others: dict[BlockId, bytes]) -> int:
 
 def _as_traffic_key(keys: dict[BlockId, bytes], block: BlockId) -> TrafficKey | None:
     return TrafficKey(keys[block]) if block in keys else None
-
-
-def _traffic_key(store: KeyStore, block: BlockId, parts: Sequence[Purpose]) -> bytes | None:
-    """Return 32 bytes of a block, from the first of these parts that has them."""
-    for purpose in parts:
-        material = store.material(block, purpose)
-        if material is not None and len(material) >= KEY_BYTES:
-            return material[:KEY_BYTES]
-    return None
 
 
 def _fingerprint(keys: dict[BlockId, bytes]) -> str | None:

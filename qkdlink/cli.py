@@ -91,6 +91,14 @@ Attacks = Annotated[
         " or on the classical channel; repeatable.",
     ),
 ]
+Stolen = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT,...",
+        help="Give Eve what a thief has taken from both nodes: certificate, authority, link-psk, tag-keys or nothing."
+        " She can then take both nodes' places: in a demo from the start, else by key `i` in her console.",
+    ),
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(metavar="MONITOR", help="Turn off a countermeasure, or all; repeatable."),
@@ -112,6 +120,7 @@ def demo(
     insecure_no_authentication: Insecure = False,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
     attack: Attacks = None,
+    stolen: Stolen = None,
     without: Without = None,
     random_efficiency: Annotated[
         float, typer.Option(metavar="P", help="Bob turns his detectors off in this share of the gates.")
@@ -124,6 +133,7 @@ def demo(
     """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
     del verbose  # read from the command line by `main`, which prints the errors
     from eve.named_attacks import named_attacks
+    from lab.theft import loot_from
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
@@ -140,6 +150,7 @@ def demo(
             alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
             security=_security(anchor, authentication, insecure=insecure_no_authentication),
             attacks=attacks,
+            stolen=loot_from(stolen or ()),
             folder=home,
             as_json=as_json,
         )
@@ -159,6 +170,7 @@ def up(
     authentication: AuthenticationScheme = "wegman-carter",
     insecure_no_authentication: Insecure = False,
     attack: Attacks = None,
+    stolen: Stolen = None,
     without: Without = None,
     clock: Clock = None,
     home: Home = None,
@@ -167,6 +179,7 @@ def up(
     """Run a whole link until Ctrl-C."""
     del verbose
     from eve.named_attacks import named_attacks
+    from lab.theft import loot_from
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
@@ -177,6 +190,7 @@ def up(
         alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
         security=_security(anchor, authentication, insecure=insecure_no_authentication),
         attacks=attacks,
+        stolen=loot_from(stolen or ()),
         folder=home,
     )
 
@@ -234,13 +248,14 @@ def eve(
     *,
     home: Annotated[Path | None, typer.Option(help="A link's home with Eve in it.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Eve's TOML file.")] = None,
+    stolen: Stolen = None,
     verbose: Verbose = False,
 ) -> None:
     """Play Eve: switch her attacks while the link runs, and see what everybody sees of it."""
     del verbose
     from qkdlink.eve import play
 
-    play(home, config)
+    play(home, config, stolen or ())
 
 
 @app.command()

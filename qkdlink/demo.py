@@ -22,6 +22,7 @@ from lab.compilation import ensure_compiled
 from lab.console import console
 from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
+from lab.leaks import Loot
 from lab.planning import plan, smallest_block, task_for
 from lab.security import Security
 from qkdlink.live_view import LiveView, told_of_eves_end
@@ -78,6 +79,7 @@ def demo(
     alice: Mapping[str, Any],
     security: Security,
     attacks: NamedAttacks = NO_ATTACKS,
+    stolen: Loot | None = None,
     folder: Path | None,
     as_json: bool,
 ) -> int:
@@ -98,10 +100,11 @@ def demo(
                     seed=seed,
                     alice=alice,
                     security=security,
-                    eve=attacks.settings() if attacks else None,
+                    eve=attacks.settings() if attacks or stolen is not None else None,
                     watch=view.watch,
                     on_broker=view.broker,
                     on_eve_end=_on_stderr if shown.quiet else view.eve_ended,
+                    stolen=stolen,
                 )
             )
         view.summary(result)
@@ -120,6 +123,7 @@ def up(
     alice: Mapping[str, Any],
     security: Security,
     attacks: NamedAttacks = NO_ATTACKS,
+    stolen: Loot | None = None,
     folder: Path | None,
 ) -> None:
     """Run a link until Ctrl-C; with `attacks` Eve is between them, and may be played."""
@@ -128,7 +132,7 @@ def up(
         _home(folder, must_be_new=False) as home,
         LiveView(console(), parameters, blocks=None) as view,
     ):
-        asyncio.run(_up(home, parameters, alice, security, attacks, view))
+        asyncio.run(_up(home, parameters, alice, security, attacks, stolen, view))
 
 
 async def _up(
@@ -137,6 +141,7 @@ async def _up(
     alice: Mapping[str, Any],
     security: Security,
     attacks: NamedAttacks,
+    stolen: Loot | None,
     view: LiveView,
 ) -> None:
     told_to_stop = asyncio.Event()
@@ -148,10 +153,11 @@ async def _up(
         blocks=0,
         alice=alice,
         security=security,
-        eve=attacks.settings() if attacks else None,
+        eve=attacks.settings() if attacks or stolen is not None else None,
         watch=view.watch,
         on_broker=view.broker,
         on_eve_end=view.eve_ended,
+        stolen=stolen,
     ) as link:
         ended = asyncio.create_task(link.until_done())
         stopped = asyncio.create_task(told_to_stop.wait())

@@ -1,7 +1,7 @@
 """The console's way to the broker: Eve's own settings, under another name, and nothing of hers but her account."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from common.wire.topics import Topics
 from eve.control import Command
 from eve.settings import EveSettings
 from eve.topics import EVE, control_topic
+from lab.home import open_home
+from lab.theft import loot_from, steal
 
 CONSOLE = "eve-console"
 """Who the console is at the broker, beside Eve herself."""
@@ -59,8 +61,13 @@ async def open_wires(bus: Bus, settings: EveSettings) -> BrokerWires:
     return BrokerWires(bus, topics, tuple(told))
 
 
-def play(home: Path | None, config: Path | None) -> None:
-    """Run the console until whoever plays leaves it; Eve stays."""
+def play(home: Path | None, config: Path | None, stolen: Sequence[str] = ()) -> None:
+    """Run the console until it is left; Eve stays. With `stolen` she takes that of both nodes of `home` first."""
+    loot = loot_from(stolen)
+    if loot is not None:
+        if home is None:
+            raise ConfigurationError("To steal, name the --home of a link: both nodes' folders are in it.")
+        steal(open_home(home.resolve()), loot)
     asyncio.run(_play(_configuration(home, config)))
 
 

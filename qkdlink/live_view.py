@@ -20,6 +20,7 @@ from common.journal.events import (
     EpochBegan,
     EveLearnt,
     EveState,
+    HalfLinkChanged,
     LightFault,
     LightProgress,
     LineLost,
@@ -108,6 +109,8 @@ class LiveView:
                 self._note("eve", _knowing(learnt))
             case PatchChanged(light=light, classical=words, reason=reason):
                 self._note(entry.node, f"light {_way(light)}, words {_way(words)}: {reason}")
+            case HalfLinkChanged(facing=facing, living=living, reason=reason):
+                self._note("eve", f"program facing {facing} {'is up' if living else 'has ended'}: {reason}")
             case LineLost(reason=reason) | PeerRefused(reason=reason):
                 self._note(entry.node, reason)
             case _ if entry.node == _TOLD_BY:
@@ -125,6 +128,12 @@ class LiveView:
         alice, bob = result.link.alice, result.link.bob
         for tally in result.tallies:
             self._note("attack", told_tally(tally))
+        if (taken := result.impersonation) is not None:
+            self._note(
+                "eve",
+                f"she has {taken.known_of_alice} of Alice's {taken.keys_of_alice} keys and"
+                f" {taken.known_of_bob} of Bob's {taken.keys_of_bob}; they share {taken.keys_in_common}",
+            )
         if result.secret_bits == 0:
             self._say("No key: no block was confirmed.")
             return
@@ -140,7 +149,7 @@ class LiveView:
         if result.eve_knows:
             self._say(
                 "EVE HAS THE KEY: do not use it."
-                if result.key_recovered
+                if result.key_recovered or result.impersonation is not None
                 else "EVE KNOWS OF THE KEY: do not use it."
             )
 

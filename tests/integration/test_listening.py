@@ -164,6 +164,7 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
         "treatments": ["delay:seconds=0.001", "replay:every=100000"],
         "known_fraction_of_sifted": 1.0,
         "key_recovered": True,
+        "impersonation": None,
         "key_undetermined": False,
         "ended": None,
     }

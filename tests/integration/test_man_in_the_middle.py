@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from common.authentication.scheme import SchemeName
+from common.errors import ConfigurationError
+from lab.home import open_home
+from lab.kill_trials import tiny_parameters, tiny_settings
+from lab.launcher import run_to_the_end
+from lab.leaks import Loot
+from lab.link_result import Outcome
 from lab.man_in_the_middle import play
 from lab.matrix import ALL_CELLS, IMPOSTURE, MATRIX, Cell, Evidence, Stolen
+from lab.theft import steal
 
 NONE, WEGMAN_CARTER = SchemeName.NONE, SchemeName.WEGMAN_CARTER
 PLAYED = (
@@ -104,3 +111,30 @@ def test_what_applications_say_under_an_older_key_passes_her_unread(
     evidence = played[Cell(Stolen.TAG_KEYS, NONE)]
     assert evidence.traffic_arrived
     assert not evidence.traffic_read
+
+
+async def test_a_demo_with_stolen_certificates_shows_whose_keys_they_are(tmp_path: Path) -> None:
+    result = await run_to_the_end(
+        open_home(tmp_path / "home"),
+        tiny_parameters(),
+        blocks=1,
+        alice=tiny_settings(),
+        eve={},
+        stolen=Loot(certificates=True),
+    )
+    taken = result.impersonation
+    assert taken is not None
+    assert taken.keys_of_alice == taken.known_of_alice == 1
+    assert taken.known_of_bob == taken.keys_of_bob
+    assert taken.keys_in_common == 0
+    assert result.outcome is Outcome.EVE_KNOWS
+
+
+def test_a_thief_needs_a_link_with_eve_and_something_to_steal(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    with pytest.raises(ConfigurationError, match="Eve has no place"):
+        steal(home, Loot(certificates=True))
+    home.let_eve_in()
+    home.configuration("eve").write_text("")
+    with pytest.raises(ConfigurationError, match="before the link has made its first key"):
+        steal(home, Loot(tag_keys=True))

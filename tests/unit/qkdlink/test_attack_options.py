@@ -50,6 +50,7 @@ REFUSED = {
     "classical-setting": (["--attack", "tamper:loud=1"], "'loud', which is not a key here"),
     "too-many-classical": (9 * ["--attack", "drop"], "at most 8 attacks at a time on the classical channel"),
     "file": (["--attack", "nowhere.py:Mine"], "There is no file"),
+    "theft": (["--stolen", "heart"], "'heart' cannot be stolen: name some of certificate, authority"),
     "too-many": (9 * ["--attack", "breidbart"], "at most 8 attacks"),
     "monitor": (["--without", "luck"], "There is no monitor 'luck'; there are arrival-times"),
     "gates": (["--random-efficiency", "0.3"], "it is a multiple of 1/256"),
