@@ -22,7 +22,7 @@ from common.store.home_lock import PROCESS_FILE, locked_home
 from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pki import issue
-from common.trust.private_files import NewFile, private_folder, write_new
+from common.trust.private_files import NewFile, private_folder, refuse_shared, write_new
 from common.wire.topics import Topics
 from eve.topics import EVE, control_topic
 from lab.broker import BrokerUser
@@ -264,6 +264,7 @@ def new_seal() -> bytes:
 
 def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
     """Open a link's home, making it if the folder is new or empty; ConfigurationError if it is something else."""
+    refuse_shared(folder)
     inside = _inside(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder} is not a folder: name another home.")

@@ -26,7 +26,7 @@ from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
 from common.trust.pki import create_authority, issue
-from common.trust.private_files import NewFile, private_folder, write_new
+from common.trust.private_files import NewFile, private_folder, refuse_shared, write_new
 from eve.topics import EVE
 from lab.broker import BrokerUser, access_list, house_rules
 from lab.home import (
@@ -90,6 +90,7 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
     False if nothing is there, or only what an interrupted run has left. ConfigurationError if another installation is
     there, if files of this one are missing, or if the folder is something else.
     """
+    refuse_shared(folder)
     record = folder / RECORD_FILE
     if not record.exists():
         _refuse_foreign(folder)

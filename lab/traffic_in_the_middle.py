@@ -16,7 +16,7 @@ class Interceptor:
     onward: Address
     with_sender: TrafficKey | None
     with_receiver: TrafficKey | None
-    read: list[bytes] = field(default_factory=list)
+    read: list[bytes] = field(default_factory=list, repr=False)
     """What she has read, on the way there."""
 
     def listening(self) -> AbstractAsyncContextManager[Address]:

@@ -172,7 +172,7 @@ async def _up(
 def _home(folder: Path | None, *, must_be_new: bool) -> Iterator[LinkHome]:
     """Open the home that was named, or a temporary one that leaves nothing behind."""
     if folder is not None:
-        yield open_home(folder.resolve(), must_be_new=must_be_new)
+        yield open_home(folder.absolute(), must_be_new=must_be_new)
         return
     temporary = Path(tempfile.mkdtemp(prefix="qkdlink-"))
     try:

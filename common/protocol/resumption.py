@@ -13,7 +13,7 @@ hears the same answer at the next contact.
 import hmac
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from common.errors import RemoteProtocolError
@@ -40,7 +40,7 @@ class ProvenBlock:
     """A block that a side names, and its proof that it holds the block's key."""
 
     block: BlockId
-    proof: bytes
+    proof: bytes = field(repr=False)
 
     def encode(self) -> bytes:
         """Write session, number, proof."""

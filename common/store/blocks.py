@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.errors import LocalProtocolError
 from common.keys.identifiers import BlockId
@@ -21,8 +21,8 @@ class NewBlock:
 
     secret_bits: int
     leaked_bits: int
-    proof_key: bytes
-    peer_key: bytes | None
+    proof_key: bytes = field(repr=False)
+    peer_key: bytes | None = field(repr=False)
     """Sealed: a public key that the peer has shown."""
     unauthenticated: bool
 

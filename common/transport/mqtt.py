@@ -52,7 +52,7 @@ class LastWill:
     """What the broker publishes, retained, in the name of a client that is gone without a word."""
 
     topic: str
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     def as_mqtt(self) -> aiomqtt.Will:
         """Return it as the client library wants it."""
@@ -63,7 +63,7 @@ class LastWill:
 class Delivery:
     """One message from the broker."""
 
-    payload: bytes | memoryview
+    payload: bytes | memoryview = field(repr=False)
     retained: bool
     too_long: bool = False
     """Whether it was longer than any message of ours, so that its payload is not here."""

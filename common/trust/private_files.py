@@ -7,6 +7,7 @@ given by a hard link, because a rename would silently replace a key that somebod
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -32,8 +33,10 @@ class NewFile:
 def private_folder(folder: Path) -> Iterator[Path]:
     """Make `folder` and every missing parent with mode 0700; if the body fails they are removed again.
 
-    A folder that exists already is used as it is. Raises CredentialsError where a folder cannot be made.
+    A folder that exists already is used as it is. Raises CredentialsError where a folder cannot be made, and as
+    `refuse_shared` does.
     """
+    refuse_shared(folder)
     with ExitStack() as made:
         for path in reversed((folder, *folder.parents)):
             try:
@@ -45,6 +48,29 @@ def private_folder(folder: Path) -> Iterator[Path]:
             made.callback(_remove_if_empty, path)
         yield folder
         made.pop_all()
+
+
+def refuse_shared(folder: Path) -> None:
+    """Raise CredentialsError where a folder is a symbolic link, or one in which others can put what they like.
+
+    A folder that does not exist yet is fine, and so is a file: those who use it say what is wrong with that.
+    """
+    try:
+        found = folder.lstat()
+    except OSError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise CredentialsError(
+            f"{folder} is a symbolic link, and others may have made it: name the folder itself"
+        )
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise CredentialsError(
+            f"{folder} belongs to another user, who can replace what is in it: name another folder"
+        )
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise CredentialsError(
+            f"others can write in {folder}: run 'chmod go-w {folder}', or name another folder"
+        )
 
 
 def write_new(*files: NewFile) -> None:

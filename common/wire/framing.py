@@ -8,7 +8,7 @@ bytes    the attachments in the order of the message's fields
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -42,7 +42,7 @@ class Received:
     """A message as it came: what it says, and the very bytes that said it (the transcript is made of these)."""
 
     envelope: Envelope
-    frame: bytes
+    frame: bytes = field(repr=False)
     after: int = 0
     """How many messages of ours had been sent in this conversation when it arrived."""
 

@@ -31,7 +31,7 @@ class _File:
     path: Path
     read: int = 0
     lines: int = 0
-    rest: bytes = b""
+    rest: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)

@@ -186,7 +186,7 @@ class Listener:
     overhearing: Overhearing
     tell: Callable[[Event], None]
     pipe: LauncherPipe
-    _passed: deque[tuple[int, Way, bytes] | int] = field(default_factory=deque)
+    _passed: deque[tuple[int, Way, bytes] | int] = field(default_factory=deque, repr=False)
     """Bytes of a connection, or the number of one that was closed."""
     _something: asyncio.Event = field(default_factory=asyncio.Event)
     _lost: set[int] = field(default_factory=set)

@@ -46,7 +46,7 @@ class _Direction:
     records: RecordReader = field(default_factory=RecordReader)
     opener: Opener | None = None
     finished: bool = False
-    messages: bytearray = field(default_factory=bytearray)
+    messages: bytearray = field(default_factory=bytearray, repr=False)
     """Handshake bytes that are not a whole message yet."""
 
 

@@ -1,11 +1,15 @@
 """Secrets have redacted reprs, whichever object holds them, and however deep."""
 
+import importlib
+import pkgutil
+import re
 from contextlib import closing
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from common.authentication.gmac import Gmac
 from common.authentication.hmac_sha256 import HmacSha256
@@ -35,6 +39,7 @@ from eve.notebook import BlockNotes, Knowledge, MeasuredPage
 from eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import ed25519_schemes, signature_schemes
+from tests.support.source import PACKAGES
 
 BITS = np.tile(np.array([1, 0, 1, 1, 0, 0, 1, 0], np.uint8), 8)
 PACKED = np.packbits(BITS).tobytes()
@@ -147,3 +152,51 @@ def test_every_stage_of_a_key_that_holds_bits_is_looked_at_here():
     }
     assert holders == {"SiftedKey", "ReconciledKey", "VerifiedKey", "SecretKey"}
     assert holders <= set(SECRETS)
+
+
+PUBLIC = {
+    "eve.flight.Flight.flying": "probabilities of photons, and no bit",
+    "eve.flight.Flight.lost": "likewise",
+    "eve.listening.blocks.OverheardBlock.shuffle_seed": "was said aloud",
+    "lab.undetermined.Disclosed.shuffle_seed": "was said aloud",
+    "eve.listening.hellos.ClientHello.random": "goes over the line in the clear",
+    "eve.listening.records.Record.header": "five bytes of a TLS record, in the clear",
+    "common.authentication.certificate_signature.CertificateSignature.fingerprints": "of certificates",
+    "common.authentication.certificate_signature.CertificateSignature.sign": "a function",
+    "common.authentication.certificate_signature.CertificateSignature.verify_peer": "a function",
+    "common.distillation.reconciliation.parity.Questions.indices": "are said aloud",
+    "common.protocol.conversation.Place.holdings": "a digest that both transcripts have",
+    "common.protocol.pinning.Pinning.ours": "a public key",
+    "common.protocol.pinning.Pinning.pinned": "a public key",
+    "common.protocol.pinning.Pinning.theirs": "a public key",
+}
+"""Fields of bytes or arrays that may be printed, each with the reason."""
+_MATERIAL = re.compile(r"\b(bytes|bytearray|memoryview|ndarray|NDArray|Bits)\b")
+
+
+def _printed_material() -> set[str]:
+    """Every field of bytes or arrays, of every dataclass and model, that its representation shows."""
+    found = set()
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if module.name.endswith("__main__"):
+                continue
+            for kind in vars(importlib.import_module(module.name)).values():
+                if isinstance(kind, type) and kind.__module__ == module.name:
+                    found |= {f"{module.name}.{kind.__name__}.{name}" for name in _shown(kind)}
+    return found
+
+
+def _shown(kind: type) -> list[str]:
+    """The names of such fields, if Python or pydantic writes the representation."""
+    if is_dataclass(kind) and hasattr(kind.__repr__, "__wrapped__"):
+        shown = {each.name: str(each.type) for each in fields(kind) if each.repr}
+    elif issubclass(kind, BaseModel) and kind.__repr__ is BaseModel.__repr__:
+        shown = {name: str(each.annotation) for name, each in kind.model_fields.items() if each.repr}
+    else:
+        return []
+    return [name for name, told in shown.items() if _MATERIAL.search(told)]
+
+
+def test_no_dataclass_or_model_prints_bytes_or_arrays_unless_they_are_public():
+    assert _printed_material() == set(PUBLIC)
