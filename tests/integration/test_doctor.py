@@ -248,6 +248,19 @@ async def test_another_program_at_bobs_address_is_not_taken_for_him(tmp_path: Pa
         assert "see that it is bob who listens there" in sentence
 
 
+async def test_another_program_at_the_port_for_keys_is_found_although_the_bootstrap_is_right(
+    tmp_path: Path,
+) -> None:
+    async with _waiting_bob(tmp_path / "home") as link:
+        said = lambda _, writer: writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # noqa: E731 - one word
+        other = await asyncio.start_server(said, LOOPBACK, 0)
+        port = other.sockets[0].getsockname()[1]
+        link.change(ALICE, {"classical": {"address": f"{LOOPBACK}:{port}"}})
+        obstacle, sentence = await _verdict(link, ALICE)
+        assert (obstacle, "does not speak TLS: another program" in sentence) == (Obstacle.PEER, True)
+        other.close()
+
+
 async def test_without_bob_the_sentence_is_that_nobody_listens(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         obstacle, sentence = await _verdict(link, ALICE)

@@ -45,7 +45,7 @@ _TOLD = (
     (re.compile(r"not valid yet|not valid before"), Obstacle.CLOCK),
     (re.compile(r"is for .* but this node|for another name|looks for "), Obstacle.NAME),
     (re.compile(r"parameters of .* differ"), Obstacle.PARAMETERS),
-    (re.compile(r"the key |pre-shared key|offers "), Obstacle.KEY),
+    (re.compile(r"the key |(?<!no )pre-shared key|offers (?!no )"), Obstacle.KEY),
     (re.compile(r"certificate"), Obstacle.CERTIFICATE),
 )
 """Words of our own sentences (`common.transport`), the first that fit."""

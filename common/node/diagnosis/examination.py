@@ -15,7 +15,7 @@ from common.node.diagnosis.house import (
     is_running,
     read_holdings,
 )
-from common.node.diagnosis.line import TrialLine
+from common.node.diagnosis.line import TrialLine, stranger_at
 from common.node.diagnosis.network import BROKER, Place, check_binding, check_name, judge, judge_peer, reach
 from common.node.diagnosis.witness import Memory, as_dialler, as_listener, last_end, read_journal, recall
 from common.node.station import Greeting
@@ -128,7 +128,8 @@ class _Visit:
             return as_dialler(self._memory, self._patient.settings.peer)
         self._line = TrialLine(self._patient, self._holdings, self._greet_as_alice)
         self._ending.push_async_callback(self._line.close)
-        return await self._line.check_identity()
+        stranger = await stranger_at(self._keyed.who, self._keyed.address)
+        return stranger or await self._line.check_identity()
 
     async def _parameters(self) -> Finding:
         if self._line is None:

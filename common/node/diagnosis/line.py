@@ -6,6 +6,7 @@ come next, he hears the line being closed: he has stored nothing by then, and ne
 
 import asyncio
 import secrets
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from common.node.diagnosis.network import PATIENCE_S
 from common.node.station import Greeting
 from common.protocol.greeting import Introduction, link_conversation
 from common.protocol.high_water import Marks
+from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
 from common.transport.psk import AnyConnection, dial_psk
 from common.trust.anchor import AnchorName
@@ -122,6 +124,34 @@ class TrialLine:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
+
+
+async def stranger_at(peer: str, address: Address) -> Finding | None:
+    """Greet the port for keys without a key, and say if something answers as no node does; a node hangs up at that."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    what = "takes the line and says nothing"
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            _, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=peer
+            )
+        writer.transport.abort()
+    except TimeoutError:
+        pass
+    except ssl.SSLCertVerificationError:
+        what = "shows a certificate"
+    except ssl.SSLError as error:
+        if isinstance(error, ssl.SSLEOFError) or "ALERT" in (error.reason or ""):
+            return None
+        what = "does not speak TLS"
+    except OSError:
+        return None
+    return Finding.failed(
+        Obstacle.PEER,
+        f"what listens at {address}, where {peer} should listen for keys, {what}: another program has this port, so"
+        " correct classical.address, or end that program",
+    )
 
 
 class _Enough(Exception):  # noqa: N818 - it is no error
