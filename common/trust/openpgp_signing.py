@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from common.errors import CredentialsError
 from common.trust.openpgp import check_private, find_program
 
 _LONGEST_HOME_BYTES = 80
 """Leaves room for the name of the agent's longest socket."""
+_LONGEST_TEMPORARY_BYTES = _LONGEST_HOME_BYTES - len("/gpg-12345678/home")
 _TIME_LIMIT_S = 300.0
 """An operator may have to type a passphrase, or to find the card that holds the key."""
 
@@ -69,11 +70,16 @@ def signing_in(home: Path) -> Iterator[Hand]:
     with ExitStack() as stack:
         short = home.absolute()
         if len(os.fsencode(short)) > _LONGEST_HOME_BYTES:
-            short = Path(stack.enter_context(TemporaryDirectory(prefix="gpg-")), "home")
+            short = Path(stack.enter_context(TemporaryDirectory(prefix="gpg-", dir=_short_folder())), "home")
             short.symlink_to(home.absolute())
         if not _has_agent(short):
             stack.callback(_end_agents, short)
         yield Hand(short)
+
+
+def _short_folder() -> str | None:
+    """Return where the link is made: `TMPDIR`, unless that is too long itself."""
+    return None if len(os.fsencode(gettempdir())) <= _LONGEST_TEMPORARY_BYTES else "/tmp"  # noqa: S108 - private there
 
 
 def _has_agent(home: Path) -> bool:

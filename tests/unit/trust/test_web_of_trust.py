@@ -1,6 +1,7 @@
 import asyncio
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -370,7 +371,12 @@ async def test_several_signatures_or_none_or_another_kind_are_refused(people: So
 
 
 @needs_gpg
-def test_a_home_of_any_length_can_sign_and_no_agent_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("temporary", ["", "t" * 120])
+def test_a_home_and_a_tmpdir_of_any_length_can_sign_and_no_agent_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: str
+) -> None:
+    (tmp_path / temporary).mkdir(exist_ok=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / temporary))
     long = tmp_path / ("a" * 120)
     who = person(long, "alice", ALICE_ID)
     assert signed_by(who).card.node == "alice"
