@@ -98,7 +98,7 @@ class HalfLinks:
         """Say where calls for Bob lead: to where her own Bob listens."""
         configuration, splice = bob_home / CONFIGURATION_FILE, self.settings.splice
         try:
-            told = tomllib.loads(configuration.read_text(encoding="utf-8"))["classical"]
+            told = tomllib.loads(configuration.read_text(encoding="utf-8-sig"))["classical"]
             return {
                 splice.bob_address: Address.parse(told["address"]),
                 splice.bob_bootstrap_address: Address.parse(told["bootstrap_address"]),

@@ -379,7 +379,7 @@ def _paced(clock_hz: float | None) -> dict[str, float]:
 
 def _text_of(file: Path) -> str:
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"The input {file} cannot be read: {reason}.") from error

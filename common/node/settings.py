@@ -241,7 +241,7 @@ class NodeSettings(ProgramSettings, ABC):
 def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
     """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no configuration file {file}.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -278,7 +278,7 @@ def read_secret_line(path: Path, what: str) -> str:
     """Read a secret that stands alone in a file; ConfigurationError unless only its owner can read it."""
     try:
         mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii").strip()
+        text = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The {what} {path} cannot be read; make the link's home anew.") from error
     if mode & 0o077:

@@ -70,7 +70,7 @@ def scenario(name: str, folder: Path = _FOLDER) -> Scenario:
 def read(path: Path) -> Scenario:
     """Read a file. Raises ConfigurationError, in one sentence, if it is no scenario."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"The scenario {path} cannot be read: {error.strerror}.") from error
     try:

@@ -48,3 +48,10 @@ def test_the_run_time_needs_no_tool_of_development():
     kept = set(names(closure(lock, ["numba", "pydantic-settings", "amqtt", "typer", "rich", "scipy"])))
     assert {"llvmlite", "numpy", "pydantic-core", "websockets"} <= kept
     assert kept.isdisjoint({"mypy", "pytest", "ruff", "hypothesis", "hatchling"})
+
+
+def test_nothing_that_runs_depends_on_the_container_that_other_options_make_anew() -> None:
+    """Compose stops what depends on a container that it makes anew; `installed` has ended by then."""
+    compose = (Path(__file__).parents[3] / "docker-compose.yml").read_text()
+    assert compose.count("credentials: {condition") == 1
+    assert 'installed:\n    <<: *node\n    command: "true"' in compose

@@ -1,5 +1,6 @@
 """A node's configuration: read once, unknown keys refused, the environment wins, secrets for their owner alone."""
 
+import codecs
 import ssl
 import stat
 import tomllib
@@ -14,7 +15,7 @@ from common.errors import ConfigurationError
 from common.node.settings import LaboratorySettings, load_settings, read_seal_key, read_secret_line
 from common.transport.addresses import Address
 from common.transport.key_log import write_secrets
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, toml
+from lab.home import ALICE, BOB, SEAL_FILE, LinkAddresses, LinkHome, open_home, toml
 from tests.support.processes import small_parameters
 
 PARAMETERS = small_parameters()
@@ -198,3 +199,14 @@ def test_no_context_writes_secrets_unless_it_is_told_to(tmp_path: Path) -> None:
     assert context.keylog_filename is None
     write_secrets(context, tmp_path / "keys.log")
     assert context.keylog_filename == str(tmp_path / "keys.log")
+
+
+def test_a_configuration_and_a_secret_that_begin_with_a_byte_order_mark_are_read(
+    home: LinkHome, tmp_path: Path
+) -> None:
+    written, seal = home.configuration(ALICE), home.node(ALICE) / SEAL_FILE
+    for file in (written, seal):
+        (tmp_path / file.name).write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        (tmp_path / file.name).chmod(0o600)
+    assert load_settings(AliceSettings, tmp_path / written.name) == load_settings(AliceSettings, written)
+    assert read_seal_key(tmp_path / seal.name) == read_seal_key(seal)
