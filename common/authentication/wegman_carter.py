@@ -49,7 +49,7 @@ class Pads(Protocol):
         """
 
     async def look_up(self, name: str) -> bytes | None:
-        """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
+        """Return the unit that the peer names; None, or RemoteProtocolError that says why, if it may not be used."""
 
     async def used(self, name: str, block: int) -> bool:
         """Note on disk that the peer has used a unit for a block; False if it had been used already."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from common.authentication.scheme import SchemeName
 from common.authentication.wegman_carter import Unit
 from common.distillation.stages import SecretKey
-from common.errors import StarvationError
+from common.errors import RemoteProtocolError, StarvationError
 from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
 from common.keys.identifiers import BlockId
 from common.protocol.aborts import Aborted, AbortReason
@@ -115,9 +115,21 @@ class Vault:
         return Unit(str(name), material)
 
     async def look_up(self, name: str) -> bytes | None:
-        """Return the unit that the peer names; None if it is not the peer's, not here, or was used before."""
+        """Return the unit that the peer names; RemoteProtocolError if it is not the peer's, not here, or was used."""
         unit = self._peers_unit(name)
-        return None if unit is None else await asyncio.to_thread(self.store.units.look_up, unit)
+        if unit is None:
+            raise self.refused_unit(name, "which is no unit of generated key that is its own to use")
+        material = await asyncio.to_thread(self.store.units.look_up, unit)
+        if material is None:
+            was_used = await asyncio.to_thread(self.store.units.was_used, unit)
+            raise self.refused_unit(
+                name, "which was used before" if was_used else "which this node does not have"
+            )
+        return material
+
+    def refused_unit(self, name: str, why: str) -> RemoteProtocolError:
+        """Say why a unit that the peer names is not taken."""
+        return RemoteProtocolError(f'{self.role.peer.label} names the unit "{name}" for a tag, {why}.')
 
     async def is_passed(self, name: str, before_row: int) -> bool:
         """Whether the peer's unit was used, or lies before one of its part that was used up to that row."""

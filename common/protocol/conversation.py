@@ -208,6 +208,10 @@ class BlockConversation(Conversation):
         if message.position != self._checkpoints or not await self._scheme.verify(
             speaker, message.position, self.transcript, Tag(message.tag, message.pad)
         ):
+            if message.position != self._checkpoints:
+                raise RemoteProtocolError(
+                    f"{speaker.label} tags checkpoint {message.position} where {self._checkpoints} is due."
+                )
             raise RemoteProtocolError(
                 f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
                 " what arrived here."

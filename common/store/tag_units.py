@@ -104,6 +104,16 @@ class TagUnits:
             ).fetchone()
         return found is not None
 
+    def was_used(self, name: UnitName) -> bool:
+        """Whether a unit is noted as used here."""
+        with self.database.reading() as database:
+            found = database.execute(
+                "SELECT 1 FROM units JOIN blocks ON blocks.id = units.block"
+                " WHERE session = ? AND number = ? AND purpose = ? AND unit = ?",
+                (name.block.session, name.block.number, name.purpose, name.unit),
+            ).fetchone()
+        return found is not None
+
     def used(self, name: UnitName, used_for: str) -> bool:
         """Note a unit of the peer's as used, and overwrite it; False if it was used before or is gone."""
         with self.database.transaction() as database:

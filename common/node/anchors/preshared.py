@@ -168,14 +168,20 @@ class FilePads:
         return Unit(f"pre-shared/{own}/{number}", material)
 
     async def look_up(self, name: str) -> bytes | None:
-        """Return the unit that the peer names; None if it is not the peer's, not here, or was used on this line.
+        """Return the unit that the peer names; RemoteProtocolError if it is not the peer's, not here, or was used.
 
         OutdatedStoreError if it lies before one that was used on an earlier line.
         """
         number = self._number(name)
-        if number is not None and number < self._passed:
+        if number is None:
+            return await self.vault.look_up(name)
+        if number < self._passed:
             raise outdated(self.peer, self.node)
-        return await self.vault.look_up(name) if number is None else self._theirs.get(number)
+        if number not in self._theirs:
+            raise self.vault.refused_unit(
+                name, "which was used before, or which the pre-shared key does not have"
+            )
+        return self._theirs[number]
 
     async def used(self, name: str, block: int) -> bool:
         """Note on disk that the peer has used a unit; False if it had been used already."""

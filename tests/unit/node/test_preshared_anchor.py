@@ -12,7 +12,7 @@ from common.authentication.hmac_sha256 import HmacSha256
 from common.authentication.scheme import Authentication, CheckpointScheme, SchemeName, Tag
 from common.authentication.transcript import Transcript
 from common.authentication.wegman_carter import WegmanCarter
-from common.errors import CredentialsError, OutdatedStoreError, StarvationError
+from common.errors import CredentialsError, OutdatedStoreError, RemoteProtocolError, StarvationError
 from common.keys.allotment import OF_ALICE, OF_BOB
 from common.node.anchors.preshared import FilePads, PresharedAnchor
 from common.node.vault import Vault
@@ -132,14 +132,16 @@ async def test_a_unit_that_the_peer_has_used_is_not_looked_up_again(vaults: Vaul
     pads, name = FilePads(vaults[Role.BOB], Role.BOB, "bob", "alice"), "pre-shared/tags-alice-to-bob/0"
     assert await pads.look_up(name) is not None
     assert await pads.used(name, 1)
-    assert await pads.look_up(name) is None
+    with pytest.raises(RemoteProtocolError, match="names the unit"):
+        await pads.look_up(name)
     assert not await pads.used(name, 1)
 
 
 async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults) -> None:
     made = authentications(vaults)
     tag = await ok(made[Role.ALICE].of_block(1), made[Role.BOB].of_block(1), Role.ALICE)
-    assert not await made[Role.BOB].of_block(2).verify(Role.ALICE, 0, TRANSCRIPT, tag)
+    with pytest.raises(RemoteProtocolError, match="which was used before"):
+        await made[Role.BOB].of_block(2).verify(Role.ALICE, 0, TRANSCRIPT, tag)
     on_another_line = authentications(vaults)[Role.BOB].of_block(1)
     with pytest.raises(OutdatedStoreError, match="The key store of alice is older than what bob has seen"):
         await on_another_line.verify(Role.ALICE, 0, TRANSCRIPT, tag)
@@ -158,7 +160,8 @@ async def test_a_tag_that_is_repeated_in_another_block_is_refused(vaults: Vaults
 async def test_a_name_that_is_not_the_peers_to_use_gives_no_unit(vaults: Vaults, name: str) -> None:
     authentications(vaults)
     pads = FilePads(vaults[Role.BOB], Role.BOB, "bob", "alice")
-    assert await pads.look_up(name) is None
+    with pytest.raises(RemoteProtocolError, match="names the unit"):
+        await pads.look_up(name)
     assert not await pads.used(name, 1)
 
 
@@ -184,7 +187,8 @@ async def test_no_line_of_an_epoch_believes_a_pad_of_the_file(vaults: Vaults) ->
     alice, _ = both(vaults)
     tag = await alice.tag(Role.ALICE, 0, TRANSCRIPT)
     keyed = WegmanCarter(vaults[Role.BOB]).of_block(1)
-    assert not await keyed.verify(Role.ALICE, 0, TRANSCRIPT, tag)
+    with pytest.raises(RemoteProtocolError, match="names the unit"):
+        await keyed.verify(Role.ALICE, 0, TRANSCRIPT, tag)
 
 
 async def test_a_file_serves_one_bootstrap_and_the_sentence_asks_for_another(vaults: Vaults) -> None:

@@ -12,7 +12,7 @@ import pytest
 from common.authentication.transcript import Transcript
 from common.authentication.wegman_carter import WegmanCarter
 from common.distillation.stages import SecretKey
-from common.errors import StarvationError
+from common.errors import RemoteProtocolError, StarvationError
 from common.keys.allotment import OF_ALICE
 from common.keys.identifiers import BlockId
 from common.node.vault import Vault
@@ -156,7 +156,8 @@ async def test_the_peer_finds_a_unit_by_its_name_until_it_is_used(vaults: tuple[
     assert await bob.look_up(unit.name) == unit.material
     assert await bob.look_up(unit.name) == unit.material, "looking up changes nothing"
     assert await bob.used(unit.name, 7)
-    assert await bob.look_up(unit.name) is None
+    with pytest.raises(RemoteProtocolError, match="for a tag, which was used before"):
+        await bob.look_up(unit.name)
     assert not await bob.used(unit.name, 7)
     assert not await bob.used(unit.name, 8)
 
@@ -166,14 +167,19 @@ async def test_no_side_takes_the_peer_s_units_or_believes_its_own_to_be_the_peer
 ) -> None:
     alice, bob = vaults
     for vault, own in ((alice, "tags-alice-to-bob"), (bob, "tags-bob-to-alice")):
-        assert await vault.look_up(f"{SESSION}/1/{own}/0") is None
+        with pytest.raises(RemoteProtocolError, match="no unit of generated key that is its own to use"):
+            await vault.look_up(f"{SESSION}/1/{own}/0")
         assert not await vault.used(f"{SESSION}/1/{own}/0", 7)
     alices, bobs = await alice.take(7), await bob.take(7)
     assert alices.name != bobs.name
     assert alices.material != bobs.material
-    assert await alice.look_up(alices.name) is None
+    with pytest.raises(RemoteProtocolError, match="that is its own to use"):
+        await alice.look_up(alices.name)
     assert not await alice.used(alices.name, 7)
-    assert await bob.look_up(bobs.name) is None
+    with pytest.raises(RemoteProtocolError, match="that is its own to use"):
+        await bob.look_up(bobs.name)
+    with pytest.raises(RemoteProtocolError, match="which this node does not have"):
+        await bob.look_up(alices.name.replace("/1/", "/9/"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +187,8 @@ async def test_no_side_takes_the_peer_s_units_or_believes_its_own_to_be_the_peer
 )
 async def test_nothing_but_units_for_tags_is_looked_up(vaults: tuple[Vault, Vault], name: str) -> None:
     for vault in vaults:
-        assert await vault.look_up(name) is None
+        with pytest.raises(RemoteProtocolError, match="no unit of generated key"):
+            await vault.look_up(name)
         assert not await vault.used(name, 7)
 
 
