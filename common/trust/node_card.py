@@ -6,6 +6,7 @@ The signature is detached and runs over a heading and the card's values in one c
 is what was read. A card is public. Nothing on it is believed before `common.trust.web_of_trust` has verified it.
 """
 
+import codecs
 import json
 import re
 from datetime import UTC, datetime
@@ -149,7 +150,7 @@ class SignedCard(BaseModel):
         """Read a card from a file; CredentialsError, naming the file, if there is none."""
         try:
             with path.open("rb") as file:
-                data = file.read(LARGEST_CARD_BYTES + 1)
+                data = file.read(LARGEST_CARD_BYTES + 1).removeprefix(codecs.BOM_UTF8)
         except OSError as error:
             raise CredentialsError(
                 f"the node card {path} cannot be read ({error.strerror}): make one with `qkdlink web-of-trust card`"

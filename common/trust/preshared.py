@@ -12,6 +12,7 @@ A file has pads if they last for every block that a bootstrap may have; what a s
 is not used. Both nodes have the same file, so both cut alike.
 """
 
+import codecs
 import os
 import re
 import secrets
@@ -122,7 +123,7 @@ def _read(path: Path) -> bytes:
                     f"{path} is open to others (mode {mode:04o}): make a new pre-shared key, or, if nobody has read"
                     " it, chmod 600 it at both ends"
                 )
-            text = stream.read(_LARGEST_FILE_BYTES + 1)
+            text = stream.read(_LARGEST_FILE_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError as error:
         raise CredentialsError(
             f"{path} does not exist: make a pre-shared key with `qkdlink psk new`, and carry it to both ends by hand"

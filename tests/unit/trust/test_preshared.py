@@ -158,3 +158,9 @@ def test_the_command_makes_a_file_and_shows_nothing_of_it(
     digits = secret.material.hex()
     assert not any(digits[start : start + 16] in said.out + said.err for start in range(0, len(digits), 16))
     assert said.err.count("\n") == 2
+
+
+def test_a_byte_order_mark_before_it_is_read_past(tmp_path: Path) -> None:
+    create_preshared(tmp_path / "a.key", 256)
+    marked = written(tmp_path, "\ufeff" + (tmp_path / "a.key").read_text())
+    assert PresharedSecret.load(marked).material == PresharedSecret.load(tmp_path / "a.key").material
