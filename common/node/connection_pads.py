@@ -27,7 +27,7 @@ class ConnectionPads:
         return await self.vault.take(block)
 
     async def look_up(self, name: str) -> bytes | None:
-        """Return the unit that the peer names; None if it is not the peer's, or not here.
+        """Return the unit that the peer names; RemoteProtocolError if it is not the peer's, or not here.
 
         OutdatedStoreError if it was used, or lies before one that was used before the two met.
         """

@@ -166,4 +166,5 @@ async def test_a_unit_before_one_that_was_used_before_the_two_met_is_refused(his
             OutdatedStoreError, match="The key store of alice is older than what bob has seen"
         ):
             await pads.look_up(name)
-    assert await met_after.look_up(first.name.replace("alice-to-bob", "bob-to-alice")) is None
+    with pytest.raises(RemoteProtocolError, match="no unit of generated key that is its own to use"):
+        await met_after.look_up(first.name.replace("alice-to-bob", "bob-to-alice"))
