@@ -50,7 +50,9 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
     access = broker_access(settings, EVE, folder)
     async with AsyncExitStack() as open_things:
         bus = await open_things.enter_async_context(connect(access.lasting(KEEPALIVE_S, last_will(topics))))
-        file = open_things.enter_context(closing(JournalFile(folder / settings.journal)))
+        file = open_things.enter_context(
+            closing(JournalFile(folder / settings.journal, to_stdout=settings.journal_to_stdout))
+        )
         pipe = LauncherPipe(report_file)
         journal = Journal(EVE, file, pipe.event)
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))

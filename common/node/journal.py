@@ -2,26 +2,66 @@
 
 import os
 import secrets
+import sys
+import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
+from queue import Empty, Full, Queue
 
 from common.errors import ConfigurationError
 from common.journal.events import Entry, Event
 from common.node.journal_delivery import JournalDelivery
 from common.transport.mqtt import Bus
 
+MOST_UNPRINTED = 4096
+"""Lines that wait for standard output: about 2 MB. If it stays slow the oldest ones are dropped, a gap for readers."""
+
+_END_TIMEOUT_S = 1.0
+
+
+class JournalOutput:
+    """The same lines on standard output, which may be slow or closed: a thread writes them, so the node never waits."""
+
+    def __init__(self) -> None:
+        self._lines: Queue[bytes] = Queue(MOST_UNPRINTED)
+        # where it was closed from the start Python has none, and its descriptor may be a store or a connection by now
+        self._descriptor = None if sys.__stdout__ is None else sys.__stdout__.fileno()
+        self._thread = threading.Thread(target=self._print, name="journal on standard output", daemon=True)
+        self._thread.start()
+
+    def write(self, line: bytes) -> None:
+        """Queue a line; a full queue loses its oldest one."""
+        while True:
+            try:
+                return self._lines.put_nowait(line)
+            except Full:
+                with suppress(Empty):
+                    self._lines.get_nowait()
+
+    def close(self) -> None:
+        """Wait a moment until all is written."""
+        self.write(b"")
+        self._thread.join(_END_TIMEOUT_S)
+
+    def _print(self) -> None:
+        with suppress(OSError):  # nobody reads it any more; the file has every line
+            while self._descriptor is not None and (line := self._lines.get()):
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+
 
 class JournalFile:
-    """An append-only file of whole lines, readable by its owner alone."""
+    """An append-only file of whole lines, readable by its owner alone; on standard output, too, if that is wanted."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_stdout: bool = False) -> None:
         self._path = path
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"The journal {path} cannot be written: {error.strerror}.") from error
+        self._output = JournalOutput() if to_stdout else None
 
     def write(self, line: str) -> None:
         """Append a line, all of it or nothing; ConfigurationError if the disk is full."""
@@ -35,10 +75,14 @@ class JournalFile:
         if written != len(data):
             os.ftruncate(self._file, before)
             raise ConfigurationError(f"The journal {self._path} cannot be written: {reason}.")
+        if self._output is not None:
+            self._output.write(data)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+        if self._output is not None:
+            self._output.close()
 
 
 class Journal:

@@ -183,6 +183,8 @@ class ProgramSettings(BaseSettings):
     link: Name
     broker: BrokerSettings
     parameters: LinkParameters
+    journal_to_stdout: bool = False
+    """Whether every line of the journal is written to standard output, too: where that is what is kept of a program."""
 
     @classmethod
     def settings_customise_sources(

@@ -277,7 +277,7 @@ async def _opened_station[S: NodeSettings](
         print(told, file=sys.stderr, flush=True)  # noqa: T201 - for the operator
     async with connect(broker_access(settings, settings.node, folder)) as bus:
         with (
-            closing(JournalFile(folder / settings.journal)) as file,
+            closing(JournalFile(folder / settings.journal, to_stdout=settings.journal_to_stdout)) as file,
             closing(KeyStore.open(folder, owner)) as store,
         ):
             journal = Journal(settings.node, file, pipe.event)

@@ -50,6 +50,7 @@ _MEANINGS = {
     "node": "This node's name, as in its certificate.",
     "peer": "The name that the other end's certificate has to carry.",
     "journal": "Where the node writes its events, one JSON line each.",
+    "journal_to_stdout": "Whether each of these lines goes to standard output, too, as in containers.",
     "broker.address": "Where the MQTT broker listens.",
     "broker.private_key": "The private key of that certificate, mode 0600.",
     "broker.password_file": "A file with the password alone in it, mode 0600.",

@@ -1,5 +1,6 @@
 """The link as containers: keys on both sides, whatever is restarted, paused or killed."""
 
+import json
 import re
 import sys
 from datetime import datetime
@@ -31,6 +32,25 @@ def test_the_containers_call_themselves_healthy(link: Project):
             f"{service} to be healthy",
             lambda service=service: link.inspect(service)["State"]["Health"]["Status"] == "healthy",
         )
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_log_tells_what_the_journal_tells(link: Project, node: str):
+    entries = link.journal(node)
+
+    def printed() -> list[object]:
+        log = link.compose("logs", "--no-log-prefix", "--no-color", node)
+        return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+    link.wait(f"all lines of {node}", lambda: len(printed()) >= len(entries))
+    assert printed()[: len(entries)] == entries
+
+
+def test_the_log_says_how_the_link_starts(link: Project):
+    log = link.compose("logs", "--no-log-prefix", "--no-color", "credentials", "installed", "broker")
+    assert "for Bob's machine" in log
+    assert "The credentials are in place; the broker starts next, then Bob and Alice." in log
+    assert "The broker starts: TLS 1.3 on port 8883" in log
 
 
 @pytest.mark.parametrize("node", NODES)

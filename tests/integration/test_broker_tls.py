@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from lab.home import LinkAddresses
 from lab.installation import Site, install
 from lab.ports import free_port
 from qkdlink.demo import planned
+from tests.support.processes import guarded
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
 
@@ -45,11 +45,9 @@ def port(home: Path) -> Iterator[int]:
     mosquitto = find_mosquitto()
     assert mosquitto is not None
     port = int((home / "broker" / "mosquitto.conf").read_text().split("listener ")[1].split()[0])
-    with subprocess.Popen(
-        [mosquitto, "-c", "mosquitto.conf"], cwd=home / "broker", stderr=subprocess.DEVNULL
-    ) as broker:
+    command = (mosquitto, "-c", "mosquitto.conf")
+    with guarded(command, cwd=home / "broker"):
         yield port
-        broker.terminate()
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ from lab.broker import find_mosquitto
 from lab.home import ALICE, BOB, LinkAddresses
 from lab.installation import BROKER, NODES_AUTHORITY, Site, install
 from qkdlink.doctor import doctor
-from tests.support.processes import Journal, small_parameters
+from tests.support.processes import Journal, guarded, small_parameters
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 IP, IPTABLES = shutil.which("ip", path=_PATH), shutil.which("iptables", path=_PATH)
@@ -65,10 +65,9 @@ class Machine:
     def start(self, *command: str, folder: Path, log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Start a program."""
         with log.open("wb") as file:
-            program = subprocess.Popen(
+            program = guarded(
                 [str(IP), "netns", "exec", self.name, *command],
                 cwd=folder,
-                stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))} | environment,
@@ -173,8 +172,7 @@ def _end(program: subprocess.Popen[bytes]) -> None:
         try:
             program.wait(10)
         except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
+            program.communicate()  # the guard insists
 
 
 @contextmanager

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pytest
 
@@ -52,6 +52,26 @@ def small_parameters(
         reproducible=reproducible
     )
     return planned.model_copy(update=changes)
+
+
+def guarded(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a program that does not ask who started it, such as a broker: it ends with us, even if we are killed."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "lab.guard", *command],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        cwd=cwd,
+        env=env,
+        stdout=stdout,
+        stderr=stderr,
+    )
 
 
 def without_mosquitto(patch: pytest.MonkeyPatch) -> None:
@@ -258,14 +278,13 @@ class Bench:
         return broker.command
 
     def start(self, command: list[str]) -> None:
-        """Start another process, which ends with the test."""
-        self.others.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True))
+        """Start another process, which ends with the test, and with pytest if that is killed."""
+        self.others.append(guarded(command))
 
     async def close(self) -> None:
         """End every process and task of the test."""
         for process in self.others:
-            process.kill()
-            process.wait()
+            process.communicate()
         for node in self.local:
             with suppress(Exception):
                 await node.stop()

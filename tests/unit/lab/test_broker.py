@@ -1,5 +1,8 @@
 """A broker that does not start is told with its own last words: its log goes with the folder that it is in."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,27 @@ def test_a_broker_that_has_said_nothing_has_not_said_why(log: str | None, tmp_pa
     if log is not None:
         (tmp_path / "log").write_text(log)
     assert last_words(tmp_path / "log") == "it has not said why."
+
+
+_DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+while True:
+    time.sleep(1)
+"""
+_WHO_STARTS_IT = f"""
+import subprocess, sys, time
+from tests.support.processes import guarded
+guard = guarded([sys.executable, "-c", {_DEAF!r}])
+while True:
+    time.sleep(1)
+"""
+
+
+def test_a_guarded_program_that_ignores_being_asked_ends_with_whoever_started_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", _WHO_STARTS_IT], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"deaf\n"
+        starter.send_signal(signal.SIGKILL)
+        assert starter.stdout.read() == b"", "the end of all that could write there"

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import resource
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from common.errors import ConfigurationError, LinkError
 from common.journal.events import ENTRY, Entry, LineLost, NodeStopped
 from common.journal.sequence import EntrySequence
+from common.node import journal as node_journal
 from common.node import journal_delivery
 from common.node.journal import Journal, JournalFile
 from common.transport import mqtt
@@ -256,3 +259,58 @@ def test_closing_gives_the_file_back(path: Path) -> None:
     file.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+@pytest.fixture
+def stdout(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A pipe in place of standard output; its other end."""
+    read_end, write_end = os.pipe()
+    with open(write_end, "w") as stream:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        yield read_end
+    with suppress(OSError):
+        os.close(read_end)
+
+
+def drained(stdout: int) -> list[str]:
+    os.set_blocking(stdout, False)
+    with suppress(BlockingIOError):
+        return os.read(stdout, 1 << 20).decode().splitlines()
+    return []
+
+
+def test_standard_output_has_every_line_of_the_file_if_that_is_wanted(path: Path, stdout: int) -> None:
+    for wanted in (False, True):
+        with closing(JournalFile(path, to_stdout=wanted)) as file:
+            writing = Journal("bob", file, lambda _: None)
+            for n in range(3):
+                writing.tell(NodeStopped(reason=str(n)))
+    assert len(lines(path)) == 6
+    assert drained(stdout) == lines(path)[3:]
+
+
+@pytest.mark.parametrize("fault", ["nobody reads", "closed by its reader", "closed from the start"])
+def test_a_standard_output_that_takes_nothing_neither_stops_nor_ends_a_node(
+    path: Path, stdout: int, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(node_journal, "_END_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(node_journal, "MOST_UNPRINTED", 100)
+    if fault == "closed by its reader":
+        os.close(stdout)
+    elif fault == "closed from the start":
+        monkeypatch.setattr(sys, "__stdout__", None)
+    told = 2000  # more than fits into a pipe
+    with closing(JournalFile(path, to_stdout=True)) as file:
+        writing = Journal("bob", file, lambda _: None)
+        for n in range(told):
+            writing.tell(NodeStopped(reason=str(n)))
+    assert len(lines(path)) == told
+    if fault == "nobody reads":  # whole lines, the last ones among them, once it reads again
+        printing = next(t for t in threading.enumerate() if t.name == "journal on standard output")
+        text = b""
+        while printing.is_alive():
+            text += os.read(stdout, 1 << 20)
+        text += "\n".join(drained(stdout)).encode()
+        printed = text.decode().splitlines()
+        assert printed[-1] == lines(path)[-1]
+        assert set(printed) < set(lines(path))
