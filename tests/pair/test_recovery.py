@@ -224,7 +224,8 @@ type Outcome = SecretKey | Aborted | BaseException
 
 
 async def played(links: dict[Role, Link], number: int) -> tuple[Outcome, Outcome]:
-    """Live one block on both sides."""
+    """Live one block on both sides; Alice writes its number down first, as her node does."""
+    await links[Role.ALICE].party.vault.use_number(number)
     receiver = MemoryReceiver(dark=False, fault="", misread_key_bits=0.0)
     transmitter = MemoryTransmitter(receiver.take, 2**20)
 

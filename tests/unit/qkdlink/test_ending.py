@@ -13,7 +13,10 @@ ASKED = (signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in ASKED}
+    before = {number: signal.getsignal(number) for number in (*ASKED, signal.SIGINT)}
+    for number in ASKED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins without it
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -81,6 +81,7 @@ class Ended:
         AttackTally(attack="breidbart", channel="quantum", acted=3),
         AttackTally(attack="drop", channel="classical", acted=0, obstacle="drop cannot."),
     )
+    impersonation: None = None
     balance: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(unauthenticated=False))
     link: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
