@@ -46,7 +46,7 @@ _TOLD = (
     (re.compile(r"is for .* but this node|for another name|looks for "), Obstacle.NAME),
     (re.compile(r"parameters of .* differ"), Obstacle.PARAMETERS),
     (re.compile(r"the key |(?<!no )pre-shared key|offers (?!no )"), Obstacle.KEY),
-    (re.compile(r"certificate"), Obstacle.CERTIFICATE),
+    (re.compile(r"certificate(?! opens nothing)"), Obstacle.CERTIFICATE),
 )
 """Words of our own sentences (`common.transport`), the first that fit."""
 

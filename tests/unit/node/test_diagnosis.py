@@ -148,6 +148,10 @@ def test_an_error_of_our_own_is_judged_by_its_kind() -> None:
         ("10.0.0.1:5: names the key ab/1, but has another key under this name", Obstacle.KEY),
         ("10.0.0.1:5: the peer does not speak TLS", None),
         ("10.0.0.1:5: the TLS handshake was broken off, late, or refused by the peer", None),
+        (
+            "10.0.0.1:5: offers no pre-shared key whose name can be read; a certificate opens nothing here",
+            None,
+        ),
     ],
 )
 def test_refusals_in_a_journal_are_told_from_a_strangers_noise(
