@@ -4,11 +4,13 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, util
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -19,6 +21,22 @@ from bob.settings import BobSettings
 from common.node.program import main
 from lab.home import ALICE, BOB, LinkHome
 from lab.kill_points import arm, point
+
+_LONGEST_TEMPORARY_BYTES = 60
+"""The fork server listens in a folder there; a socket's path has 107 bytes at the most (`man 7 unix`)."""
+
+
+def fork_server(*preloaded: str) -> ForkServerContext:
+    """Return what forks processes, wherever TMPDIR is; the first to start it says which modules it imports."""
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TEMPORARY_BYTES:
+        told, tempfile.tempdir = tempfile.tempdir, "/tmp"  # noqa: S108 - a private folder is made there
+        try:
+            util.get_temp_dir()  # made once and remembered
+        finally:
+            tempfile.tempdir = told
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(preloaded))
+    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +58,7 @@ class Mortal:
         largest_file: int | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
-        context = get_context("forkserver")
-        context.set_forkserver_preload([__name__, "lab.warm"])
+        context = fork_server(__name__, "lab.warm")
         theirs, self._ours = context.Pipe(duplex=False)
         self._words = home.folder / f"{name}.stderr"
         self._process: BaseProcess = context.Process(

@@ -5,7 +5,6 @@ import os
 import resource
 from collections.abc import Callable
 from contextlib import closing, suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -15,6 +14,7 @@ from common.keys.allotment import OF_ALICE, Purpose
 from common.store.key_store import KeyStore
 from common.store.opening import STORE_FILE
 from common.store.tag_units import UnitName
+from lab.mortal import fork_server
 from tests.support.stores import block, deposit, open_store, secret
 
 LARGE_BITS = 400_000
@@ -86,9 +86,7 @@ def told_until_killed(folder: Path, names: int) -> list[str]:
 def _processes() -> ForkServerContext:
     """Return what forks them; the nodes of `lab.mortal` come from the same server, which preloads only what it is told
     first."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying_stores", "lab.mortal", "lab.warm"])
-    return context
+    return fork_server("tests.support.dying_stores", "lab.mortal", "lab.warm")
 
 
 def _take_and_tell(folder: Path, listener: Connection) -> None:
