@@ -1,8 +1,8 @@
 """`python -m lab.guard COMMAND...`: runs a command for as long as the launcher lives, even if that is killed.
 
 Brokers do not ask who started them. The launcher holds the other end of this process's standard input; its end is the
-end of the command, which is asked first and killed if it has not ended after a second. SIGUSR1 kills the command
-as nothing else would: without a word.
+end of the command, and so are SIGTERM and SIGINT. The command is asked first, and killed if it has not ended after a
+second. SIGUSR1 kills it at once.
 """
 
 import os
@@ -18,7 +18,7 @@ _END_TIMEOUT_S = 1.0
 def _main(command: list[str]) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.terminate())
+        signal.signal(number, lambda *_: threading.Thread(target=_end, args=(process,), daemon=True).start())
     signal.signal(signal.SIGUSR1, lambda *_: process.kill())
     threading.Thread(target=_end_with_launcher, args=(process,), daemon=True).start()
     return process.wait()
@@ -26,6 +26,11 @@ def _main(command: list[str]) -> int:
 
 def _end_with_launcher(process: subprocess.Popen[bytes]) -> None:
     os.read(sys.stdin.fileno(), 1)
+    _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask, then insist: whoever waits for us would kill us alone, and the command would stay."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_END_TIMEOUT_S)

@@ -1,5 +1,6 @@
 """A broker that does not start is told with its own last words: its log goes with the folder that it is in."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from common.errors import LinkError
 from lab.broker import last_words, run_broker
+from tests.support.processes import guarded
 
 
 async def test_a_broker_that_ends_at_once_is_told_with_its_last_words(
@@ -54,3 +56,14 @@ def test_a_guarded_program_that_ignores_being_asked_ends_with_whoever_started_it
         assert starter.stdout.readline() == b"deaf\n"
         starter.send_signal(signal.SIGKILL)
         assert starter.stdout.read() == b"", "the end of all that could write there"
+
+
+def test_a_guard_that_is_asked_to_end_insists_that_its_program_ends():
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as told, open(write_end, "wb") as tells:  # noqa: PTH123 - descriptors
+        guard = guarded([sys.executable, "-c", _DEAF], stdout=tells)
+        tells.close()
+        assert told.readline() == b"deaf\n"
+        guard.terminate()
+        assert told.read() == b"", "the end of all that could write there"
+    guard.communicate()
