@@ -47,10 +47,13 @@ def cache_folder(function: Callable[..., object]) -> Path | None:
     return Path(attrgetter("_cache.cache_path")(function)) if function in _folders else None
 
 
-def digest_of_kernels() -> str:
-    """Digest all that machine code depends on: the text of the kernels' folders, numba, the processor."""
+def digest_of_kernels(*packages: Path) -> str:
+    """Digest all that their machine code depends on: the text of the kernels' folders, numba, the processor."""
     folders = {
-        path.parent for path in Path(__file__).parent.rglob("*.py") if b"\n@kernel" in path.read_bytes()
+        path.parent
+        for package in packages
+        for path in package.rglob("*.py")
+        if b"\n@kernel" in path.read_bytes()
     }
     depends_on = (numba.__version__, *_processor(), *map(_text_of, sorted(folders)))
     return hashlib.sha256("\0".join(depends_on).encode()).hexdigest()

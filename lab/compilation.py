@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import common
+import eve
 from common import kernels
 from common.optics.loops import look_up
 
+_PACKAGES = tuple(Path(path) for package in (common, eve) for path in package.__path__)
+"""Where the kernels are that the nodes of a link use."""
 _COMMAND = (sys.executable, "-P", "-m", "lab.compilation")
 
 
@@ -36,7 +40,7 @@ def ensure_compiled(say: Callable[[str], None] | None = None) -> None:
 def _done() -> Path | None:
     """Return the file that says that all is compiled; its name stands for all that the machine code depends on."""
     folder = kernels.cache_folder(look_up)
-    return None if folder is None else folder / f"all-kernels-{kernels.digest_of_kernels()[:16]}"
+    return None if folder is None else folder / f"all-kernels-{kernels.digest_of_kernels(*_PACKAGES)[:16]}"
 
 
 def _compile(say: Callable[[str], None]) -> int:

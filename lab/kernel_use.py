@@ -1,6 +1,7 @@
 """What calls every kernel of a link once, step by step: light, protocol data, error correction, hashing, Eve."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -100,8 +101,11 @@ def _hash() -> None:
 
 
 def _attack() -> None:
+    parameters = _parameters(_EVES_PULSES)
     for attack in ("intercept-resend:fraction=0.05", "beam-splitting", "blinding"):
-        live_block(_parameters(_EVES_PULSES), [attack_from(attack)], 1, 1)
+        live_block(parameters, [attack_from(attack)], 1, 1)
+    remembering = replace(parameters.detector, afterpulse_probability=0.01)
+    live_block(parameters.model_copy(update={"detector": remembering}), [], 1, 1)
 
 
 STEPS: Mapping[str, Callable[[], None]] = {

@@ -39,8 +39,21 @@ def test_the_first_run_says_each_step_and_later_ones_say_nothing_until_a_kernel_
     assert lines[0].startswith("compiling numeric kernels, once on this machine")
     assert [line.rpartition(" ")[2] for line in lines[1:]] == ["1", "2"]
     assert said() == []
-    monkeypatch.setattr(kernels, "digest_of_kernels", lambda: "another text")
+    monkeypatch.setattr(kernels, "digest_of_kernels", lambda *_: "another text")
     assert said()[1:] == lines[1:]
+
+
+def test_the_kernels_of_every_package_that_nodes_use_count(tmp_path: Path) -> None:
+    """Else a changed kernel of Eve's would be compiled in silence, in the middle of a block."""
+    assert {path.name for path in compilation._PACKAGES} == {"common", "eve"}
+    packages = tmp_path / "one", tmp_path / "other"
+    for package in packages:
+        package.mkdir()
+        (package / "loops.py").write_text("\n@kernel\n")
+    before = kernels.digest_of_kernels(*packages)
+    kernels._text_of.cache_clear()
+    (packages[1] / "loops.py").write_text("\n@kernel # changed\n")
+    assert kernels.digest_of_kernels(*packages) != before
 
 
 def test_of_several_launchers_at_once_one_compiles_and_the_others_wait(
