@@ -46,7 +46,7 @@ from common.transport.connections import is_anybody_at
 from common.transport.inlet import Inlet
 from common.transport.light import LightOutlet
 from common.transport.light_line import connect_light
-from common.transport.psk import AnyConnection, dial_psk
+from common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
 from common.wire.mqtt_packets import V5, publication_head
 from common.wire.patch import Patch
 from common.wire.pulse_frames import FrameHeader
@@ -222,10 +222,7 @@ class Alice:
                     if await self._is_shut_out():
                         raise self._shut_out() from error
                     raise
-                if isinstance(error, OutdatedStoreError):
-                    self._station.refuse(str(error))
-                elif heard or not first_contact:
-                    self._station.tell(LineLost(reason=sentence(error)))
+                await self._tell_of(error, quietly=first_contact and not heard, knocks=pause > 1)
             except CredentialsError as refusal:
                 proven = not isinstance(refusal, UnprovenRefusalError) or loop.time() > deadline
                 if first_contact and proven and not self._station.vault.epoch().latched:
@@ -234,20 +231,30 @@ class Alice:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
+    async def _tell_of(self, error: LinkError | RemoteProtocolError, *, quietly: bool, knocks: bool) -> None:
+        """Tell why no line came about; at the first contact a peer that is not there yet is waited for quietly."""
+        if isinstance(error, OutdatedStoreError):
+            self._station.refuse(str(error))
+        elif not quietly:
+            self._station.tell(LineLost(reason=sentence(error)))
+        elif knocks and await self._is_shut_out():  # not while both are starting
+            self._station.refuse(str(self._shut_out()))
+
     async def _is_shut_out(self) -> bool:
-        """Whether this node has no key and the other end is there, but listens for keys alone."""
-        vault, address = self._station.vault, self._station.dialled(bootstrap=False)
-        return (
-            not vault.epoch().latched
-            and not vault.link_psks()
-            and await is_anybody_at(address.host, address.port)
+        """Whether the bootstrap is open here alone: the other end is there, but listens for keys only."""
+        if self._station.vault.epoch().latched:
+            return False
+        keyed, bootstrap = (self._station.dialled(bootstrap=which) for which in (False, True))
+        return await is_anybody_at(keyed.host, keyed.port) and not await is_anybody_at(
+            bootstrap.host, bootstrap.port
         )
 
     def _shut_out(self) -> LinkError:
         return LinkError(
-            f"{self._settings.peer} lets nobody in by the bootstrap any more, and {self._settings.node} has no key: if"
-            " its store is lost, an operator has to run `qkdlink bootstrap --again` at the other end, and, with a"
-            " pre-shared key, to make a new one for both."
+            f"{self._settings.peer} lets nobody in by the bootstrap any more, and {self._settings.node} has no key that"
+            f" it takes: if the store of {self._settings.node} is lost, or its home was put back from an older copy, an"
+            " operator has to run `qkdlink bootstrap --again` at the other end, and, with a pre-shared key, to make a"
+            " new one for both."
         )
 
     async def _dial(self) -> OpenLine:
@@ -261,7 +268,9 @@ class Alice:
         if not vault.epoch().latched:
             return await self._bootstrap()
         if refusal is not None:
-            raise refusal
+            raise type(refusal)(
+                f"{refusal}; if {self._settings.peer} takes no other, {NO_COMMON_KEY}"
+            ) from refusal
         raise ConfigurationError(
             "The bootstrap is closed and no link PSK is left: an operator has to run `qkdlink bootstrap --again` at"
             " both ends."
@@ -271,14 +280,11 @@ class Alice:
         settings, material = self._settings, self._station.vault.link_psk_material(key)
         if material is None:
             raise CredentialsError(f"The link PSK {key_id(key)} is gone.")
-        psk, identity = (
-            link_psk(material, settings.link, key_id(key)),
-            psk_identity(settings.link, key_id(key)),
-        )
+        psk = link_psk(material, settings.link, key_id(key))
+        identity = psk_identity(settings.link, key_id(key))
         address = self._station.dialled(bootstrap=False)
-        dialling = dial_psk(
-            address.host, address.port, identity, psk, settings.peer, key_log=self._station.key_log
-        )
+        host, port, key_log = address.host, address.port, self._station.key_log
+        dialling = dial_psk(host, port, identity, psk, settings.peer, key_log=key_log)
         return await self._open(dialling, key)
 
     async def _bootstrap(self) -> OpenLine:

@@ -39,6 +39,12 @@ from common.transport.refusals import explain
 from common.transport.tls import PeerIdentity
 from common.transport.unauthenticated import UnknownPeer
 
+NO_COMMON_KEY = (
+    "a home was put back from an older copy or its store was lost, here or at the other end: run `qkdlink bootstrap"
+    " --again` at both ends with both nodes stopped"
+)
+"""Why two nodes may have no link PSK in common, and what to do: all that a copy without the newest keys shows."""
+
 _LONGEST_SHOWN = 96
 """How much of a stranger's identity is repeated in our journal."""
 
@@ -255,7 +261,10 @@ class _Offer:
             return "offers no pre-shared key whose name can be read; a certificate opens nothing here"
         if self._parsed(self._unknown) is None:
             return f'offers "{_shown(self._unknown)}", which is no key of {self._keys.peer_name} on this link'
-        return f"offers {self._name_of_offer()}, which is not, or no longer, valid here"
+        offered = f"offers {self._name_of_offer()}, which is not, or no longer, valid here"
+        if self._parsed(self._unknown) == BOOTSTRAP_KEY_ID:
+            return offered
+        return f"{offered}; if it gets in with no other, {NO_COMMON_KEY}"
 
     def _name_of_offer(self) -> str:
         offered = self._identity or self._unknown or ""

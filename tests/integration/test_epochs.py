@@ -32,7 +32,7 @@ from common.transport.addresses import Address
 from common.transport.certified import dial
 from common.transport.channel import ClassicalChannel
 from common.transport.connections import Connection, is_anybody_at
-from common.transport.psk import dial_psk
+from common.transport.psk import NO_COMMON_KEY, dial_psk
 from common.transport.tls import PeerIdentity
 from common.trust import pki
 from common.trust.credentials import CredentialFiles, NodeCredentials
@@ -391,12 +391,14 @@ async def test_an_alice_without_her_store_is_told_that_bob_takes_no_certificate(
         await to_the_end(link)
         lose_store(link, ALICE, with_key=True)
         link.start_here(BOB)
-        words = await link.start_here(ALICE, classical={"patience_s": 0.5}).last_words()
+        words = await link.start_here(ALICE, classical={"patience_s": 2.5}).last_words()
         assert words == (
-            "Bob lets nobody in by the bootstrap any more, and alice has no key: if its store is lost, an operator"
-            " has to run `qkdlink bootstrap --again` at the other end, and, with a pre-shared key, to make a new one"
-            " for both."
+            "Bob lets nobody in by the bootstrap any more, and alice has no key that it takes: if the store of alice is"
+            " lost, or its home was put back from an older copy, an operator has to run `qkdlink bootstrap --again` at"
+            " the other end, and, with a pre-shared key, to make a new one for both."
         )
+        told = link.journal(ALICE).of(PeerRefused)[0].reason
+        assert told.lower() == words.lower(), "told at once, not only when patience ends"
         assert len(link.journal(BOB).keys) == 2
 
 
@@ -458,6 +460,32 @@ async def test_a_store_that_was_put_back_is_refused_with_its_cause_and_recovers_
         again = [int(name.rpartition("/")[2]) for name in link.journal(ALICE).keys]
         assert again[: len(numbers)] == numbers == [1, 2, 3, 4]
         assert min(again[len(numbers) :]) > max(numbers)
+
+
+async def test_a_copy_older_than_the_last_rekeying_is_refused_with_its_cause_at_both_ends(
+    tmp_path: Path,
+) -> None:
+    async with link_of(tmp_path, blocks=2) as link:
+        await to_the_end(link)
+        stores = {name: link.home.node(name) / STORE_FILE for name in NODES}
+        copies = {name: store.read_bytes() for name, store in stores.items()}
+        await to_the_end(link)
+        await to_the_end(link)
+        newest = {name: store.read_bytes() for name, store in stores.items()}
+        for older in NODES:
+            refused = {name: len(link.journal(name).of(PeerRefused)) for name in NODES}
+            for name, store in stores.items():
+                store.write_bytes(copies[name] if name == older else newest[name])
+            nodes = [link.start_here(BOB), link.start_here(ALICE)]
+            for name in NODES:
+                await until(
+                    lambda name=name, before=refused[name]: any(
+                        NO_COMMON_KEY in each.reason for each in link.journal(name).of(PeerRefused)[before:]
+                    ),
+                    "the cause",
+                )
+            for node in nodes:
+                await node.stop()
 
 
 @pytest.mark.parametrize("opened_at", NODES)

@@ -23,7 +23,7 @@ from common.protocol.greeting import Introduction, link_conversation
 from common.protocol.high_water import Marks
 from common.transport.addresses import Address
 from common.transport.channel import ClassicalChannel
-from common.transport.psk import AnyConnection, dial_psk
+from common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
 from common.trust.anchor import AnchorName
 from common.wire.messages import Holdings as HoldingsMessage
 
@@ -189,7 +189,7 @@ def _no_common_key(peer: str, refusal: CredentialsError | None) -> Finding:
     return Finding.failed(
         Obstacle.KEY,
         f"{tried}, and nothing else opens a line since the bootstrap is closed: see that both homes are those of one"
-        " link, else run `qkdlink bootstrap --again` at both ends",
+        f" link; if they are, {NO_COMMON_KEY}",
     )
 
 
