@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from common.errors import LinkError
-from common.transport import light_line
+from common.transport import light_line, light_wire
 from common.transport.addresses import Address
 from common.transport.inlet import Inlet
 from common.transport.light_line import LightLine, connect_light
@@ -202,7 +202,7 @@ async def test_a_broker_that_does_not_read_holds_the_sender_up() -> None:
 async def test_silence_is_broken_by_a_ping_and_a_silent_broker_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(light_line, "KEEPALIVE_S", 0.1)
+    monkeypatch.setattr(light_wire, "KEEPALIVE_S", 0.1)
     monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
     broker = ScriptedBroker()
     async with a_line(broker):
