@@ -12,7 +12,7 @@ from alice.station import largest_packet
 from bob.settings import BobSettings
 from common.errors import ConfigurationError
 from common.node.diagnosis.examination import examine_node
-from common.node.diagnosis.findings import Diagnosis
+from common.node.diagnosis.findings import Diagnosis, Outcome
 from common.node.diagnosis.house import Patient
 from common.node.program import as_sentence
 from common.node.settings import NodeSettings, load_settings
@@ -80,5 +80,13 @@ def _text(patient: Patient, diagnosis: Diagnosis) -> str:
     lines = [f"{name:14}  {finding.outcome:11}  {finding.sentence}" for name, finding in diagnosis.findings]
     first = diagnosis.in_the_way
     if first is None:
-        return "\n".join([*lines, "", f"Nothing stands in the way of {patient.settings.node}."])
+        return "\n".join([*lines, "", _all_clear(patient.settings.node, diagnosis)])
     return "\n".join([*lines, "", f"In the way: {first.obstacle}. {as_sentence(first.sentence)}"])
+
+
+def _all_clear(node: str, diagnosis: Diagnosis) -> str:
+    """Say that nothing was found, and what was not looked at: that may still stand in the way."""
+    unseen = [name for name, finding in diagnosis.findings if finding.outcome is not Outcome.OK]
+    if not unseen:
+        return f"Nothing stands in the way of {node}."
+    return f"Nothing was found in the way of {node}, but these were not checked: {', '.join(unseen)}."
