@@ -21,6 +21,7 @@ from typing import Any, Self, cast
 from common.errors import ConfigurationError, LinkError
 from common.journal.events import Event, HalfLinkChanged
 from common.node.settings import CONFIGURATION_FILE, ENVIRONMENT_PREFIX
+from common.text_files import read_text
 from common.transport.addresses import Address
 from eve.relay import ClassicalRelay
 from eve.settings import EveSettings, ImpersonationSettings
@@ -98,7 +99,7 @@ class HalfLinks:
         """Say where calls for Bob lead: to where her own Bob listens."""
         configuration, splice = bob_home / CONFIGURATION_FILE, self.settings.splice
         try:
-            told = tomllib.loads(configuration.read_text(encoding="utf-8-sig"))["classical"]
+            told = tomllib.loads(read_text(configuration))["classical"]
             return {
                 splice.bob_address: Address.parse(told["address"]),
                 splice.bob_bootstrap_address: Address.parse(told["bootstrap_address"]),

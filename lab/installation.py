@@ -22,6 +22,7 @@ from common.errors import ConfigurationError
 from common.node.settings import CONFIGURATION_FILE
 from common.protocol.parameters import LinkParameters
 from common.store.home_lock import PROCESS_FILE, locked_home
+from common.text_files import read_text
 from common.transport.addresses import Address
 from common.trust.hierarchy import create_authorities
 from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
@@ -95,7 +96,12 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
     if not record.exists():
         _refuse_foreign(folder)
         return False
-    made_for = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        made_for = json.loads(read_text(record))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{record} is no record of an installation any more: bring it back, or remove {folder} and make it anew."
+        ) from error
     differing = sorted(key for key in made_for | dict(wish) if made_for.get(key) != wish.get(key))
     if differing:
         asked = ", ".join(f"{key} {made_for.get(key)}, not {wish.get(key)}" for key in differing)

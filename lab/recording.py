@@ -18,6 +18,7 @@ from common.keys.allotment import Purpose
 from common.keys.identifiers import BlockId, Name
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import KeyStore
+from common.text_files import read_text
 from common.trust.private_files import FOLDER_MODE, NewFile, private_folder, write_new
 from eve.listening.key_log import KeyLog
 from eve.recorder import Passed, Wire, read_recording
@@ -180,7 +181,7 @@ def _words(folder: Path) -> Iterable[Passed]:
 
 def _read[M: BaseModel](kind: type[M], path: Path) -> M:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_text(path))
     except (OSError, ValidationError) as error:
         raise ConfigurationError(
             f"{path} cannot be read: name a folder that `qkdlink lab decrypt-later` has recorded into, or a new one."

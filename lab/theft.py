@@ -12,6 +12,7 @@ from common.keys.identifiers import BlockId
 from common.protocol.parameters import LinkParameters
 from common.store.key_store import KeyStore
 from common.store.schema import State
+from common.text_files import read_text
 from common.transport.addresses import Address
 from eve.topics import EVE
 from lab.block_keys import block_keys
@@ -68,7 +69,7 @@ def steal(home: LinkHome, loot: Loot) -> None:
 
 
 def _read(home: LinkHome, name: str) -> dict[str, Any]:
-    return tomllib.loads(home.configuration(name).read_text(encoding="utf-8"))
+    return tomllib.loads(read_text(home.configuration(name)))
 
 
 def _configuration(home: LinkHome, part: str, hers: dict[str, Any], victim: dict[str, Any]) -> str:

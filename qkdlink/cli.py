@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import ConfigurationError
+from common.text_files import read_text, text_of
 from qkdlink import ca, lab, psk, web_of_trust
 from qkdlink.ending import run
 from qkdlink.frequency import frequency
@@ -379,10 +380,9 @@ def _paced(clock_hz: float | None) -> dict[str, float]:
 
 def _text_of(file: Path) -> str:
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(f"The input {file} cannot be read: {reason}.") from error
+        return text_of(sys.stdin.buffer.read(), "The input") if str(file) == "-" else read_text(file)
+    except OSError as error:
+        raise ConfigurationError(f"The input {file} cannot be read: {error.strerror}.") from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,6 +24,7 @@ from common.errors import ConfigurationError
 from common.keys.identifiers import Name
 from common.optics.seal import SEAL_KEY_BYTES
 from common.protocol.parameters import LinkParameters
+from common.text_files import read_text
 from common.transport.addresses import Address
 from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
@@ -243,11 +244,13 @@ class NodeSettings(ProgramSettings, ABC):
 def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
     """Read a configuration file; ConfigurationError, one sentence, if it is not a complete and valid one."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no configuration file {file}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The configuration file {file} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"The configuration file {file} cannot be read: {error.strerror}."
+        ) from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -280,8 +283,8 @@ def read_secret_line(path: Path, what: str) -> str:
     """Read a secret that stands alone in a file; ConfigurationError unless only its owner can read it."""
     try:
         mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path).strip()
+    except OSError as error:
         raise ConfigurationError(f"The {what} {path} cannot be read; make the link's home anew.") from error
     if mode & 0o077:
         raise ConfigurationError(f"The {what} {path} is open to others: run 'chmod 600 {path}'.")

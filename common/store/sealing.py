@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common.errors import ConfigurationError
+from common.text_files import read_text
 from common.trust.private_files import NewFile, write_new
 
 _KEY_BYTES = 32
@@ -27,7 +28,7 @@ class StoreSeal:
         if not path.exists():
             write_new(NewFile(path, f"{secrets.token_hex(_KEY_BYTES)}\n".encode()))
         try:
-            mode, key = path.stat().st_mode, bytes.fromhex(path.read_text(encoding="ascii"))
+            mode, key = path.stat().st_mode, bytes.fromhex(read_text(path))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"The store key {path} cannot be read.") from error
         if mode & 0o077:

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from common.errors import CredentialsError
-from common.trust.pem import read_certificate, read_private_key
+from common.trust.pem import openssl_file, read_certificate, read_private_key
 
 
 def apparatus_context(
@@ -24,7 +24,8 @@ def apparatus_context(
     context.hostname_checks_common_name = False
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     read_certificate(authority)
-    context.load_verify_locations(authority)
+    with openssl_file(authority) as file:
+        context.load_verify_locations(file)
     if certificate is not None and private_key is not None:
         _show(context, certificate, private_key)
     return context
@@ -33,4 +34,5 @@ def apparatus_context(
 def _show(context: ssl.SSLContext, certificate: Path, private_key: Path) -> None:
     if read_certificate(certificate).public_key() != read_private_key(private_key).public_key():
         raise CredentialsError(f"{private_key} is not the key of {certificate}: issue a new pair")
-    context.load_cert_chain(certificate, private_key)
+    with openssl_file(certificate) as shown, openssl_file(private_key) as proof:
+        context.load_cert_chain(shown, proof)

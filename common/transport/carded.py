@@ -34,6 +34,7 @@ from common.transport.refusals import explain
 from common.transport.tls import PeerIdentity, check_peer
 from common.trust.card_holder import CardHolder
 from common.trust.node_card import LARGEST_CARD_BYTES, SignedCard
+from common.trust.pem import openssl_file
 
 _LENGTH_BYTES = 4
 _SAID_TOO_MUCH = "the peer went on talking in clear after its card: somebody may have put words in its mouth"
@@ -183,7 +184,8 @@ def _context(holder: CardHolder, *, server_side: bool) -> ssl.SSLContext:
     own = holder.credentials
     own.check_unchanged()
     try:
-        context.load_cert_chain(own.certificate_file, own.private_key_file)
+        with openssl_file(own.certificate_file) as certificate, openssl_file(own.private_key_file) as key:
+            context.load_cert_chain(certificate, key)
     except OSError as error:
         raise CredentialsError(
             f"{own.certificate_file} and {own.private_key_file} cannot be used: {error}"

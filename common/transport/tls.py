@@ -25,6 +25,7 @@ from common.errors import CredentialsError
 from common.trust.algorithms import tls_has, tls_has_not
 from common.trust.certificates import dns_names, fingerprint, purposes
 from common.trust.credentials import NodeCredentials
+from common.trust.pem import openssl_file
 from common.trust.pki import lists_pem
 
 
@@ -97,7 +98,11 @@ def _mutual(context: ssl.SSLContext, credentials: NodeCredentials) -> ssl.SSLCon
     credentials.check_unchanged()
     _refuse_unknown_algorithms(credentials)
     try:
-        context.load_cert_chain(credentials.files.certificate, credentials.files.private_key)
+        with (
+            openssl_file(credentials.files.certificate) as certificate,
+            openssl_file(credentials.files.private_key) as private_key,
+        ):
+            context.load_cert_chain(certificate, private_key)
     except OSError as error:
         raise CredentialsError(
             f"{credentials.files.certificate} and {credentials.files.private_key} cannot be used: {error}"

@@ -6,7 +6,6 @@ The signature is detached and runs over a heading and the card's values in one c
 is what was read. A card is public. Nothing on it is believed before `common.trust.web_of_trust` has verified it.
 """
 
-import codecs
 import json
 import re
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 from common.errors import CredentialsError
 from common.keys.identifiers import Name
 from common.protocol.roles import Role
+from common.text_files import text_of
 from common.trust.certificates import dns_names
 from common.trust.pki import Validity
 from common.unique_json import refuse_repeated_members
@@ -150,7 +150,7 @@ class SignedCard(BaseModel):
         """Read a card from a file; CredentialsError, naming the file, if there is none."""
         try:
             with path.open("rb") as file:
-                data = file.read(LARGEST_CARD_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+                data = text_of(file.read(LARGEST_CARD_BYTES + 1), path, CredentialsError).encode()
         except OSError as error:
             raise CredentialsError(
                 f"the node card {path} cannot be read ({error.strerror}): make one with `qkdlink web-of-trust card`"

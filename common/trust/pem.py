@@ -1,7 +1,10 @@
 """Certificates and private keys read from files; whatever is wrong with a file is one sentence."""
 
+import codecs
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -89,6 +92,24 @@ def read_private_key(path: Path) -> PrivateKey:
     return cast("PrivateKey", key)
 
 
+@contextmanager
+def openssl_file(path: Path) -> Iterator[str]:
+    """Name a PEM file for the TLS library, which reads nothing behind a byte order mark: then it is a copy in memory.
+
+    Raises OSError if the file cannot be read.
+    """
+    data = path.read_bytes()
+    if not data.startswith(codecs.BOM_UTF8):
+        yield str(path)
+        return
+    copy = os.memfd_create(path.name)
+    try:
+        os.write(copy, data.removeprefix(codecs.BOM_UTF8))
+        yield f"/dev/fd/{copy}"
+    finally:
+        os.close(copy)
+
+
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(_read(path)))
@@ -101,7 +122,7 @@ def _read(path: Path, *, secret: bool = False, made_with: str = "qkdlink ca") ->
         with path.open("rb") as stream:
             if secret:
                 _refuse_open_mode(path, os.fstat(stream.fileno()).st_mode)
-            data = stream.read(_LARGEST_FILE_BYTES + 1)
+            data = stream.read(_LARGEST_FILE_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError as error:
         raise CredentialsError(f"{path} does not exist: it is made with `{made_with}`") from error
     except OSError as error:

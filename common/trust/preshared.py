@@ -12,7 +12,6 @@ A file has pads if they last for every block that a bootstrap may have; what a s
 is not used. Both nodes have the same file, so both cut alike.
 """
 
-import codecs
 import os
 import re
 import secrets
@@ -26,6 +25,7 @@ from common.errors import CredentialsError
 from common.keys.allotment import TAG_BITS, UNIT_BITS
 from common.keys.derivation import KEY_BYTES
 from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS
+from common.text_files import text_of
 from common.trust.private_files import NewFile, write_new
 
 KEY_BITS = 8 * KEY_BYTES
@@ -123,7 +123,7 @@ def _read(path: Path) -> bytes:
                     f"{path} is open to others (mode {mode:04o}): make a new pre-shared key, or, if nobody has read"
                     " it, chmod 600 it at both ends"
                 )
-            text = stream.read(_LARGEST_FILE_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+            text = text_of(stream.read(_LARGEST_FILE_BYTES + 1), path, CredentialsError).encode()
     except FileNotFoundError as error:
         raise CredentialsError(
             f"{path} does not exist: make a pre-shared key with `qkdlink psk new`, and carry it to both ends by hand"

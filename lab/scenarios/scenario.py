@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
+from common.text_files import read_text
 from common.units import number_fault, unit_in_toml
 from lab.experiments.catalogue import experiment_of
 from lab.experiments.experiment import Experiment
@@ -70,7 +71,7 @@ def scenario(name: str, folder: Path = _FOLDER) -> Scenario:
 def read(path: Path) -> Scenario:
     """Read a file. Raises ConfigurationError, in one sentence, if it is no scenario."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise ConfigurationError(f"The scenario {path} cannot be read: {error.strerror}.") from error
     try:

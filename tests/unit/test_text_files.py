@@ -1,0 +1,101 @@
+"""Every text file of ours is read as people save it; each row reads one kind of file as its program does."""
+
+import codecs
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from alice.settings import AliceSettings
+from common.errors import QkdlinkError
+from common.node.settings import load_settings, read_seal_key, read_secret_line
+from common.store.sealing import StoreSeal
+from common.transport.addresses import Address
+from common.transport.apparatus import apparatus_context
+from common.trust.pem import read_chain, read_private_key, read_revocation_lists
+from common.trust.preshared import PresharedSecret, create_preshared
+from lab.home import LinkAddresses
+from lab.installation import Site, install, is_installed
+from lab.scenarios.scenario import read as read_scenario
+from qkdlink import cli
+from tests.support.processes import small_parameters
+
+SITE = Site(LinkAddresses(*(Address("127.0.0.1", port) for port in (8883, 7000, 7001))))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation, and beside it one file of each kind that an installation does not have."""
+    folder = tmp_path_factory.mktemp("files")
+    install(folder / "link", {}, SITE, small_parameters())
+    create_preshared(folder / "pre-shared.key", 256)
+    StoreSeal.open(folder / "store.key")
+    (folder / "password").write_text("secret\n")
+    (folder / "password").chmod(0o600)
+    (folder / "block.json").write_text("{}\n")
+    shutil.copy(Path(cli.__file__).parents[1] / "lab" / "scenarios" / "intercept-resend-on.toml", folder)
+    return folder
+
+
+def shown(folder: Path) -> bool:
+    """Show the apparatus' certificate to the TLS library, believing its authority."""
+    files = [folder / "apparatus" / name for name in ("authority.pem", "certificate.pem", "private-key.pem")]
+    return apparatus_context(*files) is not None
+
+
+READ: dict[str, Callable[[Path], object]] = {
+    "link/alice/node.toml": lambda file: load_settings(AliceSettings, file),
+    "link/alice/light-seal.key": read_seal_key,
+    "link/alice/certificate.pem": read_chain,
+    "link/alice/private-key.pem": lambda file: read_private_key(file).public_key(),
+    "link/alice/revocations.pem": read_revocation_lists,
+    "link/alice/apparatus/authority.pem": lambda file: shown(file.parents[1]),
+    "link/alice/apparatus/certificate.pem": lambda file: shown(file.parents[1]),
+    "link/alice/apparatus/private-key.pem": lambda file: shown(file.parents[1]),
+    "link/installation.json": lambda file: is_installed(file.parent, {}),
+    "pre-shared.key": lambda file: PresharedSecret.load(file).bits,
+    "store.key": lambda file: StoreSeal.open(file)._key,
+    "password": lambda file: read_secret_line(file, "broker password"),
+    "block.json": cli._text_of,
+    "intercept-resend-on.toml": read_scenario,
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_file_that_begins_with_a_byte_order_mark_says_what_it_says_without(
+    made: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(made, tmp_path / "copy")
+    file = tmp_path / "copy" / name
+    before = READ[name](file)
+    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    assert READ[name](file) == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("name", READ)
+def test_a_file_in_another_encoding_is_refused_in_one_sentence(
+    made: Path, tmp_path: Path, name: str, encoding: str
+) -> None:
+    shutil.copytree(made, tmp_path / "copy")
+    file = tmp_path / "copy" / name
+    file.write_bytes(file.read_text("utf-8").encode(encoding))
+    with pytest.raises(QkdlinkError) as refused:
+        READ[name](file)
+    said = str(refused.value)
+    assert file.name in said
+    assert "codec" not in said
+    if not name.endswith(".pem"):
+        assert "not text in UTF-8: save it in this encoding" in said
+
+
+def test_what_comes_by_standard_input_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in (codecs.BOM_UTF8 + b"{}", b"{}"):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(given)))
+        assert cli._text_of(Path("-")) == "{}"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO("{ü}".encode("latin-1"))))
+    with pytest.raises(QkdlinkError, match="The input is not text in UTF-8"):
+        cli._text_of(Path("-"))
