@@ -8,12 +8,12 @@ from bob.settings import BobSettings
 from bob.steps import distil
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError, StarvationError
-from common.keys.identifiers import BlockId
+from common.keys.identifiers import HIGHEST_BLOCK, BlockId
 from common.node.link import Link, LinkDeposit
 from common.node.station import Station
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
-from common.protocol.high_water import FURTHEST_BLOCK, outdated
+from common.protocol.high_water import outdated
 from common.transport.channel import StreamLine
 from common.transport.psk import AnyConnection
 from common.wire.framing import Received
@@ -72,7 +72,7 @@ class Session:
         keeps to the limit, no more wait than there are places. RemoteProtocolError if more do.
         """
         number, most = received.envelope.block, self._most_blocks
-        if not isinstance(received.envelope.message, OpenBlock) or number > FURTHEST_BLOCK:
+        if not isinstance(received.envelope.message, OpenBlock) or number > HIGHEST_BLOCK:
             return None
         if number <= self._seen_before:
             raise outdated(self._station.settings.peer, self._station.settings.node)

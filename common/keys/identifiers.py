@@ -15,6 +15,8 @@ type Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 SESSION_PATTERN = r"^[0-9a-f]{32}$"
 type SessionId = Annotated[str, StringConstraints(pattern=SESSION_PATTERN)]
 
+HIGHEST_BLOCK = 2**40
+"""No block has a higher number: a block a second for 34,000 years."""
 FIRST_SESSION = "0" * 32
 """What stands in the envelope until both nonces are known."""
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from common.errors import OutdatedStoreError
 from common.wire.messages import Holdings
 
-FURTHEST_BLOCK = 2**40
-"""No block has a higher number: a block a second for 34,000 years."""
 FURTHEST_JUMP = 2**39
 """As far Alice follows Bob's word after her store was lost; a lying Bob leaves her as many numbers again."""
 

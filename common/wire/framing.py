@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import RemoteProtocolError
-from common.keys.identifiers import SessionId
+from common.keys.identifiers import HIGHEST_BLOCK, SessionId
 from common.printable import printable
 from common.unique_json import refuse_repeated_members
 from common.wire.messages import MESSAGE_TYPES, Count, Message
@@ -50,7 +50,7 @@ class Received:
 class _Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     session: SessionId
-    block: Annotated[int, Field(ge=0, le=2**48)]
+    block: Annotated[int, Field(ge=0, le=HIGHEST_BLOCK)]
     sequence: Annotated[int, Field(ge=0, le=2**32)]
     message: dict[str, Any]
     attachments: Annotated[list[Count], Field(max_length=4)]

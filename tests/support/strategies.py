@@ -98,7 +98,7 @@ messages: SearchStrategy[Message] = st.one_of(list(_BY_TYPE.values()))
 envelopes: SearchStrategy[Envelope] = st.builds(
     Envelope,
     session=_hexadecimal,
-    block=st.integers(0, 2**48),
+    block=st.integers(0, 2**40),
     sequence=st.integers(0, 2**32),
     message=messages,
 )

@@ -12,7 +12,7 @@ import pytest
 
 from bob.session import Session
 from common.errors import OutdatedStoreError, RemoteProtocolError
-from common.protocol.high_water import FURTHEST_BLOCK
+from common.keys.identifiers import HIGHEST_BLOCK
 from common.transport.channel import ClassicalChannel
 from common.wire.framing import Envelope, encode
 from common.wire.messages import OpenBlock
@@ -139,7 +139,7 @@ async def test_a_number_that_was_seen_before_the_meeting_is_of_a_store_that_was_
 
 
 @pytest.mark.parametrize(
-    ("number", "is_block"), [(51, True), (FURTHEST_BLOCK, True), (FURTHEST_BLOCK + 1, False)]
+    ("number", "is_block"), [(51, True), (HIGHEST_BLOCK, True), (HIGHEST_BLOCK + 1, False)]
 )
 async def test_numbers_go_on_above_what_was_seen_and_end_somewhere(number: int, is_block: bool) -> None:
     async with session(1, seen=50) as bob:

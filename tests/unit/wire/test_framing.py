@@ -126,7 +126,7 @@ MALFORMED: dict[str, str | bytes] = {
     "half a block": header(ACCEPTED, block="1.0"),
     "a block that is true": header(ACCEPTED, block="true"),
     "a block in quotes": header(ACCEPTED, block='"1"'),
-    "a block beyond all": header(ACCEPTED, block=str(2**48 + 1)),
+    "a block beyond all": header(ACCEPTED, block=str(2**40 + 1)),
     "lists within lists": header(f'{{"type":"light-ended","x":{"[" * 20_000}{"]" * 20_000}}}'),
     "objects within objects": header('{"type":' * 7000 + "1" + "}" * 7000),
     "an unknown type": header('{"type":"surrender"}'),
@@ -246,7 +246,7 @@ def test_the_longest_message_of_ours_fits_into_a_header():
     )
     goodbye = Goodbye(reason="\N{GRINNING FACE}" * 500)
     for message in (hello, goodbye):
-        frame = encode(Envelope("f" * 32, 2**48, 2**32, message))
+        frame = encode(Envelope("f" * 32, 2**40, 2**32, message))
         assert LENGTHS.unpack_from(frame)[0] <= LONGEST_HEADER
 
 
