@@ -98,7 +98,7 @@ def largest_packet(settings: AliceSettings, topics: Topics) -> int:
     header = FrameHeader(settings.link, "0" * 32, 0, 0, 1, 0, pulses).encode()
     payload = len(header) + sealed_bytes(pulses)
     light = (topics.light(settings.site, end) for end in settings.light_legs.values())
-    return payload + max(len(publication_head(topic, payload, V5)) for topic in light)
+    return payload + max(len(publication_head(topic, payload, V5, acknowledged=True)) for topic in light)
 
 
 class Alice:

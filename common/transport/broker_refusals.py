@@ -20,6 +20,13 @@ _REASONS = {
 }
 """Of a CONNACK: MQTT 3.1.1, section 3.2.2.3, and MQTT 5, section 3.2.2.2."""
 
+_NOT_TAKEN = {
+    0x87: "this node may not write there; correct the broker's access list",
+    0x95: "the message is too long; raise the broker's limit (Mosquitto: message_size_limit)",
+    0x97: "a quota is exceeded; raise the broker's limits",
+}
+"""Of a PUBACK: MQTT 5, section 3.4.2.1."""
+
 _OTHER_NAME = (62, 63, 64)
 _NOT_YET_VALID, _EXPIRED = 9, 10
 """OpenSSL's X509_V_ERR_... numbers (x509_vfy.h)."""
@@ -31,6 +38,11 @@ class LoginRefusedError(ConnectionError):
     def __init__(self, code: int) -> None:
         super().__init__(f"code {code:#04x}")
         self.code = code
+
+
+def why_not_taken(code: int) -> str:
+    """Say why a broker did not take a message, and what to do."""
+    return _NOT_TAKEN.get(code, f"its reason is {code:#04x}; its log may say more")
 
 
 def explain_broker(error: BaseException, address: Address, *, tls: bool) -> CredentialsError | LinkError:

@@ -61,14 +61,25 @@ class LightLine:
     async def publish(self, topic: str, *payload: bytes | memoryview) -> None:
         """Send a message in these parts, without joining them; LinkError if the broker is not there.
 
-        Returns when the socket has room again. That the message has arrived, only a receipt says.
+        Returns when the socket has room again; with MQTT 5, when the broker has taken the first message so long on a
+        topic. That a message has arrived, only a receipt says.
         """
         if self._wire is None:
             raise LinkError(f"The broker at {self.address} is gone; waiting for it to come back.")
-        size = sum(map(len, payload))
-        head = publication_head(topic, size, self._version)
+        wire, size = self._wire, sum(map(len, payload))
+        new = wire.version == V5 and size > wire.taken.get(topic, -1)
+        head = publication_head(topic, size, wire.version, acknowledged=new)
         self.check_room_for(len(head) + size)
-        await self._wire.send(head, *payload)
+        if not new:
+            await wire.send(head, *payload)
+            return
+        try:
+            await wire.ask(Packet.PUBACK, head, *payload)
+        except LinkError as error:
+            raise LinkError(
+                f"The broker at {self.address} did not take a message of {size} bytes on {topic}: {error}"
+            ) from error
+        wire.taken[topic] = size
 
     def check_room_for(self, packet_bytes: int) -> None:
         """Raise LinkError, with both numbers, if this broker takes no packet of so many bytes."""
@@ -102,10 +113,10 @@ class LightLine:
     async def _settle(self, wire: LightWire) -> None:
         async with self._settling:
             for topic in self._subscriptions.keys() - wire.granted:
-                await wire.ask(subscribe(topic, wire.version), Packet.SUBACK)
+                await wire.ask(Packet.SUBACK, subscribe(topic, wire.version))
                 wire.granted.add(topic)
             for topic in wire.granted - self._subscriptions.keys():
-                await wire.ask(unsubscribe(topic, wire.version), Packet.UNSUBACK)
+                await wire.ask(Packet.UNSUBACK, unsubscribe(topic, wire.version))
                 wire.granted.discard(topic)
 
     async def open(self) -> LightWire:
@@ -196,7 +207,7 @@ async def connect_light(
 async def _say_hello(wire: LightWire, hello: bytes) -> None:
     """Log in, and close the connection if that fails."""
     try:
-        await wire.ask(hello, Packet.CONNACK)
+        await wire.ask(Packet.CONNACK, hello)
     except BaseException:
         wire.close()
         raise

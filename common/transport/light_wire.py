@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.errors import LinkError
-from common.transport.broker_refusals import LoginRefusedError
+from common.transport.broker_refusals import LoginRefusedError, why_not_taken
 from common.transport.mqtt import Delivery
 from common.wire.mqtt_packets import (
     FIRST_REFUSAL,
@@ -41,6 +41,8 @@ class LightWire(asyncio.BufferedProtocol):
         version: int,
     ) -> None:
         self._deliver = deliver
+        self.taken: dict[str, int] = {}
+        """How long a message the broker has taken on each topic, by its own word; empty with MQTT 3.1.1."""
         self.granted: set[str] = set()
         """The topics that the broker sends here."""
         self._pass_over = pass_over
@@ -72,12 +74,12 @@ class LightWire(asyncio.BufferedProtocol):
         self._transport.write(last)
         await self._has_room.wait()
 
-    async def ask(self, packet: bytes, answer: Packet) -> None:
+    async def ask(self, answer: Packet, *packet: bytes | memoryview) -> None:
         """Write a packet and wait for the broker's answer to it; LinkError if it is a refusal, or does not come."""
         async with self._one_question:
             answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._asked = answer, answered
-            await self.send(packet)
+            await self.send(*packet)
             await asyncio.wait(
                 {answered, self._lost}, timeout=CONNECT_TIMEOUT_S, return_when="FIRST_COMPLETED"
             )
@@ -194,6 +196,9 @@ class LightWire(asyncio.BufferedProtocol):
                 self._answer(Packet.CONNACK, code)
             case Packet.SUBACK:
                 self._answer(Packet.SUBACK, body[-1] if len(body) else FIRST_REFUSAL)
+            case Packet.PUBACK if len(body) >= 2:
+                code = body[2] if len(body) > 2 else 0  # left out where all is well (MQTT 5, section 3.4.2.1)
+                self._answer(Packet.PUBACK, code if code >= FIRST_REFUSAL else 0)
             case Packet.UNSUBACK:
                 self._answer(Packet.UNSUBACK, 0)  # what is not granted any more cannot be refused either
             case Packet.DISCONNECT:
@@ -209,6 +214,8 @@ class LightWire(asyncio.BufferedProtocol):
             return
         if code == 0:
             self._asked[1].set_result(None)
+        elif packet is Packet.PUBACK:
+            self._asked[1].set_exception(LinkError(why_not_taken(code)))
         elif packet is Packet.CONNACK:
             self._asked[1].set_exception(LoginRefusedError(code))
         else:

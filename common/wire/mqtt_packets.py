@@ -1,6 +1,7 @@
 """MQTT packets, as many as frames of light and their receipts need: what is written, and what is believed.
 
-Quality of service is 0 in both directions, because light has receipts of its own (`pulse_frames.Receipt`). MQTT 5 is
+Quality of service is 0 in both directions, because light has receipts of its own (`pulse_frames.Receipt`); with MQTT 5
+the first message of its length on a topic has 1, because only then a broker says that it does not pass it on. MQTT 5 is
 asked for first, because only there each end tells the other how long a packet may be. Section numbers are those of the
 OASIS standards "MQTT Version 3.1.1" (2014) and "MQTT Version 5.0" (2019).
 """
@@ -27,7 +28,7 @@ _FIXED = {0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, _MAXIMUM_PACKET_SIZE: 4}
 _TEXTS = {0x12: 1, 0x15: 1, 0x16: 1, 0x1A: 1, 0x1C: 1, 0x1F: 1, 0x26: 2}
 """Properties of a CONNACK by their bytes, or by their texts (MQTT 5, section 2.2.2.2); any other has one byte."""
 _CLEAN_SESSION, _PASSWORD, _USERNAME = 0x02, 0x40, 0x80
-_RETAINED, _QUALITY = 0x01, 0x06
+_RETAINED, _QUALITY_1, _QUALITY = 0x01, 0x02, 0x06
 _SHORT = struct.Struct(">H")
 
 
@@ -37,6 +38,7 @@ class Packet(IntEnum):
     CONNECT = 0x10
     CONNACK = 0x20
     PUBLISH = 0x30
+    PUBACK = 0x40
     SUBSCRIBE = 0x82
     SUBACK = 0x90
     UNSUBSCRIBE = 0xA2
@@ -107,10 +109,14 @@ def unsubscribe(topic: str, version: int = V311) -> bytes:
     return encode(Packet.UNSUBSCRIBE, _SHORT.pack(1), _no_properties(version), _text(topic))
 
 
-def publication_head(topic: str, payload_bytes: int, version: int = V311) -> bytes:
+def publication_head(
+    topic: str, payload_bytes: int, version: int = V311, *, acknowledged: bool = False
+) -> bytes:
     """Write what stands before the payload of a message that is not retained (section 3.3)."""
-    name = _text(topic) + _no_properties(version)
-    return _head(Packet.PUBLISH, len(name) + payload_bytes) + name
+    number = _SHORT.pack(1) if acknowledged else b""
+    name = _text(topic) + number + _no_properties(version)
+    first = Packet.PUBLISH | _QUALITY_1 if acknowledged else Packet.PUBLISH
+    return _head(first, len(name) + payload_bytes) + name
 
 
 def read_connack(body: bytes | memoryview) -> Welcome:

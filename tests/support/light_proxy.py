@@ -11,6 +11,7 @@ from common.wire.pulse_frames import FrameHeader, split
 from lab.ports import LOOPBACK
 
 _CONNECT, _PUBLISH = 0x10, 0x30
+_PUBACK = b"\x40\2\0\1"
 
 type Treatment = Callable[[FrameHeader, bytes], Awaitable[list[bytes]]]
 """What becomes of one frame: the messages that go on instead of it."""
@@ -50,7 +51,7 @@ class LightProxy:
         with suppress(OSError, asyncio.IncompleteReadError):
             there, back = await self._reached()
             ways = {
-                asyncio.create_task(self._treated(reader, back)),
+                asyncio.create_task(self._treated(reader, back, writer)),
                 asyncio.create_task(_copied(there, writer)),
             }
             try:
@@ -70,17 +71,22 @@ class LightProxy:
             except ConnectionRefusedError:
                 await asyncio.sleep(0.05)
 
-    async def _treated(self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter) -> None:
+    async def _treated(
+        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
         properties = b""
         while True:
             first, body = await _packet(reader)
             if first == _CONNECT:
                 properties = b"\0" if body[6] == V5 else b""
             topic, payload = _published(first, body)
-            payload = payload[len(properties) :]  # a node gives its frames none
             if b"/light/" not in topic:
                 onward.write(_encoded(first, body))
                 continue
+            if first != _PUBLISH:  # one that the node wants acknowledged, which its treatment may leave out
+                payload = payload[len(_PUBACK) - 2 :]
+                back.write(_PUBACK)
+            payload = payload[len(properties) :]  # a node gives its frames none
             header, _, _ = split(payload)
             for message in await self.treat(header, payload):
                 onward.write(_encoded(_PUBLISH, struct.pack(">H", len(topic)) + topic + properties + message))
@@ -113,8 +119,8 @@ def _encoded(first: int, body: bytes) -> bytes:
 
 
 def _published(first: int, body: bytes) -> tuple[bytes, bytes]:
-    """Topic and payload of a publication at QoS 0, as frames of light are; nothing of any other packet."""
-    if first != _PUBLISH:
+    """Topic of a publication and what follows it; nothing of any other packet."""
+    if first & 0xF0 != _PUBLISH:
         return b"", b""
     end = 2 + int.from_bytes(body[:2])
     return body[2:end], body[end:]

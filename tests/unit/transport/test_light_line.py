@@ -27,6 +27,7 @@ class ScriptedBroker:
 
     greeting: bytes = CONNACK
     suback: bytes = SUBACK
+    puback: bytes = b"\x40\2\0\1"
     pings: int = 0
     answers_pings: bool = True
     received: list[bytes] = field(default_factory=list)
@@ -54,6 +55,7 @@ class ScriptedBroker:
                         writer.write(PINGRESP if self.answers_pings else b"")
                     case 0x30:
                         self.received.append(body)
+                        writer.write(self.puback if first & 6 else b"")
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -228,9 +230,28 @@ CONNACK_5 = b"\x20\x0b\0\0\x08\x22\0\x0a\x27\0\0\x04\0"
 
 async def test_a_broker_that_takes_no_packet_so_long_is_named_with_both_numbers() -> None:
     async with a_line(ScriptedBroker(greeting=CONNACK_5)) as line:
-        await line.publish("light", bytes(1013))
+        await line.publish("light", bytes(1011))
         with pytest.raises(LinkError, match=r"at most 1024 bytes, and .* one of 1025: raise"):
-            await line.publish("light", bytes(1014))
+            await line.publish("light", bytes(1012))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(0x87, "may not write there"), (0x95, "message is too long"), (0x97, "quota"), (0x80, "0x80")],
+)
+async def test_a_message_that_the_broker_does_not_take_is_named_with_its_reason(
+    code: int, words: str
+) -> None:
+    broker = ScriptedBroker(greeting=CONNACK_5, puback=bytes([0x40, 3, 0, 1, code]))
+    async with a_line(broker) as line:
+        for _ in range(2):
+            with pytest.raises(LinkError, match=f"a message of 100 bytes on light: .*{words}"):
+                await line.publish("light", bytes(100))
+        broker.puback = b"\x40\2\0\1"
+        for _ in range(2):
+            await line.publish("light", bytes(100))
+        await until(lambda: len(broker.received) == 4)
+        assert [len(body) for body in broker.received] == [110, 110, 110, 108], "one is asked for, then none"
 
 
 async def test_a_packet_too_long_is_passed_over_and_named_and_the_next_one_is_taken() -> None:
