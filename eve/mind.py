@@ -31,6 +31,7 @@ class Mind:
     def __init__(self, parameters: LinkParameters, seed: int | None) -> None:
         self.notebook = Notebook()
         self._link = PublicLink.of(parameters)
+        self._block_pulses = parameters.block_pulses
         self._randomness = Randomness(EVE, seed)
         self._attacks: tuple[QuantumAttack, ...] = ()
         self._in_hand: set[Place] = set()
@@ -61,12 +62,13 @@ class Mind:
     def treat(self, header: FrameHeader, train: PulseTrain) -> PulseTrain:
         """Let the chain act on a frame, and note what it tells.
 
-        Raises AttackError if an attack goes wrong.
+        Raises AttackError if an attack goes wrong, FrameRefused if the frame's place in its block is taken or none.
         """
         chain = [Guarded(attack, self._begin) for attack in self._attacks]
         with self._at((header.session, header.block)) as place:
             with self._changed:
                 notes = self.notebook.notes(place)
+            notes.begin(header.first_pulse, header.first_pulse + header.pulses, self._block_pulses)
             return play(chain, train, self._randomness, self._link, header.block, notes)
 
     def known(self, session: str, block: int, gates: Gates, bases: Bases) -> Knowledge:

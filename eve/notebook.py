@@ -23,6 +23,7 @@ from common.optics.bench import Counted, Mask, analyser_overlap
 from common.optics.memory import NO_OUTCOME, QuantumMemory
 from common.optics.records import Gates
 from common.optics.states import Basis
+from common.wire.pulse_frames import FrameFault, FrameRefused
 from eve.click_memory import Joint, Published, joint
 from eve.flight import Codes, Flight, GateModel, Marks
 
@@ -246,9 +247,21 @@ class BlockNotes:
     def __init__(self) -> None:
         self._pages: list[Page] = []
         self._ends: list[tuple[int, int, GateModel]] = []
+        self._taken = 0
 
     def __repr__(self) -> str:
         return f"BlockNotes({len(self._pages)} pages, redacted)"
+
+    def begin(self, first_pulse: int, end_pulse: int, block_pulses: int) -> None:
+        """Begin a frame. Raises FrameRefused unless it lies behind those before it, and within the block.
+
+        Two pages about one gate would count what was seen there twice, and forged frames would fill the memory.
+        """
+        if end_pulse > block_pulses:
+            raise FrameRefused(FrameFault.FOREIGN, f"it ends at pulse {end_pulse} of {block_pulses}")
+        if first_pulse < self._taken:
+            raise FrameRefused(FrameFault.REPEATED, f"pulse {first_pulse} was here before")
+        self._taken = end_pulse
 
     def add(self, page: Page) -> None:
         """Keep a page."""

@@ -16,7 +16,7 @@ from common.optics.pulses import PulseTrain
 from common.optics.seal import LightSeal
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Subscription
-from common.wire.pulse_frames import FrameHeader, FrameRefused, open_light, split
+from common.wire.pulse_frames import FrameHeader, FrameRefused, Receipt, open_light, split
 from eve.guarded import AttackError
 
 STALL_S = 20
@@ -59,9 +59,12 @@ class LightTap:
                 watch(delivery.payload)
             if not self.is_open:
                 continue
+            if delivery.retained:
+                self.lost += 1  # light is never kept: what the broker kept is not passed on as new
+                continue
             try:
                 frame: tuple[bytes | memoryview, ...] = (delivery.payload,)
-                if self.treat is not None and not delivery.retained:
+                if self.treat is not None:
                     frame = await self._in_a_thread(delivery.payload, self.treat)
                 await self._line.publish(self._topic, *frame)
                 self.passed += 1
@@ -129,7 +132,7 @@ class ReceiptTap:
             receipt = bytes((await self._receipts.get()).payload)
             for watch in self.watch:
                 watch(receipt)
-            if not self.is_open:
+            if not self.is_open or Receipt.decode(receipt) is None:
                 continue
             try:
                 await self._line.publish(self._topic, receipt)

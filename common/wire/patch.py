@@ -4,9 +4,9 @@ It is untrusted input that moves bytes and nothing else: both entries come from 
 belong to them stand in the settings of the nodes' apparatus. Whoever is plugged in by it still has to know a key.
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.unique_json import refuse_repeated_members
 
@@ -26,6 +26,12 @@ class Patch(BaseModel):
     classical: Route = "direct"
     probe_photons: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0.0
     """Mean photon number per pulse of a light that Eve shines against the current, into Alice's outlet."""
+
+    @model_validator(mode="after")
+    def _shines_from_somewhere(self) -> Self:
+        if self.probe_photons and self.light == "direct":
+            raise ValueError("nobody is on the fibre who could shine into the outlet")
+        return self
 
     @property
     def routes(self) -> tuple[Route, Route]:

@@ -10,11 +10,12 @@ import pytest
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
 from common.optics.states import Basis
-from common.wire.pulse_frames import FrameHeader
+from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
 from eve.guarded import AttackError
 from eve.mind import Mind
 from eve.notebook import BlockNotes
 from eve.quantum_attacks.base import EveTools
+from eve.quantum_attacks.catalogue import attack_from
 from tests.support.pair import small_block
 
 PULSES, FIRST = 1000, 3000
@@ -81,6 +82,36 @@ def test_what_goes_wrong_is_said_with_class_and_file(what: str) -> None:
 
 def test_light_that_is_whole_goes_on() -> None:
     assert len(treated("nothing")) == PULSES
+
+
+@pytest.mark.parametrize(
+    ("first", "pulses", "fault"),
+    [
+        (FIRST, PULSES, FrameFault.REPEATED),
+        (FIRST + PULSES - 1, PULSES, FrameFault.REPEATED),
+        (0, PULSES, FrameFault.REPEATED),
+        (FIRST + PULSES, small_block().block_pulses, FrameFault.FOREIGN),
+        (2**40, PULSES, FrameFault.FOREIGN),
+    ],
+)
+def test_a_frame_whose_place_is_taken_or_none_reaches_no_attack_and_no_page(
+    first: int, pulses: int, fault: FrameFault
+) -> None:
+    mind = Mind(small_block(), seed=1)
+    mind.switch([attack_from("intercept-resend")])
+
+    def take(first: int, pulses: int) -> None:
+        light = PulseTrain(np.zeros(pulses, np.uint8), Fibre(10.0, 0.2, 0.01), first)
+        mind.treat(FrameHeader("link-1", "5e" * 16, 1, 0, 4, first, pulses), light)
+
+    take(FIRST, PULSES)
+    for _ in range(3):
+        with pytest.raises(FrameRefused) as refused:
+            take(first, pulses)
+        assert refused.value.fault is fault
+    assert repr(mind.notebook.notes(("5e" * 16, 1))) == "BlockNotes(1 pages, redacted)"
+    take(FIRST + PULSES, PULSES)
+    assert repr(mind.notebook.notes(("5e" * 16, 1))) == "BlockNotes(2 pages, redacted)"
 
 
 async def test_what_she_has_noted_of_another_block_can_be_asked_for_while_an_attack_is_stuck() -> None:

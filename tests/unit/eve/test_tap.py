@@ -106,7 +106,8 @@ async def test_light_that_cannot_go_on_is_lost_and_the_next_goes_on():
         tap.treat = lambda _, train: train
         frames.put(Delivery(memoryview(b"no light"), retained=False))
         frames.put(Delivery(a_frame(LightSeal(bytes(32), "alice"), 1), retained=False))
-        await until(lambda: tap.lost == 3)
+        frames.put(Delivery(a_frame(alice, 1), retained=True))
+        await until(lambda: tap.lost == 4)
         frames.put(Delivery(a_frame(alice, 2), retained=False))
         await until(lambda: tap.passed == 1)
     assert len(line.sent) == 1
@@ -145,6 +146,7 @@ async def test_a_receipt_passes_on_and_is_seen_unless_a_half_link_takes_it():
     seen: list[bytes] = []
     tap.watch.append(seen.append)
     said = [Receipt("5e" * 16, 1, sequence).encode() for sequence in range(3)]
+    said += [b"", b"no receipt", bytes(1 << 20)]
     async with living(tap):
         for sequence, receipt in enumerate(said):
             tap.is_open = sequence != 1

@@ -13,7 +13,7 @@ from common.wire.patch import DIRECT, Patch
 from tests.support.idle_alice import idle_settings, idle_vault
 
 EVE = Patch(light="eve", classical="eve")
-AS_BRIGHT = Patch(probe_photons=3.0)
+AS_BRIGHT = EVE.model_copy(update={"probe_photons": 3.0})
 
 
 class Line:
@@ -43,7 +43,7 @@ def alice(current: Patch) -> tuple[Alice, SimpleNamespace]:
 @pytest.mark.parametrize("during_meeting", [False, True], ids=["while dialling", "while meeting"])
 @pytest.mark.parametrize(
     ("before", "after", "is_given_up"),
-    [(DIRECT, EVE, True), (EVE, DIRECT, True), (DIRECT, DIRECT, False), (DIRECT, AS_BRIGHT, False)],
+    [(DIRECT, EVE, True), (EVE, DIRECT, True), (DIRECT, DIRECT, False), (EVE, AS_BRIGHT, False)],
 )
 async def test_a_line_is_given_up_if_light_or_words_go_another_way_than_when_it_was_dialled(
     before: Patch, after: Patch, is_given_up: bool, during_meeting: bool, monkeypatch: pytest.MonkeyPatch

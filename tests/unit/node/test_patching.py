@@ -81,7 +81,8 @@ async def test_a_way_that_no_setting_describes_is_refused_and_nothing_is_plugged
 
 @pytest.mark.parametrize(
     "payload",
-    [b"{", b"[]", b'{"light":"moon"}', b'{"light":"eve","trust":"eve"}', b'{"probe_photons":1e13}',
+    [b"{", b"[]", b'{"light":"moon"}', b'{"light":"eve","trust":"eve"}', b'{"light":"eve","probe_photons":1e13}',
+     b'{"probe_photons":3.0}',
      b'{"light":"eve","light":"direct"}',
      b"\xff",
      b" " * (LONGEST_PATCH_BYTES + 1)],
