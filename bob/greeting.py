@@ -9,6 +9,8 @@ from common.protocol.greeting import (
     Introduction,
     PendingBlocks,
     check_agreement,
+    check_answers_only,
+    check_claims_only,
     hello,
     holdings,
 )
@@ -27,6 +29,7 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     await conversation.say(hello(ours))
     session, before = session_id(ours.link, theirs.nonce, ours.nonce), len(conversation.transcript)
     claimed = await conversation.expect(Holdings)
+    check_claims_only(claimed)
     stated = Marks.of(claimed)
     try:
         pending.check_marks(stated, ours.node, ours.peer)
@@ -36,6 +39,8 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     have, never = await pending.answer(claimed.pending, session)
     claims = await pending.claims(session)
     await conversation.say(holdings(pending.marks(), pending=claims, have=have, never=never))
-    await pending.settle(await conversation.expect(Holdings), session)
+    answered = await conversation.expect(Holdings)
+    check_answers_only(answered)
+    await pending.settle(answered, session)
     most_blocks = min(ours.most_blocks, theirs.most_blocks)
     return Acquaintance(session, most_blocks, stated.highest_block, conversation.transcript.since(before))

@@ -38,6 +38,11 @@ class SchemeName(StrEnum):
         return self in (SchemeName.ED25519, SchemeName.ML_DSA_65)
 
 
+def uses_units(scheme: str) -> bool:
+    """Whether tags of a scheme name the unit that they were made with: at a bootstrap its name has a prefix."""
+    return scheme.endswith(SchemeName.WEGMAN_CARTER)
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A tag as it travels: its bytes, and the name of the pad that it was made with, where there is one."""

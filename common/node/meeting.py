@@ -9,7 +9,7 @@ from common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
     Statement,
-    decode_blocks,
+    decode_answers,
     decode_proven,
     encode_blocks,
     encode_proven,
@@ -71,10 +71,11 @@ class Meeting:
 
     async def settle(self, answered: Holdings, session: str) -> None:
         """Release what the peer proves to have; note what it says it never had, until `authenticated`."""
-        for named in decode_proven(answered.have, self.vault.link):
+        have, never = decode_answers(answered.have, answered.never, self.vault.link)
+        for named in have:
             if self._is_open_question(named.block) and self._is_proven(Statement.HAVE, named, session):
                 await self.vault.release(named.block)
-        for block in decode_blocks(answered.never, self.vault.link):
+        for block in never:
             if self._is_open_question(block):
                 self._denied.append(block)
                 self.vault.denied.add(block)

@@ -134,7 +134,7 @@ class Vault:
     async def is_passed(self, name: str, before_row: int) -> bool:
         """Whether the peer's unit was used, or lies before one of its part that was used up to that row."""
         unit = self._peers_unit(name)
-        return unit is not None and await asyncio.to_thread(self.store.units.is_passed, unit, before_row)
+        return unit is not None and await asyncio.to_thread(self.store.units.was_used, unit, before_row)
 
     def marks(self) -> Marks:
         """Return how far this store has come."""

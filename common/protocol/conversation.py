@@ -8,7 +8,7 @@ LocalProtocolError before a byte is sent, theirs a RemoteProtocolError.
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, cast
 
-from common.authentication.scheme import CheckpointScheme, Tag
+from common.authentication.scheme import CheckpointScheme, Tag, uses_units
 from common.authentication.transcript import Transcript
 from common.distillation.monitors import Monitor
 from common.errors import LocalProtocolError, RemoteProtocolError
@@ -205,13 +205,16 @@ class BlockConversation(Conversation):
             raise RemoteProtocolError(
                 f"{speaker.label} authenticates with {message.scheme}, this node with {self._scheme.name}."
             )
-        if message.position != self._checkpoints or not await self._scheme.verify(
-            speaker, message.position, self.transcript, Tag(message.tag, message.pad)
-        ):
-            if message.position != self._checkpoints:
-                raise RemoteProtocolError(
-                    f"{speaker.label} tags checkpoint {message.position} where {self._checkpoints} is due."
-                )
+        if message.position != self._checkpoints:
+            raise RemoteProtocolError(
+                f"{speaker.label} tags checkpoint {message.position} where {self._checkpoints} is due."
+            )
+        if message.pad and not uses_units(message.scheme):
+            raise RemoteProtocolError(
+                f'{speaker.label} names the unit "{message.pad}" for a tag, and {message.scheme} uses none.'
+            )
+        tag = Tag(message.tag, message.pad)
+        if not await self._scheme.verify(speaker, message.position, self.transcript, tag):
             raise RemoteProtocolError(
                 f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
                 " what arrived here."

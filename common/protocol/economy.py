@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, inf, log
+from math import ceil, exp, log
 
 from common.keys.allotment import RESERVE_BLOCKS, RESERVE_TARGET_BITS, upkeep_bits
 
@@ -70,13 +70,20 @@ class Backoff:
     def _pause(self, failures: int, growth: float) -> float:
         if not failures or not self.first_s:
             return 0.0
-        power = (failures - 1) * log(growth)
-        return min(self.longest_s, self.first_s * growth ** (failures - 1) if power < _LARGEST_POWER else inf)
+        return min(self.longest_s, _grown(self.first_s, growth, failures - 1))
 
 
 _DOUBLED = 2.0
 _LARGEST_POWER = 700.0
-"""Of e: a float holds it, and every pause is the longest one by then."""
+"""Of e: a float holds it, and as seconds it is longer than any pause."""
+
+
+def _grown(first_s: float, growth: float, times: int) -> float:
+    """Return first_s * growth^times, by logarithms where the power alone is more than a float holds."""
+    power = times * log(growth)
+    if power < _LARGEST_POWER:
+        return first_s * growth**times
+    return exp(min(log(first_s) + power, _LARGEST_POWER))
 
 
 @lru_cache(maxsize=16)
@@ -96,8 +103,9 @@ def _sum_of_pauses(first_s: float, longest_s: float, growth: float, pauses: int)
     """Return first_s * (1 + growth + growth^2 ...), each pause at most `longest_s`."""
     if first_s <= 0.0:
         return 0.0
-    growing = min(pauses, max(0, ceil(log(longest_s / first_s) / log(growth)))) if longest_s > first_s else 0
-    return first_s * (growth**growing - 1) / (growth - 1) + longest_s * (pauses - growing)
+    growths = (log(longest_s) - log(first_s)) / log(growth) if longest_s > first_s else 0.0
+    growing = min(pauses, max(0, ceil(growths)))
+    return (_grown(first_s, growth, growing) - first_s) / (growth - 1) + longest_s * (pauses - growing)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both sa
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from common.errors import DisagreementError
+from common.errors import DisagreementError, RemoteProtocolError
 from common.keys.identifiers import FIRST_SESSION
 from common.protocol.conversation import Conversation, Line, Place
 from common.protocol.high_water import Marks
@@ -89,6 +89,18 @@ def hello(introduction: Introduction) -> Hello:
 def holdings(marks: Marks, *, pending: bytes = b"", have: bytes = b"", never: bytes = b"") -> Holdings:
     """Say what is pending here, what becomes of the peer's claims, and how far this store has come."""
     return Holdings(pending=pending, have=have, never=never, **asdict(marks))
+
+
+def check_claims_only(first: Holdings) -> None:
+    """Raise RemoteProtocolError if Alice answers in her first `holdings`, before anything was claimed."""
+    if first.have or first.never:
+        raise RemoteProtocolError("The peer's first holdings answer claims, and none were made yet.")
+
+
+def check_answers_only(last: Holdings) -> None:
+    """Raise RemoteProtocolError if Alice claims in her last `holdings`, which nobody answers."""
+    if last.pending:
+        raise RemoteProtocolError("The peer's last holdings claim blocks, and nobody answers them any more.")
 
 
 def check_agreement(ours: Introduction, theirs: Hello) -> None:

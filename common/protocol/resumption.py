@@ -65,9 +65,11 @@ def encode_proven(blocks: Iterable[ProvenBlock]) -> bytes:
 
 
 def decode_proven(data: bytes, link: str) -> list[ProvenBlock]:
-    """Read claims or answers; RemoteProtocolError if they are cut short or too many."""
+    """Read claims or answers; RemoteProtocolError if they are cut short, too many, or name a block twice."""
     size = _NAMED.size + _PROOF_BYTES
-    return _decode(data, size, lambda chunk: ProvenBlock(_decode_block(chunk, link), chunk[_NAMED.size :]))
+    named = _decode(data, size, lambda chunk: ProvenBlock(_decode_block(chunk, link), chunk[_NAMED.size :]))
+    _check_named_once([each.block for each in named])
+    return named
 
 
 def encode_blocks(blocks: Iterable[BlockId]) -> bytes:
@@ -76,8 +78,17 @@ def encode_blocks(blocks: Iterable[BlockId]) -> bytes:
 
 
 def decode_blocks(data: bytes, link: str) -> list[BlockId]:
-    """Read names of blocks; RemoteProtocolError if they are cut short or too many."""
-    return _decode(data, _NAMED.size, lambda chunk: _decode_block(chunk, link))
+    """Read names of blocks; RemoteProtocolError if they are cut short, too many, or name a block twice."""
+    blocks = _decode(data, _NAMED.size, lambda chunk: _decode_block(chunk, link))
+    _check_named_once(blocks)
+    return blocks
+
+
+def decode_answers(have: bytes, never: bytes, link: str) -> tuple[list[ProvenBlock], list[BlockId]]:
+    """Read both answers to our claims; RemoteProtocolError if one of them is no list, or a block is in both."""
+    proven, denied = decode_proven(have, link), decode_blocks(never, link)
+    _check_named_once([*(each.block for each in proven), *denied])
+    return proven, denied
 
 
 def _proof(statement: Statement, block: BlockId, proof_key: bytes, session: str, speaker: Role) -> bytes:
@@ -98,3 +109,8 @@ def _decode[T](data: bytes, size: int, read: Callable[[bytes], T]) -> list[T]:
     if len(data) % size or len(data) > MOST_PENDING * size:
         raise RemoteProtocolError("The peer's list of blocks is cut short or too long.")
     return [read(data[start : start + size]) for start in range(0, len(data), size)]
+
+
+def _check_named_once(blocks: list[BlockId]) -> None:
+    if len(set(blocks)) < len(blocks):
+        raise RemoteProtocolError("The peer names a block twice in its holdings.")

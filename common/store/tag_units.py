@@ -94,23 +94,20 @@ class TagUnits:
                 return None
             return self._unit(self._material(part, name), name)
 
-    def is_passed(self, name: UnitName, before_row: int) -> bool:
+    def was_used(self, name: UnitName, passed_before_row: int = 0) -> bool:
         """Whether a unit was used, or lies before one of its part that was used up to a row of the table of units."""
         with self.database.reading() as database:
             found = database.execute(
                 "SELECT 1 FROM units JOIN blocks ON blocks.id = units.block WHERE session = ? AND number = ?"
                 " AND purpose = ? AND (unit = ? OR unit > ? AND units.rowid <= ?)",
-                (name.block.session, name.block.number, name.purpose, name.unit, name.unit, before_row),
-            ).fetchone()
-        return found is not None
-
-    def was_used(self, name: UnitName) -> bool:
-        """Whether a unit is noted as used here."""
-        with self.database.reading() as database:
-            found = database.execute(
-                "SELECT 1 FROM units JOIN blocks ON blocks.id = units.block"
-                " WHERE session = ? AND number = ? AND purpose = ? AND unit = ?",
-                (name.block.session, name.block.number, name.purpose, name.unit),
+                (
+                    name.block.session,
+                    name.block.number,
+                    name.purpose,
+                    name.unit,
+                    name.unit,
+                    passed_before_row,
+                ),
             ).fetchone()
         return found is not None
 

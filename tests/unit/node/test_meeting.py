@@ -1,15 +1,19 @@
 """Pending blocks at a meeting: the peer decides about what was named there, and about nothing of somebody else's."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from bob.greeting import greet
+from common.authentication.transcript import Transcript
+from common.errors import RemoteProtocolError
 from common.keys.identifiers import BlockId
 from common.node.meeting import Meeting
 from common.node.vault import Vault
-from common.protocol.greeting import holdings
+from common.protocol.greeting import Introduction, hello, holdings
 from common.protocol.high_water import Marks
 from common.protocol.resumption import (
     MOST_PENDING,
@@ -22,7 +26,8 @@ from common.protocol.resumption import (
 )
 from common.protocol.roles import Role
 from common.store.schema import State
-from common.wire.messages import Holdings
+from common.wire.messages import Holdings, Message
+from tests.support.pair import small_block
 from tests.support.stores import LINK, block, open_store, secret
 from tests.support.vaults import Side, contact
 
@@ -134,7 +139,10 @@ class Liar:
         del session
         heard = decode_proven(claims, LINK)
         have = [answer for claim in heard if (answer := self.have(claim)) is not None]
-        return encode_proven(have), encode_blocks(claim.block for claim in heard)
+        answered = {answer.block for answer in have}
+        return encode_proven(have), encode_blocks(
+            claim.block for claim in heard if claim.block not in answered
+        )
 
     async def settle(self, answered: Holdings, session: str) -> None:
         del answered, session
@@ -157,3 +165,41 @@ async def test_a_thief_of_the_link_psk_settles_nothing(tmp_path: Path, honest: R
     assert sides[honest].states() == {one: State.PENDING}
     for side in sides.values():
         side.vault.store.close()
+
+
+NAMED, NAMED_PROVEN = encode_blocks([block(1)]), ProvenBlock(block(1), bytes(32)).encode()
+
+
+def introduction(node: str, peer: str) -> Introduction:
+    return Introduction(LINK, node, peer, "pki", "wegman-carter", small_block(), "ab" * 16, 8)
+
+
+class Scripted:
+    """A conversation in which Alice introduces herself, and says these lists in her first and last `holdings`."""
+
+    def __init__(self, first: dict[str, bytes], last: dict[str, bytes]) -> None:
+        self.transcript = Transcript(b"")
+        lists = (holdings(NO_MARKS, **said) for said in (first, last))
+        self._due: Iterator[Message] = iter((hello(introduction("alice", "bob")), *lists))
+
+    async def expect(self, _: type[Message]) -> Message:
+        return next(self._due)
+
+    async def say(self, message: Message) -> None:
+        del message
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "refusal"),
+    [
+        ({"have": NAMED_PROVEN}, {}, "first holdings answer claims"),
+        ({"never": NAMED}, {}, "first holdings answer claims"),
+        ({}, {"pending": NAMED_PROVEN}, "last holdings claim blocks"),
+    ],
+)
+async def test_alice_claims_first_and_answers_last(
+    vault: Vault, first: dict[str, bytes], last: dict[str, bytes], refusal: str
+) -> None:
+    for said, refused in ((({}, {}), False), ((first, last), True)):
+        with pytest.raises(RemoteProtocolError, match=refusal) if refused else nullcontext():
+            await greet(cast("Any", Scripted(*said)), introduction("bob", "alice"), Meeting(vault))

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alice.settings import AliceSettings
@@ -85,6 +85,8 @@ def test_where_tags_cost_nothing_an_attacked_link_makes_the_shortest_pause_howev
     longest_s=st.floats(0.0, 700.0),
     lasts_s=st.none() | st.floats(0.1, 1e5),
 )
+@example(payable=1, failures=1, first_s=5e-324, longest_s=1.0, lasts_s=1.0)
+@example(payable=200, failures=2000, first_s=5e-324, longest_s=700.0, lasts_s=1e5)
 def test_the_time_to_starvation_is_the_sum_of_the_pauses_to_come(
     payable: int, failures: int, first_s: float, longest_s: float, lasts_s: float | None
 ):

@@ -14,6 +14,7 @@ from common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
     Statement,
+    decode_answers,
     decode_blocks,
     decode_proven,
     encode_blocks,
@@ -32,7 +33,7 @@ BLOCKS = st.builds(
 CLAIM_BYTES, NAME_BYTES = 56, 24
 
 
-@given(st.lists(BLOCKS, max_size=MOST_PENDING), st.binary(min_size=32, max_size=32))
+@given(st.lists(BLOCKS, max_size=MOST_PENDING, unique=True), st.binary(min_size=32, max_size=32))
 def test_lists_come_back_as_they_were_written(blocks: list[BlockId], proof: bytes) -> None:
     claims = [ProvenBlock(block, proof) for block in blocks]
     assert decode_proven(encode_proven(claims), LINK) == claims
@@ -97,3 +98,18 @@ def test_a_list_of_claims_that_is_cut_short_or_too_long_is_refused(length: int) 
 def test_what_the_peer_names_belongs_to_our_link_whatever_it_means() -> None:
     (named,) = decode_blocks(encode_blocks([BlockId("link-2", BLOCK.session, 7)]), LINK)
     assert named == BLOCK
+
+
+NAMED, NAMED_PROVEN = encode_blocks([BLOCK]), ProvenBlock(BLOCK, bytes(32)).encode()
+
+
+@pytest.mark.parametrize(
+    ("have", "never"),
+    [(NAMED_PROVEN, NAMED), (NAMED_PROVEN + ProvenBlock(BLOCK, KEY).encode(), b""), (b"", 2 * NAMED)],
+    ids=["in both answers", "twice as held", "twice as never held"],
+)
+def test_a_block_that_is_named_twice_is_refused(have: bytes, never: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="names a block twice"):
+        decode_answers(have, never, LINK)
+    proven, denied = decode_answers(NAMED_PROVEN, b"", LINK)
+    assert ([each.block for each in proven], denied) == ([BLOCK], [])
