@@ -10,6 +10,7 @@ its bit whatever becomes of her pulse. That Bob's gate clicked is evidence too, 
 Pages are kept for the latest few blocks, in about a byte and a half per pulse and attack.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -247,21 +248,25 @@ class BlockNotes:
     def __init__(self) -> None:
         self._pages: list[Page] = []
         self._ends: list[tuple[int, int, GateModel]] = []
-        self._taken = 0
+        self._taken: list[tuple[int, int]] = []
 
     def __repr__(self) -> str:
         return f"BlockNotes({len(self._pages)} pages, redacted)"
 
     def begin(self, first_pulse: int, end_pulse: int, block_pulses: int) -> None:
-        """Begin a frame. Raises FrameRefused unless it lies behind those before it, and within the block.
+        """Begin a frame. Raises FrameRefused unless it lies within the block, and on no pulse that was here before.
 
         Two pages about one gate would count what was seen there twice, and forged frames would fill the memory.
         """
         if end_pulse > block_pulses:
             raise FrameRefused(FrameFault.FOREIGN, f"it ends at pulse {end_pulse} of {block_pulses}")
-        if first_pulse < self._taken:
-            raise FrameRefused(FrameFault.REPEATED, f"pulse {first_pulse} was here before")
-        self._taken = end_pulse
+        place = bisect(self._taken, (first_pulse, end_pulse))
+        neighbours = self._taken[max(place - 1, 0) : place + 1]
+        if any(first < end_pulse and first_pulse < end for first, end in neighbours):
+            raise FrameRefused(
+                FrameFault.REPEATED, f"pulses {first_pulse} to {end_pulse - 1} were here before"
+            )
+        self._taken.insert(place, (first_pulse, end_pulse))
 
     def add(self, page: Page) -> None:
         """Keep a page."""

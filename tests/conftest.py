@@ -1,5 +1,8 @@
 """Settings of all tests: no deadline for an example on a busy machine; kernels are compiled before the first test."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -15,3 +18,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not hasattr(session.config, "workerinput"):
         ensure_compiled(None if reporter is None else reporter.write_line)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_a_shell_leaves_them() -> Iterator[None]:
+    """Put signals back: a command that ends ignores them, and so would every process that later tests start."""
+    asked = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    for number, handler in asked.items():
+        signal.signal(number, handler)
+    yield
+    for number, handler in asked.items():
+        signal.signal(number, handler)

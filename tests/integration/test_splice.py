@@ -57,7 +57,7 @@ NONSENSE = {
     "no-json": b"{",
     "unknown-route": b'{"light":"moon"}',
     "surplus": b'{"light":"eve","trust":"eve"}',
-    "too-bright": b'{"probe_photons":1e13}',
+    "too-bright": b'{"light":"eve","probe_photons":1e13}',
     "too-long": b" " * (LONGEST_PATCH_BYTES + 1),
     "not-text": b"\xff\x00",
 }

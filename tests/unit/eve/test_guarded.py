@@ -89,7 +89,8 @@ def test_light_that_is_whole_goes_on() -> None:
     [
         (FIRST, PULSES, FrameFault.REPEATED),
         (FIRST + PULSES - 1, PULSES, FrameFault.REPEATED),
-        (0, PULSES, FrameFault.REPEATED),
+        (FIRST - 1, PULSES, FrameFault.REPEATED),
+        (0, 2 * FIRST, FrameFault.REPEATED),
         (FIRST + PULSES, small_block().block_pulses, FrameFault.FOREIGN),
         (2**40, PULSES, FrameFault.FOREIGN),
     ],
@@ -110,7 +111,7 @@ def test_a_frame_whose_place_is_taken_or_none_reaches_no_attack_and_no_page(
             take(first, pulses)
         assert refused.value.fault is fault
     assert repr(mind.notebook.notes(("5e" * 16, 1))) == "BlockNotes(1 pages, redacted)"
-    take(FIRST + PULSES, PULSES)
+    take(FIRST - PULSES, PULSES)
     assert repr(mind.notebook.notes(("5e" * 16, 1))) == "BlockNotes(2 pages, redacted)"
 
 

@@ -2,24 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from qkdlink import cli
 
 ASKED = (signal.SIGTERM, signal.SIGHUP)
-
-
-@pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (*ASKED, signal.SIGINT)}
-    for number in ASKED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins without it
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", ASKED)
