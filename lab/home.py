@@ -330,7 +330,9 @@ def replace_file(path: Path, text: str) -> None:
 def toml(values: Mapping[str, Any], table: str = "") -> str:
     """Write nested settings as TOML; strings, numbers, booleans and lists are written as JSON writes them."""
     lines = [
-        f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)
+        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+        if not isinstance(value, Mapping)
     ]
     parts = ["\n".join(lines)]
     for key, value in values.items():

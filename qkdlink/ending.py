@@ -41,17 +41,31 @@ def run(app: Callable[..., Any], arguments: list[str]) -> NoReturn:
         if verbose:
             raise
         status, message = 2, _unexpected(errors)
+        if _is_bare(_innermost(errors)):
+            sys.stderr.write(f"{message}\n")
+            message = ""
     if message:
         sys.stderr.write(f"qkdlink: {' '.join(message.split())}\n")
     _exit(status)
 
 
-def _unexpected(errors: BaseExceptionGroup) -> str:
-    """Say what is wrong with the command line, or that the output cannot be written, or that the fault is ours."""
-    error: BaseException = errors
+def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def _is_bare(error: BaseException) -> bool:
+    """Whether a command was named without anything: then the help is the answer. Typer has no public name for it."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def _unexpected(errors: BaseExceptionGroup) -> str:
+    """Say what is wrong with the command line, or that the output cannot be written, or that the fault is ours."""
+    error = _innermost(errors)
     if hasattr(error, "format_message"):
+        if _is_bare(error):
+            return str(error.format_message())
         if explained := _unit_in_option(error):
             return explained
         return f"{error.format_message() or 'Name a command'} (see `qkdlink --help`)"

@@ -136,6 +136,7 @@ class LiveView:
             )
         if result.secret_bits == 0:
             self._say("No key: no block was confirmed.")
+            self._say_what_eve_knows(result)
             return
         self._note("Alice", f"{result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
         bobs_bits = sum(block.secret_bits for block in bob.blocks)
@@ -146,6 +147,10 @@ class LiveView:
         )
         if result.balance.unauthenticated:
             self._say("The bootstrap was without authentication: no application gets these keys.")
+        self._say_what_eve_knows(result)
+
+    def _say_what_eve_knows(self, result: LinkResult) -> None:
+        """Say it last, also where one node alone has keys: those may be shared with Eve."""
         if result.eve_knows:
             self._say(
                 "EVE HAS THE KEY: do not use it."

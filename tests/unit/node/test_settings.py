@@ -172,7 +172,13 @@ def test_a_seal_is_32_bytes_in_hexadecimal_and_is_not_shown_when_it_is_not(tmp_p
 
 
 def test_toml_is_written_so_that_it_reads_back() -> None:
-    values = {"a": 1, "b": 'quote " and \\', "c": [1.5, True], "d": {"e": {"f": "ü"}, "g": 1e-15}}
+    values = {
+        "a": 1,
+        "b": 'quote " and \\',
+        "c": [1.5, True],
+        "d": {"e": {"f": "ü"}, "g": 1e-15},
+        "h": "a home \U0001f511",
+    }
     assert tomllib.loads(toml(values)) == values
 
 

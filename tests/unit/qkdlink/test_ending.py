@@ -64,3 +64,15 @@ def test_it_ends_where_ctrl_c_is_ignored_as_in_the_background_of_a_script(
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("words", [[], ["ca"], ["lab"]])
+def test_a_command_that_is_named_without_anything_is_answered_with_its_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    told = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert told[0].split() == ["Usage:", "qkdlink", *words, "[OPTIONS]", "COMMAND", "[ARGS]..."]
+    assert "Commands:" in told

@@ -96,6 +96,8 @@ class Ended:
         (Ended(key_recovered=True, eve_knows=True), "EVE HAS THE KEY: do not use it."),
         (Ended(key_recovered=False, eve_knows=True), "EVE KNOWS OF THE KEY: do not use it."),
         (Ended(key_recovered=False, eve_knows=False), "The keys are equal. 0 blocks in 1.0 s."),
+        (Ended(key_recovered=True, eve_knows=True, secret_bits=0), "EVE HAS THE KEY: do not use it."),
+        (Ended(key_recovered=False, eve_knows=False, secret_bits=0), "No key: no block was confirmed."),
     ],
 )
 def test_the_last_line_does_not_say_that_all_is_well_where_eve_knows_the_key(
