@@ -34,7 +34,6 @@ from common.node.station import Station, open_station
 from common.optics.seal import sealed_bytes
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
-from common.protocol.high_water import outdated
 from common.protocol.rekeying import (
     LONGEST_OVERLAP_S,
     MOST_BOOTSTRAP_KEYS,
@@ -297,24 +296,20 @@ class Alice:
         patching = self._station.patching
         routes = patching.current.routes
         line = await OpenLine.open(self._station, await dialling, key)
-        await self._go_on_above(line)
+        self._go_on_above(line)
         self._lines.add(line)
         self._in_flight.allow(line.link.most_blocks)
         if patching.current.routes != routes:
             line.cut(LinkError(_SWITCHED))
         return line
 
-    async def _go_on_above(self, line: OpenLine) -> None:
+    def _go_on_above(self, line: OpenLine) -> None:
         """Number blocks above what Bob has seen, at a bootstrap after this node's store was lost.
 
-        On a line with a link PSK both stores know each other: there a higher number of his means that ours was put back
-        from a copy. OutdatedStoreError then.
+        On a line with a link PSK his number is no tagged word, and anybody with that PSK could have raised it.
         """
-        theirs = line.link.peers_highest_block
-        if line.link.epoch > 0 and theirs >= self._next_number:
-            await line.close()
-            raise outdated(self._settings.node, self._settings.peer)
-        self._next_number = max(self._next_number, theirs + 1)
+        if line.link.epoch == 0:
+            self._next_number = max(self._next_number, line.link.peers_highest_block + 1)
 
     # --- epochs ------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from contextlib import suppress
+from math import ceil
 
 from bob.receiver import MqttReceiver
 from bob.settings import BobSettings
 from bob.steps import distil
+from bob.unproven import UnprovenBlocks
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError, StarvationError
 from common.keys.identifiers import HIGHEST_BLOCK, BlockId
@@ -19,6 +21,9 @@ from common.transport.psk import AnyConnection
 from common.wire.framing import Received
 from common.wire.messages import OpenBlock
 
+_FURTHEST_AHEAD = 2**20
+"""So far a block may be numbered above the last that the peer has proven: untagged words must not use numbers up."""
+
 
 class Session:
     """Bob's end of one connection; its tasks live in the group of whoever serves it."""
@@ -29,17 +34,19 @@ class Session:
         receiver: MqttReceiver,
         connection: AnyConnection,
         group: asyncio.TaskGroup,
+        unproven: UnprovenBlocks,
     ) -> None:
         self._station = station
         self._receiver = receiver
         self._connection = connection
         self._group = group
+        self._unproven = unproven
         self._channel = station.channel(connection)
         self._reading = group.create_task(self._channel.read(self._on_new_block), name="classical channel")
         self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._open_blocks = 0
         self._places = asyncio.Semaphore(station.settings.most_blocks_in_flight)
-        self._last_number = self._seen_before = station.vault.store.highest_block()
+        self._last_number = self._proven = station.vault.marks().heard_block
         self._retired = False
         self._said_goodbye = False
 
@@ -74,7 +81,7 @@ class Session:
         number, most = received.envelope.block, self._most_blocks
         if not isinstance(received.envelope.message, OpenBlock) or number > HIGHEST_BLOCK:
             return None
-        if number <= self._seen_before:
+        if number <= self._proven:
             raise outdated(self._station.settings.peer, self._station.settings.node)
         if self._retired:
             raise RemoteProtocolError(
@@ -84,16 +91,39 @@ class Session:
             raise RemoteProtocolError(
                 f"The peer opens block {number} after block {self._last_number}: numbers only grow."
             )
+        if self._is_keyed and number > self._proven + _FURTHEST_AHEAD:
+            raise RemoteProtocolError(
+                f"The peer opens block {number}, more than {_FURTHEST_AHEAD} above the last one that it has proven,"
+                f" {self._proven}."
+            )
         if self._open_blocks >= 2 * most:
             raise RemoteProtocolError(
                 f"The peer opens block {number}, and with it more at a time than the agreed {most}"
                 " (most_blocks_in_flight)."
             )
+        self._pace(number)
         self._last_number = number
         self._open_blocks += 1
         line = self._channel.line(number)
         self._group.create_task(self._live(number), name=f"block {number}")
         return line
+
+    def _pace(self, number: int) -> None:
+        """Take no more blocks of a peer that proves nothing than leave the reserve for a day."""
+        if not self._is_keyed:
+            return
+        unproven = self._station.vault.unproven_blocks() + self._open_blocks
+        wait_s = self._unproven.take(unproven, asyncio.get_running_loop().time())
+        if wait_s:
+            raise RemoteProtocolError(
+                f"The peer opens block {number} without having shown a right tag in the last {unproven}: the next is"
+                f" taken in {ceil(wait_s)} s."
+            )
+
+    @property
+    def _is_keyed(self) -> bool:
+        """Whether a link PSK authenticates the line, and its tags cost generated key."""
+        return self._met.done() and not self._met.cancelled() and self._met.result().pays_for_tags
 
     @property
     def _most_blocks(self) -> int:

@@ -13,6 +13,9 @@ class BobSettings(NodeSettings):
 
     most_blocks_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Blocks that Alice may have open at a time; she is told at the meeting, and keeps to it."""
+    unproven_pause_s: Annotated[float, Field(gt=0, le=3600)] = 600.0
+    """Pause between blocks of a peer that has shown no right tag in the last 32, so that nobody with a stolen link PSK
+    empties the reserve."""
     light_patience_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
     """How long a frame that Alice says she has sent is waited for."""
 

@@ -9,6 +9,7 @@ from bob.greeting import greet
 from bob.receiver import MqttReceiver
 from bob.session import Session
 from bob.settings import BobSettings
+from bob.unproven import UnprovenBlocks
 from common.errors import DisagreementError, LinkError, OutdatedStoreError, RemoteProtocolError
 from common.journal.events import LineLost
 from common.keys.derivation import key_id, link_psk
@@ -60,6 +61,7 @@ class Bob:
         self._station = station
         self._receiver = receiver
         self._sessions: dict[BlockId | None, Session] = {}
+        self._unproven = UnprovenBlocks(station.settings.unproven_pause_s)
         self._bootstrap_door: Door | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends only with what no new connection can mend: a full disk, a fault of ours, no key left to pay with, and
@@ -139,7 +141,7 @@ class Bob:
 
     async def _serve(self, connection: AnyConnection, key: BlockId | None) -> None:
         async with asyncio.TaskGroup() as group:
-            session = Session(self._station, self._receiver, connection, group)
+            session = Session(self._station, self._receiver, connection, group, self._unproven)
             try:
                 link = await session.meet(key)
                 self._admit(key, session)

@@ -34,6 +34,8 @@ EVE_CONSOLE = "eve-console"
 """Whoever plays Eve from a machine or container of their own; in a home they use her account."""
 ATTACKED = {"reserve_lasts_s": 5_400.0}
 """What Alice is told where Eve may attack: short pauses at first, and ninety minutes from a full reserve."""
+ATTACKED_BOB = {"unproven_pause_s": 30.0}
+"""What Bob is told there: an experiment that cut every line goes on half a minute after it has ended."""
 DEFAULT_LINK = "link-1"
 SEAL_FILE, _PASSWORD_FILE = "light-seal.key", "broker-password"
 KEY_LOG_FILE = "tls-keys.log"
@@ -131,7 +133,7 @@ class LinkHome:
         With `key_logs` both nodes write down the secrets of their TLS sessions, for a laboratory.
         """
         security.furnish(self.node(ALICE), self.node(BOB), self.link)
-        for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {})):
+        for name, peer, own in ((ALICE, BOB, alice), (BOB, ALICE, {} if splice is None else ATTACKED_BOB)):
             if only not in (None, name):
                 continue
             account = {"username": name, "password_file": _PASSWORD_FILE} if log_in else {}

@@ -33,6 +33,7 @@ from lab.broker import BrokerUser, access_list, house_rules
 from lab.home import (
     ALICE,
     ATTACKED,
+    ATTACKED_BOB,
     BOB,
     DEFAULT_LINK,
     EVE_CONSOLE,
@@ -142,8 +143,8 @@ def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> No
     bound = replace(
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
     )
-    alice = site.alice if eve is None else {**ATTACKED, **site.alice}
-    for name, peer, where, own in ((ALICE, BOB, dialled, alice), (BOB, ALICE, bound, {})):
+    alice, bob = (site.alice, {}) if eve is None else ({**ATTACKED, **site.alice}, ATTACKED_BOB)
+    for name, peer, where, own in ((ALICE, BOB, dialled, alice), (BOB, ALICE, bound, bob)):
         told = {**own, **site.security.settings()}
         if eve is not None:
             told["apparatus"] = way_through_eve(eve if name == ALICE else None)

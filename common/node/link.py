@@ -66,7 +66,7 @@ class LinkDeposit:
     async def hold(self, block: BlockId, key: SecretKey, leaked_bits: int) -> None:
         """Keep the key as pending; it is durable when this returns. RemoteProtocolError if it is one too many."""
         if self.bootstrap is not None:
-            self.bootstrap.take(len(self.vault.link_psks(live_too=True)))
+            self.bootstrap.take(self.vault.link_psks(live_too=True))
         await self.vault.hold(block, key, leaked_bits, self.pinning.theirs)
 
     async def release(self, block: BlockId) -> None:
@@ -94,7 +94,8 @@ class Link:
         """The number of the block whose key authenticates the connection; 0 with the trust anchor."""
         self.most_blocks = met.most_blocks
         """How many blocks Alice may have open here at a time."""
-        self._bootstrap = None if still_trusted is None else BootstrapKeys()
+        before = () if still_trusted is None else party.vault.link_psks(live_too=True)
+        self._bootstrap = None if still_trusted is None else BootstrapKeys(frozenset(before))
         self._still_trusted = still_trusted
         self._channel = channel
         self._conversation = conversation
@@ -156,7 +157,7 @@ class Link:
         if self._still_trusted is None or self._bootstrap is None:
             return
         try:
-            self._bootstrap.check(len(self.party.vault.link_psks()))
+            self._bootstrap.check(self.party.vault.link_psks(live_too=True))
             await self._still_trusted()
         except CredentialsError as refusal:
             raise self._channel.end(LinkError(f"Block {number} does not begin: {refusal}.")) from refusal

@@ -140,6 +140,10 @@ class Vault:
         """Return how far this store has come."""
         return self.store.marks(self._own_parts, _TAKEN_BY[self.role.peer])
 
+    def unproven_blocks(self) -> int:
+        """Count the blocks that cost a unit here since the last one in which the peer has shown a right tag."""
+        return self.store.unproven_blocks(self._own_parts, _TAKEN_BY[self.role.peer])
+
     async def used(self, name: str, block: int) -> bool:
         """Note on disk that the peer has used a unit for a block; False if it had been used already."""
         unit = self._peers_unit(name)

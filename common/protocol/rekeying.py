@@ -1,8 +1,10 @@
 """When a new epoch is due, and what has to be there for it: a policy without a clock of its own."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from common.errors import RemoteProtocolError
+from common.keys.identifiers import BlockId
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +32,27 @@ MOST_BOOTSTRAP_KEYS = 3
 
 @dataclass(slots=True)
 class BootstrapKeys:
-    """Counts the keys that one connection of the bootstrap makes together with those that are here already."""
+    """Counts the keys that one connection of the bootstrap makes, together with those that were here before it.
 
-    _counted: int = 0
+    Keys that are made meanwhile on a connection under a link PSK do not count: blocks of the bootstrap may end later.
+    """
 
-    def check(self, stored: int) -> None:
-        """Raise RemoteProtocolError if no further key may be made, `stored` link PSKs being here.
+    before: frozenset[BlockId]
+    """Blocks whose link PSK was here when the two met."""
+    _made: int = 0
+
+    def check(self, stored: Collection[BlockId]) -> None:
+        """Raise RemoteProtocolError if no further key may be made; `stored` are the blocks whose link PSK is here now.
 
         The dialler opens no block that could be one key too many; this is how the other end holds it to that.
         """
-        if max(self._counted, stored) >= MOST_BOOTSTRAP_KEYS:
+        if self._made + len(self.before.intersection(stored)) >= MOST_BOOTSTRAP_KEYS:
             raise RemoteProtocolError(
                 f"The peer would make more than the {MOST_BOOTSTRAP_KEYS} keys that a bootstrap authenticates; if its"
                 " store is lost, run `qkdlink bootstrap --again` here."
             )
 
-    def take(self, stored: int) -> None:
+    def take(self, stored: Collection[BlockId]) -> None:
         """Count one key more, or raise RemoteProtocolError if it is one too many."""
         self.check(stored)
-        self._counted = max(self._counted, stored) + 1
+        self._made += 1

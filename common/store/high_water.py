@@ -36,6 +36,15 @@ class HighWater:
         ).fetchone()[0]
         return int(found)
 
+    def unproven_blocks(self, own: tuple[Purpose, ...], peers: tuple[Purpose, ...]) -> int:
+        """Count the blocks that cost a unit here since the last one in which the peer has shown a right tag."""
+        found = self.database.connection.execute(
+            "SELECT COUNT(DISTINCT used_for) FROM units WHERE rowid > ? AND purpose IN (?, ?)"
+            " AND rowid > (SELECT COALESCE(MAX(rowid), 0) FROM units WHERE purpose IN (?, ?))",
+            (self._before(_UNITS_BEFORE), *own, *peers),
+        ).fetchone()[0]
+        return int(found)
+
     def units(self, purposes: tuple[Purpose, ...]) -> int:
         """Count the units of these parts up to the highest used of each; the owner takes them in order."""
         generated, file = self.database.connection.execute(

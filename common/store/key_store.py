@@ -163,6 +163,11 @@ class KeyStore:
         with self._database.reading():
             return self._high_water.highest_block()
 
+    def unproven_blocks(self, own: tuple[Purpose, ...], peers: tuple[Purpose, ...]) -> int:
+        """Count the blocks that cost a unit here since the last one in which the peer has shown a right tag."""
+        with self._database.reading():
+            return self._high_water.unproven_blocks(own, peers)
+
     def last_unit_row(self) -> int:
         """Return the row of the unit that was used last, 0 if there is none."""
         with self._database.reading():

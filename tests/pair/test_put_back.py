@@ -109,6 +109,19 @@ async def test_a_copy_that_was_made_within_a_block_is_told_by_its_units(history:
     ]
 
 
+async def test_blocks_that_the_peer_has_not_proven_are_counted_until_it_proves_one(history: History) -> None:
+    bob = history.sides[Role.BOB].vault
+    before = bob.unproven_blocks()
+    assert before <= 1, "his own tag of the last block, made after hers had come"
+    for number in (7, 2**39):
+        await bob.take(number)
+    assert bob.unproven_blocks() == before + 2
+    assert bob.marks().heard_block == 3
+    await history.tag(9)
+    assert bob.unproven_blocks() <= 1
+    assert bob.marks().heard_block == 9
+
+
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.label)
 async def test_a_store_that_was_lost_is_refused_until_an_operator_opens_the_bootstrap_at_the_other_end(
     history: History, role: Role

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bob.session import Session
+from bob.unproven import FREE_BLOCKS, UnprovenBlocks
 from common.errors import OutdatedStoreError, RemoteProtocolError
 from common.keys.identifiers import HIGHEST_BLOCK
 from common.transport.channel import ClassicalChannel
@@ -25,7 +26,7 @@ class Blocks:
     """A link whose blocks last until they are told to end."""
 
     most_blocks: int
-    pays_for_tags = False
+    pays_for_tags: bool = False
     living: dict[int, asyncio.Event] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
     are_over: bool = False
@@ -56,12 +57,14 @@ class Open:
 
 
 @asynccontextmanager
-async def session(most: int, *, allowed: int | None = None, seen: int = 0) -> AsyncIterator[Open]:
+async def session(
+    most: int, *, allowed: int | None = None, seen: int = 0, unproven: int = 0, keyed: bool = False
+) -> AsyncIterator[Open]:
     """Meet an Alice with whom `most` blocks at a time are agreed, of the `allowed` that Bob's settings name."""
     ends = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ends[0])
     _, alice = await asyncio.open_connection(sock=ends[1])
-    blocks, channel = Blocks(most), ClassicalChannel(reader, writer, 1 << 20, 5.0)
+    blocks, channel = Blocks(most, keyed), ClassicalChannel(reader, writer, 1 << 20, 5.0)
 
     async def meet(*_: object) -> Blocks:
         return blocks
@@ -70,10 +73,16 @@ async def session(most: int, *, allowed: int | None = None, seen: int = 0) -> As
         settings=SimpleNamespace(most_blocks_in_flight=allowed or most, node="bob", peer="alice"),
         channel=lambda _: channel,
         meet=meet,
-        vault=SimpleNamespace(store=SimpleNamespace(highest_block=lambda: seen)),
+        vault=SimpleNamespace(
+            marks=lambda: SimpleNamespace(heard_block=seen),
+            unproven_blocks=lambda: unproven,
+            blocks_payable=lambda: 100,
+        ),
     )
     async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as group:
-        bobs = Session(cast("Any", station), cast("Any", None), cast("Any", None), group)
+        bobs = Session(
+            cast("Any", station), cast("Any", None), cast("Any", None), group, UnprovenBlocks(600.0)
+        )
         await bobs.meet(None)
         try:
             yield Open(channel, alice, blocks, bobs)
@@ -145,3 +154,34 @@ async def test_numbers_go_on_above_what_was_seen_and_end_somewhere(number: int, 
     async with session(1, seen=50) as bob:
         await bob.opens(number)
         assert bob.blocks.begun == ([number] if is_block else [])
+
+
+@pytest.mark.parametrize(("number", "is_block"), [(50 + 2**20, True), (51 + 2**20, False)])
+async def test_no_untagged_word_uses_numbers_up(number: int, is_block: bool) -> None:
+    """Whoever holds one link PSK could else name the last number there is, and no block of Alice's had one."""
+    async with session(1, seen=50, keyed=True) as bob:
+        await bob.opens(number)
+        assert (bob.channel.ended is None) == is_block
+        if not is_block:
+            assert "above the last one that it has proven, 50" in str(bob.channel.ended)
+
+
+@pytest.mark.parametrize(
+    ("unproven", "keyed", "taken"),
+    [(FREE_BLOCKS - 3, True, 2), (FREE_BLOCKS - 1, True, 2), (FREE_BLOCKS, True, 1), (FREE_BLOCKS, False, 2)],
+)
+async def test_a_peer_that_proves_nothing_is_given_few_blocks_and_then_one_each_pause(
+    unproven: int, keyed: bool, taken: int
+) -> None:
+    async with session(8, unproven=unproven, keyed=keyed) as bob:
+        await bob.opens(1, 2)
+        assert len(bob.blocks.begun) == taken
+        if taken == 1:
+            assert "without having shown a right tag in the last" in str(bob.channel.ended)
+            assert "the next is taken in 600 s" in str(bob.channel.ended)
+
+
+def test_the_pause_lets_one_block_through_and_begins_again() -> None:
+    pace = UnprovenBlocks(600.0)
+    assert [pace.take(FREE_BLOCKS, now) for now in (0.0, 1.0, 600.0, 900.0)] == [0.0, 599.0, 0.0, 300.0]
+    assert pace.take(0, 901.0) == 0.0

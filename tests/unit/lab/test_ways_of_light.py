@@ -1,13 +1,14 @@
 """Light goes one way at a time: the access list knows each leg's one writer and one reader, and the broker obeys it."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from common.errors import LinkError
 from common.transport.light_line import connect_light
 from common.transport.mqtt import BrokerAccess
 from common.wire.topics import Topics
@@ -54,12 +55,16 @@ async def test_mosquitto_gives_eve_nothing_of_direct_light_and_takes_nothing_of_
             lines[name] = await stack.enter_async_context(connect_light(access))
             lines[name].on_stray = of_hers.append  # the topic of whatever a wildcard has let through
             await lines[name].subscribe("#")
-        for (
-            name,
-            line,
-        ) in lines.items():  # what it may not write first: were it let through, it would come first
+        # what it may not write first: were it let through, it would come first
+        for name, line in lines.items():
             for topic in sorted(topics, key=lambda topic: topic in users[name].writes):
-                await line.publish(topic, b"light")
+                refused = (
+                    nullcontext()
+                    if topic in users[name].writes
+                    else pytest.raises(LinkError, match="may not write")
+                )
+                with refused:
+                    await line.publish(topic, b"light")
         expected = {name: sorted(set(topics) & set(users[name].reads)) for name in heard}
         async with asyncio.timeout(10):
             while any(len(heard[name]) < len(expected[name]) for name in heard):  # noqa: ASYNC110 - nobody tells

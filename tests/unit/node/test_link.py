@@ -266,6 +266,23 @@ async def test_a_bootstrap_makes_three_keys_and_no_more_at_either_end(concurrent
             assert isinstance(side.channel.ended, RemoteProtocolError)
 
 
+async def test_keys_made_on_a_newer_connection_meanwhile_are_no_keys_of_the_bootstrap() -> None:
+    """A block of the bootstrap may end last, when blocks of the first epoch have made their keys already."""
+    key = SecretKey(material=bytes(40), secret_bits=320)
+
+    async def deposits(deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        for number in range(2, 6):
+            await alice.party.vault.hold(BlockId("link-1", "0e" * 16, number), key, 100)
+        await deposit.hold(block.id, key, 100)
+        await deposit.release(block.id)
+        return key
+
+    async with both() as (alice, bob):
+        link, _ = await greeted(alice, bob)
+        assert await link.run_block(1, deposits) is key
+        assert alice.channel.ended is None
+
+
 async def test_a_block_does_not_begin_once_the_anchor_would_not_open_the_line_any_more() -> None:
     revoked = False
 
