@@ -21,7 +21,8 @@ from common.trust.anchor import AnchorName
 from lab.home import open_home
 from lab.launcher import run_to_the_end
 from lab.link_result import LinkResult
-from lab.planning import Task, plan, smallest_block, task_for
+from lab.planning import plan, smallest_block_with_key, task_for
+from lab.prospect import Task
 from lab.security import Security
 
 _REKEY_BLOCKS = 2
@@ -215,5 +216,6 @@ def _expected_secret_bits(task: Task) -> int:
 
 
 def smallest_paying_block(scheme: SchemeName = SchemeName.WEGMAN_CARTER) -> int | None:
-    """Return the pulses of the smallest block, on the default preset, that is expected to pay for itself."""
-    return smallest_block(task_for(preset(DEFAULT_PRESET), 1), upkeep_bits(tags=scheme.cuts_tags))
+    """Return the pulses of the smallest block, on the default preset, that pays for itself but for one in 50."""
+    task = task_for(preset(DEFAULT_PRESET), 1)
+    return smallest_block_with_key(replace(task, least_secret_bits=upkeep_bits(tags=scheme.cuts_tags)))

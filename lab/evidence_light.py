@@ -15,7 +15,7 @@ from common.optics.presets import PRESETS, preset
 from common.optics.source import PulseSource
 from common.protocol.parameters import LinkParameters, ProtocolName
 from common.randomness import Choice, Nature, Randomness
-from lab.planning import plan, smallest_block, task_for
+from lab.planning import plan, smallest_block_with_key, task_for
 
 _BLOCKS = 60
 _BLOCK_PULSES = 1 << 19
@@ -52,7 +52,7 @@ def conclude(findings: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _parameters(name: str, protocol: ProtocolName) -> LinkParameters:
     task = task_for(preset(name), 1, protocol)
-    return plan(task_for(preset(name), smallest_block(task) or 1, protocol)).link_parameters()
+    return plan(task_for(preset(name), smallest_block_with_key(task) or 1, protocol)).link_parameters()
 
 
 def _targets(expected: Expectation) -> list[float]:

@@ -1,45 +1,38 @@
 """Choosing what to send: the intensities, probabilities and basis bias that make the most of a block.
 
 A plan is made before light, from what the link is expected to show; the optimiser is deterministic, and its
-answer lies on the grid that choices can be drawn from. The expectation is that of the emulated detectors, so
-dead time and afterpulses are paid for; the leak is that of reconciliation at a stated efficiency.
+answer lies on the grid that choices can be drawn from.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
-from math import ceil, floor, isfinite, log10, sqrt
+from itertools import product
+from math import ceil, floor, log10, sqrt
 
 from scipy.stats import binom
 
-from common.distillation.decoy import Tally
-from common.distillation.entropy import entropy_of_bound
-from common.distillation.finite_key import KeyLength, Statistics, single_photon_length
 from common.errors import ConfigurationError
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import Expectation, expected_light
-from common.optics.fibre import Fibre
 from common.optics.presets import Preset
 from common.optics.source import (
     BASIS_CHOICES,
-    CLASS_CHOICES,
-    PhotonStatistics,
-    choosable_basis_probability,
-    choosable_probabilities,
 )
-from common.protocol.key_length import LINK_SAMPLING, decoy_length
 from common.protocol.parameters import LARGEST_BLOCK, LinkParameters, ProtocolName
 from lab.optimiser import cheapest
+from lab.prospect import (
+    Prospect,
+    Settings,
+    Task,
+    decoy_prospect,
+    dependable_bits,
+    expectation,
+    single_photon_prospect,
+)
 
 WEAKEST_INTENSITY = 2e-4
 """The third of three intensities: what a shut modulator lets through. Source: Lim et al. (2014)."""
 
 HONEST_ABORT = 1e-6
 """How often a link without Eve may exceed its tolerated error rate."""
-
-_INTENSITY_DIGITS = 4
-_NO_SINGLE_PHOTONS = 1e18
-"""Cost, in bits, of settings that show no single photons."""
 
 _IMPOSSIBLE = 2e18
 """Cost, in bits, of settings that cannot be sent."""
@@ -60,26 +53,6 @@ _START_PROBABILITIES = {
 }
 _START_BIASES = (0.55, 0.65, 0.75, 0.9)
 """Small blocks want few strong pulses and many tests: a start too far from that sees no single photons."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What planning cannot choose: the protocol, the hardware, the size of the block and the security."""
-
-    protocol: ProtocolName
-    fibre: Fibre
-    detector: DetectorSettings
-    block_pulses: int
-    fixed_intensities: tuple[float | None, ...]
-    """Mean photon number per class, None where it may be chosen; empty for single photons."""
-    error_correction_efficiency: float = 1.16
-    """Leaked bits over n h(QBER), at least 1."""
-    eps_sec: float = 1e-9
-    eps_cor: float = 1e-15
-
-    def described(self) -> str:
-        """Return this task in words."""
-        return f"{self.protocol} over {self.fibre.length_km:g} km in a block of {self.block_pulses} pulses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +112,38 @@ def task_for(
 def plan(task: Task) -> Plan:
     """Return the settings with the longest expected key, the same ones for the same task.
 
-    ConfigurationError where no settings give a key; it says which block or which distance would.
+    ConfigurationError where no settings are expected to give a key that pays for its block; it says which block or
+    which distance would.
     """
     found = best_plan(task)
-    if found is None:
-        raise ConfigurationError(_why_not(task))
+    if found is None or found.expected_secret_bits < task.least_secret_bits:
+        raise ConfigurationError(_why_not(task, found))
     return found
 
 
-def smallest_block(task: Task, secret_bits: int = 1) -> int | None:
+def smallest_block(task: Task, secret_bits: int) -> int | None:
     """Return the number of pulses, to two digits, of the smallest block expected to give `secret_bits`.
 
     The task's own block size is ignored. None where no block of at most `LARGEST_BLOCK` pulses does.
     """
+    return _smallest(task, lambda block: _gives(block, secret_bits))
+
+
+def smallest_block_with_key(task: Task) -> int | None:
+    """Return, to two digits, the smallest block of which 49 in 50 give `least_secret_bits`; None if there is none.
+
+    The task's own block size is ignored. Everything that names a block that would do asks here.
+    """
+    return _smallest(task, _makes_keys)
+
+
+def _smallest(task: Task, is_enough: Callable[[Task], bool]) -> int | None:
     low, high = 3.0, log10(LARGEST_BLOCK)
-    if not _gives(replace(task, block_pulses=LARGEST_BLOCK), secret_bits):
+    if not is_enough(replace(task, block_pulses=LARGEST_BLOCK)):
         return None
     while high - low > 0.01:
         middle = (low + high) / 2
-        if _gives(replace(task, block_pulses=round(10**middle)), secret_bits):
+        if is_enough(replace(task, block_pulses=round(10**middle))):
             high = middle
         else:
             low = middle
@@ -165,16 +151,16 @@ def smallest_block(task: Task, secret_bits: int = 1) -> int | None:
 
 
 def furthest_distance_km(task: Task) -> float | None:
-    """Return the distance, in whole km, up to which the task's block is expected to give a key.
+    """Return the distance, in whole km, up to which 49 in 50 of the task's blocks give `least_secret_bits`.
 
     The task's own distance is ignored. None where not even 1 km gives one.
     """
-    if not _gives(_at_distance(task, 1.0), 1):
+    if not _makes_keys(_at_distance(task, 1.0)):
         return None
     near, far = 1.0, 500.0
     while far - near > 0.5:
         middle = (near + far) / 2
-        if _gives(_at_distance(task, middle), 1):
+        if _makes_keys(_at_distance(task, middle)):
             near = middle
         else:
             far = middle
@@ -194,79 +180,23 @@ def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | N
     return min(1.0, ceil(most_errors / test_bits * 1e4) / 1e4)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What planning can choose, on the grid or off it."""
-
-    intensities: tuple[float, ...]
-    probabilities: tuple[float, ...]
-    key_basis_probability: float
-
-    @property
-    def are_possible(self) -> bool:
-        """Whether a source could send them, within what the bounds can be asked for."""
-        stronger, *weaker = self.intensities
-        return (
-            stronger <= 1.0
-            and stronger > sum(weaker)
-            and all(high > low for high, low in zip(self.intensities, weaker, strict=False))
-            and self.intensities[-1] >= 0.0
-            and (len(weaker) == 2 or weaker[-1] >= 1e-3)
-            and min(self.probabilities) >= 1 / CLASS_CHOICES
-            and 1 / BASIS_CHOICES <= self.key_basis_probability <= 1 - 1 / BASIS_CHOICES
-        )
-
-    def on_grid(self) -> "_Settings":
-        """Return the nearest settings that choices can be drawn from exactly."""
-        return _Settings(
-            tuple(round(intensity, _INTENSITY_DIGITS) for intensity in self.intensities),
-            choosable_probabilities(self.probabilities),
-            choosable_basis_probability(self.key_basis_probability),
-        )
-
-    def neighbours(self) -> Iterator["_Settings"]:
-        """Yield the grid points one step away: in the bias, or one share moved from a class to another."""
-        for step in (-1, 1):
-            yield replace(self, key_basis_probability=self.key_basis_probability + step / BASIS_CHOICES)
-        for giver, taker in permutations(range(len(self.probabilities)), 2):
-            shares = list(self.probabilities)
-            shares[giver] -= 1 / CLASS_CHOICES
-            shares[taker] += 1 / CLASS_CHOICES
-            yield replace(self, probabilities=tuple(shares))
-
-
-@dataclass(frozen=True, slots=True)
-class _Outlook:
-    """What one block is expected to count, and the key it is worth."""
-
-    qber: float
-    key_bits: float
-    test_bits: float
-    leaked_bits: float
-    length: KeyLength
-
-    @property
-    def balance_bits(self) -> float:
-        return self.length.balance_bits if isfinite(self.length.balance_bits) else -_NO_SINGLE_PHOTONS
-
-
 def best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
     """Return what `plan` returns, or None where no settings give a key."""
     if task.protocol is ProtocolName.SINGLE_PHOTON:
         return _best_single_photon_plan(task)
     settings = _climb(task, _optimum(task, starts).on_grid())
-    outlook = _decoy_outlook(task, settings)
-    if outlook.length.secret_bits == 0:
+    prospect = decoy_prospect(task, settings)
+    if prospect.length.secret_bits == 0:
         return None
-    return _planned(task, settings, outlook, None)
+    return _planned(task, settings, prospect, None)
 
 
-def _optimum(task: Task, start_count: int) -> _Settings:
+def _optimum(task: Task, start_count: int) -> Settings:
     """Return the best settings off the grid."""
 
     def cost(free: Sequence[float]) -> float:
         settings = _settings(task, free)
-        return -_decoy_outlook(task, settings).balance_bits if settings.are_possible else _IMPOSSIBLE
+        return -decoy_prospect(task, settings).balance_bits if settings.are_possible else _IMPOSSIBLE
 
     return _settings(task, cheapest(cost, _starts(task), climb_from=start_count, tolerance=0.5))
 
@@ -281,21 +211,21 @@ def _starts(task: Task) -> Iterator[list[float]]:
         yield [*free, *probabilities[:-1], bias]
 
 
-def _settings(task: Task, free: Sequence[float]) -> _Settings:
+def _settings(task: Task, free: Sequence[float]) -> Settings:
     """Read the optimiser's point: the free intensities, all probabilities but the last, the bias."""
     remaining = iter(free)
     intensities = tuple(next(remaining) if fixed is None else fixed for fixed in task.fixed_intensities)
     *shares, bias = remaining
-    return _Settings(intensities, (*shares, 1.0 - sum(shares)), bias)
+    return Settings(intensities, (*shares, 1.0 - sum(shares)), bias)
 
 
-def _climb(task: Task, settings: _Settings) -> _Settings:
+def _climb(task: Task, settings: Settings) -> Settings:
     """Walk to the best neighbour on the grid until there is none."""
-    balance = _decoy_outlook(task, settings).balance_bits
+    balance = decoy_prospect(task, settings).balance_bits
     while True:
         candidates = [candidate for candidate in settings.neighbours() if candidate.are_possible]
-        best = max(candidates, key=lambda candidate: _decoy_outlook(task, candidate).balance_bits)
-        if (better := _decoy_outlook(task, best).balance_bits) <= balance:
+        best = max(candidates, key=lambda candidate: decoy_prospect(task, candidate).balance_bits)
+        if (better := decoy_prospect(task, best).balance_bits) <= balance:
             return settings
         settings, balance = best, better
 
@@ -311,83 +241,47 @@ def _best_single_photon_plan(task: Task) -> Plan | None:
 
 
 def _single_photon_plan(task: Task, bias: float) -> Plan | None:
-    expected = expected_light(
-        (1.0,), (1.0,), bias, bias, task.fibre, task.detector, PhotonStatistics.SINGLE_PHOTON
-    )
-    key_bits = task.block_pulses * sum(expected.sifted_key)
-    test_bits = task.block_pulses * sum(expected.sifted_test)
-    tolerated = tolerated_qber(expected.qber_test, test_bits)
+    settings = Settings((), (1.0,), bias)
+    expected = expectation(task, settings)
+    tolerated = tolerated_qber(expected.qber_test, task.block_pulses * sum(expected.sifted_test))
     if tolerated is None:
         return None
-    leaked_bits = _leak(task, key_bits, expected.qber_key)
-    length = single_photon_length(
-        key_bits, test_bits, tolerated, leaked_bits, task.eps_sec, task.eps_cor, LINK_SAMPLING
-    )
-    if length.secret_bits == 0:
-        return None
-    outlook = _Outlook(expected.qber_key, key_bits, test_bits, leaked_bits, length)
-    return _planned(task, _Settings((), (1.0,), bias), outlook, tolerated)
+    prospect = single_photon_prospect(task, expected, tolerated)
+    return _planned(task, settings, prospect, tolerated) if prospect.length.secret_bits else None
 
 
-def _planned(task: Task, settings: _Settings, outlook: _Outlook, tolerated: float | None) -> Plan:
+def _planned(task: Task, settings: Settings, prospect: Prospect, tolerated: float | None) -> Plan:
     return Plan(
         task=task,
         intensities=settings.intensities,
         probabilities=settings.probabilities,
         key_basis_probability=settings.key_basis_probability,
         tolerated_qber=tolerated,
-        expected_qber=outlook.qber,
-        expected_sifted_bits=round(outlook.key_bits),
-        expected_test_bits=round(outlook.test_bits),
-        expected_leaked_bits=ceil(outlook.leaked_bits),
-        expected_secret_bits=outlook.length.secret_bits,
+        expected_qber=prospect.qber,
+        expected_sifted_bits=round(prospect.key_bits),
+        expected_test_bits=round(prospect.test_bits),
+        expected_leaked_bits=ceil(prospect.leaked_bits),
+        expected_secret_bits=prospect.length.secret_bits,
     )
-
-
-def _decoy_outlook(task: Task, settings: _Settings) -> _Outlook:
-    bias = settings.key_basis_probability
-    expected = expected_light(
-        settings.intensities, settings.probabilities, bias, bias, task.fibre, task.detector
-    )
-    statistics = _expected_statistics(task, settings, expected)
-    key_bits = sum(statistics.key_detections)
-    leaked_bits = _leak(task, key_bits, expected.qber_key)
-    return _Outlook(
-        expected.qber_key,
-        key_bits,
-        sum(statistics.test_detections),
-        leaked_bits,
-        decoy_length(task.protocol, statistics, leaked_bits, task.eps_sec, task.eps_cor),
-    )
-
-
-def _expected_statistics(task: Task, settings: _Settings, expected: Expectation) -> Statistics:
-    def counts(rates: Sequence[float]) -> Tally:
-        return tuple(task.block_pulses * rate for rate in rates)
-
-    key, test = expected.sifted_key, expected.sifted_test
-    return Statistics(
-        settings.intensities,
-        settings.probabilities,
-        counts(key),
-        counts([rate * e for rate, e in zip(key, expected.qber_key_by_class, strict=True)]),
-        counts(test),
-        counts([rate * e for rate, e in zip(test, expected.qber_test_by_class, strict=True)]),
-    )
-
-
-def _leak(task: Task, key_bits: float, qber: float) -> float:
-    return task.error_correction_efficiency * key_bits * entropy_of_bound(qber)
 
 
 def _gives(task: Task, secret_bits: int) -> bool:
     """Tell whether a block is expected to give this much; a start that does spares the search."""
     if task.protocol is not ProtocolName.SINGLE_PHOTON:
         starts = (_settings(task, start).on_grid() for start in _starts(task))
-        if any(_decoy_outlook(task, start).length.secret_bits >= secret_bits for start in starts):
+        if any(decoy_prospect(task, start).length.secret_bits >= secret_bits for start in starts):
             return True
     found = best_plan(task, starts=1)
     return found is not None and found.expected_secret_bits >= secret_bits
+
+
+def _makes_keys(task: Task) -> bool:
+    """Tell whether the plan of a block gives a key that pays for the block, but for one block in 50."""
+    found = best_plan(task, starts=1)
+    if found is None or found.expected_secret_bits < task.least_secret_bits:
+        return False
+    settings = Settings(found.intensities, found.probabilities, found.key_basis_probability)
+    return dependable_bits(task, settings, found.tolerated_qber) >= task.least_secret_bits
 
 
 def _at_distance(task: Task, distance_km: float) -> Task:
@@ -399,8 +293,8 @@ def _two_digits_up(pulses: float) -> int:
     return ceil(pulses / unit) * unit
 
 
-def _why_not(task: Task) -> str:
-    block, distance_km = smallest_block(task), furthest_distance_km(task)
+def _why_not(task: Task, found: Plan | None) -> str:
+    block, distance_km = smallest_block_with_key(task), furthest_distance_km(task)
     ways = []
     if block is not None:
         ways.append(f"a block of {block} pulses")
@@ -409,4 +303,9 @@ def _why_not(task: Task) -> str:
     would = (
         f"{' or '.join(ways)} would do" if ways else "neither a larger block nor a shorter fibre would help"
     )
-    return f"no key is possible with {task.described()}: {would}"
+    if found is None:
+        return f"no key is possible with {task.described()}: {would}"
+    return (
+        f"{found.expected_secret_bits} secret bits are expected of {task.described()}, which has to give"
+        f" {task.least_secret_bits} to pay for itself: {would}"
+    )

@@ -26,7 +26,8 @@ from common.units import unit_beside
 from eve.quantum_attacks.base import QuantumAttack
 from eve.quantum_attacks.catalogue import attack_from, attack_named, split_text
 from lab.block_with_eve import live_block
-from lab.planning import Plan, Task, best_plan, task_for
+from lab.planning import Plan, best_plan, task_for
+from lab.prospect import Task
 from lab.sweep_theory import NOTHING, Expected, expected_of
 
 MOST_POINTS = 1000

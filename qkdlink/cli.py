@@ -138,8 +138,11 @@ def demo(
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
+    security = _security(anchor, authentication, insecure=insecure_no_authentication)
     parameters = command.watched(
-        command.planned(preset, distance, protocol, block_pulses, reproducible=seed is not None),
+        command.planned(
+            preset, distance, protocol, block_pulses, reproducible=seed is not None, security=security
+        ),
         without or (),
         random_efficiency,
     )
@@ -149,7 +152,7 @@ def demo(
             blocks=blocks,
             seed=seed,
             alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
-            security=_security(anchor, authentication, insecure=insecure_no_authentication),
+            security=security,
             attacks=attacks,
             stolen=loot_from(stolen or ()),
             folder=home,
@@ -184,12 +187,13 @@ def up(
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
-    planned = command.planned(preset, distance, protocol, block_pulses, reproducible=False)
+    security = _security(anchor, authentication, insecure=insecure_no_authentication)
+    planned = command.planned(preset, distance, protocol, block_pulses, reproducible=False, security=security)
     parameters = command.watched(planned, without or (), 0.0)
     command.up(
         parameters,
         alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
-        security=_security(anchor, authentication, insecure=insecure_no_authentication),
+        security=security,
         attacks=attacks,
         stolen=loot_from(stolen or ()),
         folder=home,

@@ -14,6 +14,7 @@ from typing import Any
 
 from common.distillation.monitors import Monitor
 from common.errors import ConfigurationError
+from common.keys.allotment import upkeep_bits
 from common.optics.presets import preset as preset_named
 from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
@@ -24,7 +25,7 @@ from lab.home import LinkHome, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.leaks import Loot
 from lab.planning import plan, smallest_block, task_for
-from lab.security import Security
+from lab.security import DEFAULT_SECURITY, Security
 from qkdlink.live_view import LiveView, told_of_eves_end
 
 NO_ATTACKS = NamedAttacks()
@@ -40,9 +41,16 @@ def planned(
     block_pulses: int | None,
     *,
     reproducible: bool,
+    security: Security = DEFAULT_SECURITY,
 ) -> LinkParameters:
-    """Choose intensities and bias; ConfigurationError, saying what would do, if no key is possible."""
-    task = task_for(preset_named(preset), block_pulses or 1, _protocol(protocol), distance_km)
+    """Choose intensities and bias; ConfigurationError, saying what would do, if no key is possible.
+
+    What a block has to give depends on whether tags cost generated key.
+    """
+    task = replace(
+        task_for(preset_named(preset), block_pulses or 1, _protocol(protocol), distance_km),
+        least_secret_bits=upkeep_bits(tags=security.scheme.cuts_tags),
+    )
     if block_pulses is None:
         block_pulses = smallest_block(task, _COMFORTABLE_SECRET_BITS)
         if block_pulses is not None and block_pulses > _LARGEST_DEFAULT_BLOCK:

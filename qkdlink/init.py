@@ -54,7 +54,12 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
         _say(f"{home} is complete already; nothing was changed.")
         return
     parameters = planned(
-        physics.preset, physics.distance_km, physics.protocol, physics.block_pulses, reproducible=False
+        physics.preset,
+        physics.distance_km,
+        physics.protocol,
+        physics.block_pulses,
+        reproducible=False,
+        security=security,
     )
     install(home, wish, site, parameters)
     for part, meaning in (

@@ -18,6 +18,7 @@ GENERATORS: Generators = {
     "link-parameters": tables.link_parameters,
     "node-settings": tables.node_settings,
     "presets": tables.presets,
+    "smallest-blocks": tables.smallest_blocks,
     "protocols": tables.protocols,
     "limits": tables.limits,
     "scenarios": scenario_table.scenario_table,

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from alice.settings import AliceSettings
 from bob.settings import BobSettings
 from common.authentication.scheme import SchemeName
 from common.journal.events import AnyEvent, Event
+from common.keys.allotment import upkeep_bits
 from common.node.settings import (
     ApparatusSettings,
     AuthenticationSettings,
@@ -39,6 +41,8 @@ from common.trust.anchor import AnchorName
 from common.wire.framing import LONGEST_HEADER
 from common.wire.messages import MESSAGE_TYPES, Abort, Message
 from lab.documents.words import field_bounds, field_notes, first_line, table, type_name
+from lab.planning import smallest_block_with_key, task_for
+from lab.security import DEFAULT_SECURITY
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -199,6 +203,16 @@ def presets() -> str:
         "protocol",
     )
     return table((*headings, "after"), rows)
+
+
+def smallest_blocks() -> str:
+    """How many pulses a block needs that pays for its link PSK and its tags, by preset."""
+    bits = upkeep_bits(tags=DEFAULT_SECURITY.scheme.cuts_tags)
+    rows = []
+    for preset in PRESETS.values():
+        pulses = smallest_block_with_key(replace(task_for(preset, 1), least_secret_bits=bits))
+        rows.append((f"`{preset.name}`", f"{pulses or 0:.1e}"))
+    return table(("preset", f"pulses for {bits} secret bits"), rows)
 
 
 def protocols() -> str:
