@@ -17,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
 
 from common.bits import Bits
 from common.optics.bench import Counted, Mask, analyser_overlap
@@ -109,8 +108,9 @@ class Knowledge:
         """Mean Shannon information per bit, 0..1: 1 - h(p), or what the bits together leave to her."""
         if self.joint is not None and len(self):
             return 1 - self.joint.entropy_bits / len(self)
-        entropies = (entr(self.probabilities) + entr(1 - self.probabilities)) / np.log(2)
-        return float(1 - entropies.mean()) if len(self) else 0.0
+        either = np.stack((self.probabilities, 1 - self.probabilities))
+        logarithms = np.log2(either, out=np.zeros_like(either), where=either > 0)
+        return float(1 + (either * logarithms).sum() / len(self)) if len(self) else 0.0
 
     @property
     def min_entropy_bits(self) -> float:

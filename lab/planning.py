@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, floor, log10, sqrt
 
-from scipy.stats import binom
-
+from common.distillation.binomial import most_hits
 from common.errors import ConfigurationError
 from common.optics.presets import Preset
 from common.optics.source import (
@@ -176,7 +175,7 @@ def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | N
     test_bits = floor(expected_test_bits - 5 * sqrt(expected_test_bits))
     if test_bits < 1:
         return None
-    most_errors = int(binom.isf(HONEST_ABORT / 2, test_bits, expected_qber))
+    most_errors = most_hits(test_bits, expected_qber, HONEST_ABORT / 2)
     return min(1.0, ceil(most_errors / test_bits * 1e4) / 1e4)
 
 
@@ -224,10 +223,11 @@ def _climb(task: Task, settings: Settings) -> Settings:
     balance = decoy_prospect(task, settings).balance_bits
     while True:
         candidates = [candidate for candidate in settings.neighbours() if candidate.are_possible]
-        best = max(candidates, key=lambda candidate: decoy_prospect(task, candidate).balance_bits)
-        if (better := decoy_prospect(task, best).balance_bits) <= balance:
+        balances = [decoy_prospect(task, candidate).balance_bits for candidate in candidates]
+        if max(balances) <= balance:
             return settings
-        settings, balance = best, better
+        balance = max(balances)
+        settings = candidates[balances.index(balance)]
 
 
 def _best_single_photon_plan(task: Task) -> Plan | None:

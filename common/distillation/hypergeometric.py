@@ -4,11 +4,13 @@ Written for probabilities down to 1e-600 and populations up to 1e15. Differences
 all their digits there. The formulas below use distances from the mean, which Python's whole numbers give exactly.
 """
 
-from math import ceil, inf, isfinite, lgamma, log, log1p, pi, sqrt
+from math import ceil, inf, isfinite, log, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.distillation.factorials import deviance, stirling
 
 _MOST_TERMS = 8192
 """A longer tail is summed in strides: an array of all its terms would cost memory and add no digit."""
@@ -36,10 +38,10 @@ def log_probability(hits: int, sample: int, marked: int, population: int) -> flo
     # All four cells lie equally far from their means, above or below; the numerator is exact.
     distance = (hits * population - marked * sample) / population
     means = [row * column / population for row in (sample, rest) for column in (marked, unmarked)]
-    deviance = sum(
-        mean * _deviance(sign * distance / mean) for sign, mean in zip((1, -1, -1, 1), means, strict=True)
+    unlikeliness = sum(
+        mean * deviance(sign * distance / mean) for sign, mean in zip((1, -1, -1, 1), means, strict=True)
     )
-    return sum(map(_stirling, margins)) - _stirling(population) - sum(map(_stirling, cells)) - deviance
+    return sum(map(stirling, margins)) - stirling(population) - sum(map(stirling, cells)) - unlikeliness
 
 
 def log_at_most(hits: int, sample: int, marked: int, population: int) -> float:
@@ -62,11 +64,31 @@ def most_marked(hits: int, sample: int, rest: int, log_failure: float) -> int:
         if high - low == 1:
             break
         marked = min(max(guess, low + 1), high - 1) if step < _NEWTON_STEPS else (low + high) // 2
-        surplus = log_at_most(hits, sample, marked, population) - log_failure
-        low, high = (marked, high) if surplus > 0 else (low, marked)
-        slope = _slope(hits, sample, marked, population)
-        guess = marked + round(surplus / slope) if slope > 0 and isfinite(surplus) else (low + high) // 2
+        here, next_one = _log_at_most_with_one_more(hits, sample, marked, population)
+        if here <= log_failure:
+            high = marked
+        elif next_one <= log_failure:
+            return marked
+        else:
+            low = marked + 1
+        slope = here - next_one
+        # Newton's method on the root of -ln P, which is nearly straight in K.
+        surplus = 2.0 * (sqrt(here * log_failure) + here)
+        guess = marked + ceil(surplus / slope) - 1 if 0 < slope < inf else (low + high) // 2
     return low
+
+
+def _log_at_most_with_one_more(hits: int, sample: int, marked: int, population: int) -> tuple[float, float]:
+    """Return ln P(X <= `hits`) with `marked` and with `marked` + 1 marked items; the second costs nothing more.
+
+    One more item takes the hits above `hits` where they were `hits` and it is among the unmarked ones in the sample.
+    """
+    largest = log_probability(hits, sample, marked, population)
+    if not isfinite(largest):
+        return largest, largest
+    tail = _tail(hits, sample, marked, population)
+    left = tail - (sample - hits) / (population - marked) if population > marked else 0.0
+    return largest + log(tail), largest + log(left) if left > 0.0 else -inf
 
 
 def _tail(hits: int, sample: int, marked: int, population: int) -> float:
@@ -92,39 +114,9 @@ def _tail(hits: int, sample: int, marked: int, population: int) -> float:
     return stride * total - (stride - 1) / 2 + (stride * stride - 1) / 12 * log(ratio(hits + 0.5))
 
 
-def _slope(hits: int, sample: int, marked: int, population: int) -> float:
-    """Return how fast ln P(X = hits) falls with each further marked item; inf where the next one is too many."""
-    possible = (marked + 1) * (population - sample - marked + hits)
-    if possible == 0:
-        return inf
-    return log1p(((marked + 1 - hits) * (population - marked) - possible) / possible)
-
-
 def _normal_guess(hits: int, sample: int, rest: int, log_failure: float) -> int:
     """Return about the answer of `most_marked`: Wilson's score interval with the finite population's variance."""
     rate, population = hits / sample, sample + rest
     spread = -2.0 * log_failure * rest / population / sample
     upper = (rate + spread / 2 + sqrt(spread * rate * (1 - rate) + spread * spread / 4)) / (1 + spread)
     return round(upper * population)
-
-
-def _deviance(excess: float) -> float:
-    """Return (1 + t) ln(1 + t) - t for t >= -1."""
-    if excess <= -1.0:
-        return 1.0
-    if abs(excess) > 0.05:
-        return (1.0 + excess) * log1p(excess) - excess
-    # The two terms cancel for small t; the series alternates and needs 11 terms there.
-    return sum((-excess) ** n / (n * (n - 1)) for n in range(12, 1, -1))
-
-
-def _stirling(n: int) -> float:
-    """Return ln n! - (n ln n - n) for n >= 0."""
-    if n == 0:
-        return 0.0
-    if n < 16:
-        return lgamma(n + 1.0) - n * log(n) + n
-    inverse = 1.0 / n
-    square = inverse * inverse
-    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
-    return 0.5 * log(2.0 * pi * n) + series

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy.special import betainc
+from common.distillation import binomial
 
 FALSE_ALARM = 1e-6
 """Probability that one monitor refuses one block of an honest link."""
@@ -66,7 +66,7 @@ class Count:
 def upper_tail(count: Count, dispersion: float = 1.0) -> float:
     """Probability 0..1 of as many events or more on an honest link."""
     events, trials = count.events / dispersion, count.trials / dispersion
-    return float(betainc(events, trials - events + 1, count.expected)) if count.events else 1.0
+    return binomial.above(events - 1, trials, count.expected) if count.events else 1.0
 
 
 def lower_tail(count: Count, dispersion: float = 1.0) -> float:
@@ -74,7 +74,7 @@ def lower_tail(count: Count, dispersion: float = 1.0) -> float:
     events, trials = count.events / dispersion, count.trials / dispersion
     if count.events >= count.trials:
         return 1.0
-    return float(betainc(trials - events, events + 1, 1 - count.expected))
+    return binomial.above(trials - events - 1, trials, 1 - count.expected)
 
 
 def two_sided_tail(count: Count, dispersion: float = 1.0) -> float:

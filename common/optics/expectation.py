@@ -99,6 +99,23 @@ class _Cycle(NamedTuple):
     def mean(self, quiet: float, after_one: float, after_both: float) -> float:
         return self.quiet * quiet + self.after_one * after_one + self.after_both * after_both
 
+    def clicks(self, gate: _Gate, afterpulse: float) -> float:
+        """Clicks in such gates, over all of them."""
+        added = gate.neither * afterpulse
+        return self.mean(gate.click, gate.click + added, gate.click + added * (2 - afterpulse))
+
+    def errors(self, gate: _Gate, afterpulse: float) -> float:
+        """Wrong bits in such gates: `_live` of the gate, with only what an error needs.
+
+        An afterpulse errs where nothing else clicks, and half the time beside a click of the other detector.
+        """
+        beside = (gate.right - gate.wrong) / 2
+        return self.mean(
+            gate.error,
+            gate.error + afterpulse / 2 * (gate.neither + beside),
+            gate.error + afterpulse * (gate.neither * (1 - afterpulse / 2) + beside),
+        )
+
 
 def expected_statistics(
     source: Source, fibre: Fibre, detector: DetectorSettings, receiver_key_basis_probability: float
@@ -133,20 +150,15 @@ def expected_light(
     dark, afterpulse = detector.dark_count_probability, detector.afterpulse_probability
     both_key = key_basis_probability * receiver_key_basis_probability
     both_test = (1 - key_basis_probability) * (1 - receiver_key_basis_probability)
-    matched = [_live(_gate(statistics, k, eta, fibre.misalignment, dark), afterpulse) for k in intensities]
-    mismatched = [_live(_gate(statistics, k, eta, 0.5, dark), afterpulse) for k in intensities]
+    matched = [_gate(statistics, k, eta, fibre.misalignment, dark) for k in intensities]
+    mismatched = [_gate(statistics, k, eta, 0.5, dark) for k in intensities]
     same = both_key + both_test
-    any_pair = [
-        _Live(*(_mixed(((same, a), (1 - same, b))) for a, b in zip(m, w, strict=True)))
-        for m, w in zip(matched, mismatched, strict=True)
-    ]
-    mean = _Live(
-        *(_mixed(list(zip(probabilities, gates, strict=True))) for gates in zip(*any_pair, strict=True))
-    )
+    any_pair = [_mixed(((same, m), (1 - same, w))) for m, w in zip(matched, mismatched, strict=True)]
+    mean = _live(_mixed(list(zip(probabilities, any_pair, strict=True))), afterpulse)
     cycle = _steady_state(mean, detector.dead_gates)
 
-    gains = tuple(cycle.mean(*(gate.click for gate in live)) for live in any_pair)
-    errors = tuple(cycle.mean(*(gate.error for gate in live)) for live in matched)
+    gains = tuple(cycle.clicks(gate, afterpulse) for gate in any_pair)
+    errors = tuple(cycle.errors(gate, afterpulse) for gate in matched)
     qber_by_class = tuple(_ratio(error, gain) for error, gain in zip(errors, gains, strict=True))
     gain = math.sumprod(probabilities, gains)
     qber = _ratio(math.sumprod(probabilities, errors), gain)

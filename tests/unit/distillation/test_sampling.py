@@ -4,9 +4,11 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 from math import comb, log
+from unittest.mock import Mock
 
 import pytest
 
+from common.distillation import hypergeometric
 from common.distillation.finite_key import Statistics, one_decoy_length
 from common.distillation.hypergeometric import log_at_most, log_probability, most_marked
 from common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
@@ -64,6 +66,21 @@ def test_more_events_and_fewer_errors_are_covered_in_all_small_cases():
             paid = Fraction(most_marked(hits, sample, rest, log(failure)) - hits + 1, rest)
             worst = max(rate for (h, s, r), rate in raw.items() if h <= hits and s >= sample and r >= rest)
             assert worst <= paid, (hits, sample, rest, failure)
+
+
+@pytest.mark.parametrize("hits_per_sample", [0.0, 0.001, 0.02, 0.1])
+@pytest.mark.parametrize("sample", [10**3, 10**4, 10**6, 10**9])
+def test_the_tail_is_computed_at_most_five_times(
+    monkeypatch: pytest.MonkeyPatch, hits_per_sample: float, sample: int
+):
+    """A plan asks for hundreds of these; a search that only halves its interval computes tens of tails."""
+    computed = Mock(wraps=hypergeometric.log_probability)
+    monkeypatch.setattr(hypergeometric, "log_probability", computed)
+    for rest in (sample // 3, sample, 7 * sample):
+        for hits in (round(hits_per_sample * sample), round(0.7 * hits_per_sample * sample)):
+            computed.reset_mock()
+            most_marked(hits, sample, rest, 2 * log(FAILURE))
+            assert 1 <= computed.call_count <= 5
 
 
 def stirling(n: int) -> Decimal:
