@@ -205,7 +205,7 @@ _BASIS_BITS = np.uint8(254)
 
 
 def _measured_in(bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One byte per gate, as `common.optics.loops.measure` reads it."""
+    """One byte per gate, as `common.optics.gate_loops.measure` reads it."""
     return bases * _BASIS_BITS
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LocalProtocolError
 from common.optics.fibre import Fibre
-from common.optics.loops import PIECE, Thresholds, lane_keys, measure, thresholds, verdicts
+from common.optics.gate_loops import measure, verdicts
+from common.optics.loops import PIECE, Thresholds, lane_keys, thresholds
 from common.optics.pulses import PulseTrain
 from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord
 from common.optics.source import BASIS_CHOICES, check_basis_probability

@@ -1,4 +1,4 @@
-"""The compiled loops over pulses and gates, and the draws of nature they share.
+"""The compiled loops over pulses, and the draws of nature that they share with those over gates.
 
 Nature's draw for a pulse is a function of (lane key, index in the block), never of what was drawn before, so
 that the size of frames changes nothing. It is SplitMix64 read at a position (Steele, Lea and Flood 2014,
@@ -25,16 +25,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
-_BYTE, _TOP_BYTE = np.uint64(8), np.uint64(56)
+_BYTE, TOP_BYTE = np.uint64(8), np.uint64(56)
 PIECE = 2**18
 """Pulses that pass one loop before the next begins: what one leaves, the other finds in the second cache."""
-_STRETCH = 4096
+STRETCH = 4096
 """Pulses that are worked on at a time: what is known of them in between stays in the first cache."""
 
 _COUNTERS = 256
 """Bytes that count beside each other: as many as the longest vectors hold, four times."""
-UNSURE = np.uint8(255)
-"""The verdict of a first byte with which the other 56 bits decide."""
 
 type Thresholds = NDArray[np.uint64]
 """Probabilities times 2^64: an event happens where a draw lies below its threshold."""
@@ -67,17 +65,17 @@ def draw(lane: np.uint64, index: np.uint64) -> np.uint64:
 def chance(lanes: NDArray[np.uint64], index: np.uint64) -> np.uint64:
     """Nature's 64 random bits about one pulse: a byte of the first of two lanes, then 56 bits of the second."""
     word = draw(lanes[0], index >> np.uint64(3))
-    return _completed(word >> (_BYTE * (index & np.uint64(7))), lanes[1], index)
+    return completed(word >> (_BYTE * (index & np.uint64(7))), lanes[1], index)
 
 
 @kernel
-def _completed(first_byte: np.uint64, lane: np.uint64, index: np.uint64) -> np.uint64:
+def completed(first_byte: np.uint64, lane: np.uint64, index: np.uint64) -> np.uint64:
     """Complete the first byte of a chance (what stands above it is cut off)."""
-    return (np.uint64(first_byte) << _TOP_BYTE) | (draw(lane, index) >> _BYTE)
+    return (np.uint64(first_byte) << TOP_BYTE) | (draw(lane, index) >> _BYTE)
 
 
 @kernel
-def _glance(lane: np.uint64, first: int, words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+def glance_at(lane: np.uint64, first: int, words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """First bytes of the chances of pulse `first` and those behind it; `words` is overwritten and has room for them."""
     for i in range(len(words)):
         words[i] = draw(lane, np.uint64((first >> 3) + i))
@@ -99,9 +97,9 @@ def choose(
     """
     found = 0
     in_halves = np.any(bounds & 255)
-    flags = np.zeros(_STRETCH, np.uint8)
-    for start in range(0, len(choices), _STRETCH):
-        some, cells = choices[start : start + _STRETCH], prepared[start : start + _STRETCH]
+    flags = np.zeros(STRETCH, np.uint8)
+    for start in range(0, len(choices), STRETCH):
+        some, cells = choices[start : start + STRETCH], prepared[start : start + STRETCH]
         for i in range(len(some)):
             cells[i] = 0
             flags[i] = 0
@@ -152,19 +150,19 @@ def shine(
 
     `photon_tails[c, n]` is the threshold of having more than n photons in class c; from n = 4 on it is below 1/256.
     """
-    words = np.empty(_STRETCH // 8 + 1, np.uint64)
-    flags = np.zeros(_STRETCH, np.uint8)
-    places = np.empty(_STRETCH + SPARE_PLACES, np.int32)
-    for start in range(0, len(prepared), _STRETCH):
-        settings, lit = prepared[start : start + _STRETCH], states[start : start + _STRETCH]
-        glances = _glance(lanes[0], first_pulse + start, words)
+    words = np.empty(STRETCH // 8 + 1, np.uint64)
+    flags = np.zeros(STRETCH, np.uint8)
+    places = np.empty(STRETCH + SPARE_PLACES, np.int32)
+    for start in range(0, len(prepared), STRETCH):
+        settings, lit = prepared[start : start + STRETCH], states[start : start + STRETCH]
+        glances = glance_at(lanes[0], first_pulse + start, words)
         for intensity_class in range(len(photon_tails)):
             _count_photons(glances, settings, intensity_class, photon_tails[intensity_class], lit, flags)
         flags[len(settings) :] = 0
         for k in range(list_marked(flags, 0, places)):
             i = places[k]
             intensity_class, photons = settings[i] >> 2, lit[i]
-            drawn = _completed(np.uint64(glances[i]), lanes[1], np.uint64(first_pulse + start + i))
+            drawn = completed(np.uint64(glances[i]), lanes[1], np.uint64(first_pulse + start + i))
             photons += np.uint8(drawn < photon_tails[intensity_class, photons])
             while drawn < photon_tails[intensity_class, photons]:
                 photons += np.uint8(1)
@@ -184,8 +182,8 @@ def _count_photons(
 ) -> None:
     """Count the photons of one class and those above it by first bytes; flag the pulses where these do not suffice."""
     least = np.uint8(intensity_class << 2)
-    more_0, more_1 = np.uint8(tails[0] >> _TOP_BYTE), np.uint8(tails[1] >> _TOP_BYTE)
-    more_2, more_3 = np.uint8(tails[2] >> _TOP_BYTE), np.uint8(tails[3] >> _TOP_BYTE)
+    more_0, more_1 = np.uint8(tails[0] >> TOP_BYTE), np.uint8(tails[1] >> TOP_BYTE)
+    more_2, more_3 = np.uint8(tails[2] >> TOP_BYTE), np.uint8(tails[3] >> TOP_BYTE)
     for i in range(len(prepared)):
         seen = glances[i]
         surely = (
@@ -197,203 +195,6 @@ def _count_photons(
         unsure = (seen == more_0) | (seen == more_1) | (seen == more_2) | (seen == more_3) | (seen == 0)
         photons[i] = np.uint8(surely) if prepared[i] >= least else photons[i]
         flags[i] = np.uint8(unsure) if prepared[i] >= least else flags[i]
-
-
-@kernel
-def fired_by_light(drawn: np.uint64, cumulated: Thresholds) -> int:
-    """Which detectors click for light and dark counts, as a mask; without a branch, since nobody can foresee it."""
-    return 2 * int(drawn < cumulated[2]) - int(drawn < cumulated[1]) + 2 * int(drawn < cumulated[0])
-
-
-def verdicts(click_thresholds: Thresholds) -> NDArray[np.uint8]:
-    """Say for each basis, state and first byte of a chance what fires, as a mask, or `UNSURE`: `uint8[2, 256, 256]`."""
-    lowest = np.arange(256, dtype=np.uint64) << _TOP_BYTE
-    highest = lowest | np.uint64(2**56 - 1)
-    both, only_0, only_1 = (click_thresholds[:, :, outcome, np.newaxis] for outcome in range(3))
-    fired = 2 * (lowest < only_1).astype(np.uint8) - (lowest < only_0) + 2 * (lowest < both)
-    for threshold in (both, only_0, only_1):
-        fired = np.where((lowest < threshold) != (highest < threshold), UNSURE, fired)
-    return fired.astype(np.uint8)
-
-
-@kernel
-def afterpulses(armed: int, lanes: NDArray[np.uint64], index: np.uint64, threshold: np.uint64) -> int:
-    """Which of the `armed` detectors click again, as a mask; their lanes are the third and the fourth."""
-    return armed & (int(draw(lanes[2], index) < threshold) | int(draw(lanes[3], index) < threshold) << 1)
-
-
-@kernel
-def _register(
-    fired: int | np.integer,
-    gate: int | np.integer,
-    basis: np.integer,
-    choice: np.uint8,
-    place: int | np.integer,
-    record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
-) -> None:
-    """Write a click to `place` of gates, bases and bits."""
-    gates, bases, bits = record
-    here = np.uint64(place)
-    gates[here] = gate
-    bases[here] = basis
-    bits[here] = choice & 1 if fired == 3 else fired >> 1
-
-
-@kernel
-def _measure_forgetfully(
-    places: NDArray[np.int32],
-    start: int,
-    first_gate: int,
-    glances: NDArray[np.uint8],
-    states: NDArray[np.uint8],
-    choices: NDArray[np.uint8],
-    key_basis_choices: int,
-    click_thresholds: Thresholds,
-    settled: NDArray[np.uint8],
-    lane: np.uint64,
-    clicks: int,
-    record: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
-) -> tuple[int, int]:
-    """Look at possible clicks of a stretch in detectors without dead time and afterpulses, as `measure` does.
-
-    All indices are unsigned: a third of the time went into asking whether one is negative.
-    """
-    first, begin = np.uint64(first_gate), np.uint64(start)
-    least, found, doubles = np.uint8(key_basis_choices), np.uint64(clicks), np.uint64(0)
-    for k in range(len(places)):
-        gate = np.uint64(places[k])
-        choice, state, glance = choices[gate], states[gate - begin], glances[gate - begin]
-        basis = np.uint8((choice >> 1) >= least)
-        fired = settled[np.uint64(basis), np.uint64(state), np.uint64(glance)]
-        if fired == UNSURE:
-            drawn = _completed(np.uint64(glance), lane, first + gate)
-            fired = np.uint8(fired_by_light(drawn, click_thresholds[basis, state]))
-        _register(fired, first + gate, basis, choice, found, record)
-        found += np.uint64(fired > 0)
-        doubles += np.uint64(fired == 3)
-    return int(found) - clicks, int(doubles)
-
-
-@kernel
-def measure(
-    states: NDArray[np.uint8],
-    choices: NDArray[np.uint8],
-    first_gate: int,
-    key_basis_choices: int,
-    click_thresholds: Thresholds,
-    settled: NDArray[np.uint8],
-    afterpulse_threshold: np.uint64,
-    dead_gates: int,
-    lanes: NDArray[np.uint64],
-    memory: NDArray[np.int64],
-    gates: NDArray[np.uint32],
-    bases: NDArray[np.uint8],
-    bits: NDArray[np.uint8],
-) -> tuple[int, int]:
-    """Measure one frame; return the number of clicks (gates with any) and of double clicks.
-
-    One byte of `choices` per gate: seven bits for the basis (key basis below `key_basis_choices`), one for
-    the coin that decides a double click. `click_thresholds[basis, state]` are the cumulated thresholds of:
-    both detectors, only detector 0 besides, only detector 1 besides; `settled` are their `verdicts`. `memory` is
-    (gates still dead, detectors that may afterpulse as a mask) and outlives the frame.
-
-    Gates are looked at one by one only where the first byte of their chance does not rule a click out, and in the
-    first live gate after a click.
-    """
-    clicks, doubles = 0, 0
-    live, armed = memory[0], memory[1]
-    remembered = 3 if afterpulse_threshold else 0
-    forgetful = not (live or armed or remembered or dead_gates)
-    record = (gates, bases, bits)
-    limits = _click_limits(click_thresholds)
-    words = np.empty(_STRETCH // 8 + 1, np.uint64)
-    flags = np.zeros(_STRETCH, np.uint8)
-    places = np.empty(_STRETCH + SPARE_PLACES, np.int32)
-    for start in range(0, len(states), _STRETCH):
-        light = states[start : start + _STRETCH]
-        glances = _glance(lanes[0], first_gate + start, words)
-        _mark_possible_clicks(glances, light, limits, flags)
-        flags[len(light) :] = 0
-        found = list_marked(flags, start, places)
-        end = start + len(light)
-        if forgetful:
-            more, more_doubles = _measure_forgetfully(
-                places[:found],
-                start,
-                first_gate,
-                glances,
-                light,
-                choices,
-                key_basis_choices,
-                click_thresholds,
-                settled,
-                lanes[1],
-                clicks,
-                record,
-            )
-            clicks += more
-            doubles += more_doubles
-            continue
-        for k in range(found + 1):
-            gate = places[k] if k < found else end
-            while armed and live < gate:
-                armed = afterpulses(armed, lanes, np.uint64(first_gate + live), afterpulse_threshold)
-                if armed:
-                    basis = np.uint64((choices[live] >> 1) >= key_basis_choices)
-                    _register(armed, first_gate + live, basis, choices[live], clicks, record)
-                    clicks += 1
-                    doubles += armed == 3
-                    live += 1 + dead_gates
-            if gate < live or gate == end:
-                continue
-            here, index = np.uint64(gate), np.uint64(first_gate + gate)
-            choice, state, glance = choices[here], states[here], glances[here - np.uint64(start)]
-            basis = np.uint64((choice >> 1) >= key_basis_choices)
-            fired = int(settled[basis, np.uint64(state), np.uint64(glance)])
-            if fired == UNSURE:
-                drawn = _completed(np.uint64(glance), lanes[1], index)
-                fired = fired_by_light(drawn, click_thresholds[basis, np.uint64(state)])
-            if armed:
-                fired |= afterpulses(armed, lanes, index, afterpulse_threshold)
-            _register(fired, first_gate + gate, basis, choice, clicks, record)
-            clicks += fired > 0  # else the next click overwrites it
-            doubles += fired == 3
-            armed = fired & remembered
-            live = gate + 1 + dead_gates if fired else live
-    memory[0], memory[1] = max(live - len(states), 0), armed
-    return clicks, doubles
-
-
-@kernel
-def _click_limits(click_thresholds: Thresholds) -> NDArray[np.uint8]:
-    """Greatest first byte of a chance with which 0, 1, 2 and 3 photons can click, whatever basis and polarisation."""
-    limits = np.zeros(4, np.uint8)
-    for photons in range(4):
-        for state in range(8 * photons, 8 * photons + 8):
-            for basis in range(2):
-                highest = np.uint8(click_thresholds[basis, state, 2] >> _TOP_BYTE)
-                limits[photons] = max(limits[photons], highest)
-    return limits
-
-
-@kernel
-def _mark_possible_clicks(
-    glances: NDArray[np.uint8],
-    states: NDArray[np.uint8],
-    limits: NDArray[np.uint8],
-    flags: NDArray[np.uint8],
-) -> None:
-    """Flag the gates in which a detector may click; with more than three photons it always may."""
-    none, one, two, three = limits[0], limits[1], limits[2], limits[3]
-    many = np.uint8(255)
-    for i in range(len(states)):
-        state = states[i]
-        limit = none
-        limit = one if state >= 8 else limit
-        limit = two if state >= 16 else limit
-        limit = three if state >= 24 else limit
-        limit = many if state >= 32 else limit
-        flags[i] = glances[i] <= limit
 
 
 @kernel

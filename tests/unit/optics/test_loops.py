@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.optics import loops
+from common.optics import gate_loops, loops
 from tests.support import slow_optics
 
 
@@ -39,12 +39,13 @@ def test_thresholds_are_probabilities_times_two_to_the_64():
     rest=st.integers(0, 2**56 - 1),
 )
 def test_a_verdict_is_what_every_chance_with_this_first_byte_comes_to(cumulated: list[int], rest: int):
-    verdicts = loops.verdicts(np.tile(np.array(cumulated, np.uint64), (2, 256, 1)))
+    verdicts = gate_loops.verdicts(np.tile(np.array(cumulated, np.uint64), (2, 256, 1)))
     assert (verdicts == verdicts[0, 0]).all()
     row = np.array(cumulated, np.uint64)
     for first_byte, verdict in enumerate(verdicts[0, 0].tolist()):
         outcomes = {
-            int(loops.fired_by_light(np.uint64(first_byte << 56 | low), row)) for low in (0, rest, 2**56 - 1)
+            int(gate_loops.fired_by_light(np.uint64(first_byte << 56 | low), row))
+            for low in (0, rest, 2**56 - 1)
         }
-        assert verdict == loops.UNSURE or outcomes == {verdict}
-        assert verdict != loops.UNSURE or any(t >> 56 == first_byte for t in cumulated)
+        assert verdict == gate_loops.UNSURE or outcomes == {verdict}
+        assert verdict != gate_loops.UNSURE or any(t >> 56 == first_byte for t in cumulated)
