@@ -131,8 +131,7 @@ def _opened(later: _Later, connections: Mapping[int, _Connection]) -> list[Accou
                 connections[passed.connection].opened_bytes = line.tls.opened_bytes
         else:
             told += overhearing.closed(passed.connection)
-    told += overhearing.all_closed()
-    return [each for each in told if isinstance(each, Account)]
+    return told + overhearing.all_closed()
 
 
 def _told(number: int, connection: _Connection) -> dict[str, Any]:

@@ -138,9 +138,9 @@ class LiveView:
             self._say("No key: no block was confirmed.")
             self._say_what_eve_knows(result)
             return
-        self._note("Alice", f"{result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
+        self._note("Alice", f"{result.secret_bits} secret bits, fingerprint {alice.fingerprint}")
         bobs_bits = sum(block.secret_bits for block in bob.blocks)
-        self._note("Bob", f"{bobs_bits} secret bits, SHA-256 {bob.fingerprint}")
+        self._note("Bob", f"{bobs_bits} secret bits, fingerprint {bob.fingerprint}")
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
         self._say(
             f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."

@@ -1,8 +1,7 @@
 """What a node tells its launcher alone, over an inherited pipe: events, and a fingerprint of its keys.
 
-The fingerprint is a running SHA-256 over the keys of confirmed blocks in the order in which the blocks were opened,
-which is the same on both sides. It never crosses a wire, a broker or a log; a node that was not started by a launcher
-has none.
+The fingerprint never crosses a wire, a broker or a log; a node that was not started by a launcher has none. Blocks may
+begin and end in another order at each node, on two connections for instance, so the order does not count.
 """
 
 import hashlib
@@ -17,26 +16,19 @@ from common.keys.identifiers import BlockId
 
 
 class Fingerprint:
-    """Running SHA-256 over blocks' keys, in order, although blocks may end out of order."""
+    """The sum, modulo 2^256, of SHA-256 over name and key of each confirmed block."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._open: dict[BlockId, bytes | None] = {}
+        self._sum = 0
 
-    def begin(self, block: BlockId) -> None:
-        """Enter a block that was opened: later ones wait for its outcome."""
-        self._open[block] = None
-
-    def settle(self, block: BlockId, key: SecretKey | None) -> None:
-        """Enter the outcome of a block: its key, or None if it has none."""
-        self._open[block] = key.material if key else b""
-        while self._open and (material := self._open[first := next(iter(self._open))]) is not None:
-            self._hash.update(material)
-            del self._open[first]
+    def add(self, block: BlockId, key: SecretKey) -> None:
+        """Enter a confirmed block."""
+        digest = hashlib.sha256(str(block).encode() + key.material).digest()
+        self._sum = (self._sum + int.from_bytes(digest)) % 2**256
 
     def hexdigest(self) -> str:
         """Return the fingerprint so far."""
-        return self._hash.hexdigest()
+        return f"{self._sum:064x}"
 
 
 @dataclass(slots=True)
@@ -50,15 +42,11 @@ class LauncherPipe:
         """Pass on an event of the journal."""
         self._write({"entry": entry.model_dump(mode="json")})
 
-    def begin(self, block: BlockId) -> None:
-        """Enter a block that was opened."""
-        if self.file is not None:
-            self._fingerprint.begin(block)
-
     def settle(self, block: BlockId, key: SecretKey | None) -> None:
-        """Enter the outcome of a block and tell the fingerprint so far."""
+        """Enter the outcome of a block, its key or None, and tell the fingerprint so far."""
         if self.file is not None:
-            self._fingerprint.settle(block, key)
+            if key is not None:
+                self._fingerprint.add(block, key)
             self._write({"fingerprint": self._fingerprint.hexdigest()})
 
     def _write(self, report: dict[str, Any]) -> None:

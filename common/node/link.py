@@ -31,7 +31,6 @@ from common.transport.channel import ClassicalChannel
 from common.wire.messages import LONGEST_SENTENCE, Goodbye
 
 type Distil = Callable[["LinkDeposit", Block], Awaitable[SecretKey | Aborted]]
-type Begin = Callable[[BlockId], None]
 type StillTrusted = Callable[[], Awaitable[None]]
 """Raises CredentialsError once the trust anchor would not open the connection any more."""
 
@@ -48,7 +47,6 @@ class Party:
     randomness: Randomness
     vault: Vault
     tell: Callable[[Event], None]
-    begin: Begin
     economy: Economy
     pinning: Callable[[], Pinning]
     """What a block shows while the bootstrap authenticates it."""
@@ -123,7 +121,6 @@ class Link:
         started = time.monotonic()
         scheme = TimedScheme(SettlingScheme(self._authentication.of_block(number), self._on_authenticated))
         block = self._block(number, scheme)
-        self.party.begin(block.id)
         self.party.vault.open(block.id)
         outcome: SecretKey | Aborted = Aborted(AbortReason.STOPPED, "the node was stopped", by_peer=False)
         try:

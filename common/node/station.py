@@ -110,7 +110,6 @@ class Station[S: NodeSettings]:
             parameters=self.settings.parameters,
             randomness=self.randomness,
             tell=self.tell,
-            begin=self.pipe.begin,
             vault=self.vault,
             economy=Economy(
                 scheme.cuts_tags, self.vault.store.reserve_lacks_bits if scheme.cuts_tags else int

@@ -62,16 +62,6 @@ class Account:
     """The key that she has come to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A block has been opened."""
-
-    block: BlockId
-
-
-type Told = Opened | Account
-
-
 class Overhearing:
     """All lines and all blocks; without a clock, a socket or a thread."""
 
@@ -92,13 +82,13 @@ class Overhearing:
         self._lines: dict[int, OverheardLine] = {}
         self._blocks: dict[BlockId, tuple[int, OverheardBlock]] = {}
 
-    def hear(self, connection: int, way: Way, data: bytes) -> list[Told]:
+    def hear(self, connection: int, way: Way, data: bytes) -> list[Account]:
         """Take bytes of a connection as they passed; NotUnderstood if they are none of a link's."""
         line = self._lines.get(connection)
         if line is None:
             limit = longest_body(self._parameters)
             line = self._lines[connection] = OverheardLine.begin(self._secrets, limit)
-        told: list[Told] = []
+        told: list[Account] = []
         for speaking_to, envelope in line.feed(way, data):
             if envelope.block != LINK_BLOCK:
                 told += self._follow(connection, speaking_to, envelope)
@@ -108,28 +98,25 @@ class Overhearing:
         """Return a connection on which something has passed, until it is closed."""
         return self._lines.get(connection)
 
-    def closed(self, connection: int) -> list[Told]:
+    def closed(self, connection: int) -> list[Account]:
         """A connection is gone, and every block that still lived on it."""
         self._lines.pop(connection, None)
         left = [block for block, (where, _) in self._blocks.items() if where == connection]
         return [self._account(block) for block in left]
 
-    def all_closed(self) -> list[Told]:
+    def all_closed(self) -> list[Account]:
         """Everything has ended."""
         return [told for connection in tuple(self._lines) for told in self.closed(connection)]
 
-    def _follow(self, connection: int, way: Way, envelope: Envelope) -> list[Told]:
-        block, told = BlockId(self._link, envelope.session, envelope.block), list[Told]()
+    def _follow(self, connection: int, way: Way, envelope: Envelope) -> list[Account]:
+        block = BlockId(self._link, envelope.session, envelope.block)
         if isinstance(envelope.message, OpenBlock) and block not in self._blocks:
             self._blocks[block] = connection, OverheardBlock(self._parameters.block_pulses)
-            told.append(Opened(block))
         if block not in self._blocks:
             return []  # a tag under what ended it
         _, overheard = self._blocks[block]
         overheard.hear(way, envelope.message)
-        if overheard.ended:
-            told.append(self._account(block))
-        return told
+        return [self._account(block)] if overheard.ended else []
 
     def _account(self, block: BlockId) -> Account:
         _, overheard = self._blocks.pop(block)
@@ -223,7 +210,7 @@ class Listener:
             self._report(self._read(self._passed.popleft()))
         self._report(self.overhearing.all_closed())
 
-    def _read(self, passed: tuple[int, Way, bytes] | int) -> list[Told]:
+    def _read(self, passed: tuple[int, Way, bytes] | int) -> list[Account]:
         if isinstance(passed, int):
             self._lost.discard(passed)
             return self.overhearing.closed(passed)
@@ -237,11 +224,8 @@ class Listener:
             print(f"eve: connection {connection} cannot be followed: {error}", file=sys.stderr, flush=True)  # noqa: T201
             return self.overhearing.closed(connection)
 
-    def _report(self, told: list[Told]) -> None:
+    def _report(self, told: list[Account]) -> None:
         for each in told:
-            if isinstance(each, Opened):
-                self.pipe.begin(each.block)
-                continue
             self.pipe.settle(each.block, each.key)
             if each.learnt is not None:
                 self.tell(each.learnt)

@@ -76,7 +76,6 @@ class Node:
             randomness=Randomness(NAMES[self.role], seed=1),
             vault=self.vault,
             tell=self.told.append,
-            begin=lambda _: None,
             economy=Economy(),
             pinning=Pinning,
         )

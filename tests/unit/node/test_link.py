@@ -78,7 +78,6 @@ def party(
             role,
             lambda block, key, **_: settled.append((block, key)),
         ),
-        begin=lambda _: None,
         economy=Economy(),
         pinning=Pinning,
     )
