@@ -59,7 +59,7 @@ class Case:
         """What tells it from the others."""
         return {"attack": self.attack, "protocol": self.protocol.value, "pulses": self.pulses}
 
-    def block(self, seed: int, number: int, *, lengthened_by: int = 0) -> BlockWithEve:
+    def block(self, seed: int, number: int, *, lengthened_by: int = 0, checked: bool = True) -> BlockWithEve:
         """Live one block with Eve."""
         return live_block(
             self.parameters,
@@ -69,6 +69,7 @@ class Case:
             hardware=self.hardware,
             turned_off=self.turned_off,
             lengthened_by=lengthened_by,
+            checked=checked,
         )
 
 
@@ -108,7 +109,7 @@ PARTS = len(CASES) * _PARTS_PER_CASE
 def run_part(seed: int, part: int) -> dict[str, Any]:
     """Make twenty keys of one case, check each, and see the check fail on one whose amplification was shortened."""
     case, first = CASES[part % len(CASES)], 1 + part // len(CASES) * _KEYS_PER_PART * _TRIES
-    honest = replace(case, attack="transparent", hardware=_PLAIN).block(seed, first)
+    honest = replace(case, attack="transparent", hardware=_PLAIN).block(seed, first, checked=False)
     keys, blocks = 0, []
     for number in range(first, first + _KEYS_PER_PART * _TRIES):
         if keys == _KEYS_PER_PART:

@@ -6,6 +6,7 @@ answer lies on the grid that choices can be drawn from.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from math import ceil, floor, log10, sqrt
 
@@ -179,8 +180,9 @@ def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | N
     return min(1.0, ceil(most_errors / test_bits * 1e4) / 1e4)
 
 
+@lru_cache(maxsize=256)
 def best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
-    """Return what `plan` returns, or None where no settings give a key."""
+    """Return what `plan` returns, or None where no settings give a key; remembered while the process runs."""
     if task.protocol is ProtocolName.SINGLE_PHOTON:
         return _best_single_photon_plan(task)
     settings = _climb(task, _optimum(task, starts).on_grid())

@@ -257,13 +257,23 @@ class Agreement(RuleBasedStateMachine):
         self.world.check()
 
 
-Agreement.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class AgreementAtLength(Agreement):
+    """The same, tried for longer."""
+
+
+def tried(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=20,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+Agreement.TestCase.settings = tried(50)
+AgreementAtLength.TestCase.settings = tried(500)
+test_two_vaults_never_disagree_at_length = pytest.mark.evidence(AgreementAtLength.TestCase)
 test_two_vaults_never_disagree = Agreement.TestCase
 
 
