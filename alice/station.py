@@ -61,7 +61,9 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
     """Live as Alice until all blocks are done."""
     async with (
         open_station(Role.ALICE, greet, settings, folder, seed, report_file) as station,
-        connect_light(light_access(settings, settings.node, folder), station.pass_over) as line,
+        connect_light(
+            light_access(settings, settings.node, folder), station.pass_over, station.bus.trouble
+        ) as line,
     ):
         topics, site, legs = station.topics, settings.site, settings.light_legs
         line.check_room_for(largest_packet(settings, topics))

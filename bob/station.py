@@ -30,7 +30,9 @@ async def run(settings: BobSettings, folder: Path, seed: int | None, report_file
     """Live as Bob until told to stop."""
     async with (
         open_station(Role.BOB, greet, settings, folder, seed, report_file) as station,
-        connect_light(light_access(settings, settings.node, folder), station.pass_over) as line,
+        connect_light(
+            light_access(settings, settings.node, folder), station.pass_over, station.bus.trouble
+        ) as line,
     ):
         topics, site, legs = station.topics, settings.site, settings.light_legs
         receipts = {way: topics.receipts(site, end) for way, end in legs.items()}

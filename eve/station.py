@@ -55,11 +55,13 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
         )
         pipe = LauncherPipe(report_file)
         journal = Journal(EVE, file, pipe.event)
+        bus.trouble.tell = journal.tell
         await open_things.enter_async_context(journal.published(bus, topics.journal(EVE)))
         line = await open_things.enter_async_context(
             connect_light(
                 light_access(settings, EVE, folder),
                 lambda what: journal.tell(LightFault(fault=FrameFault.OVERSIZED, detail=what, frames=1)),
+                bus.trouble,
             )
         )
         alice, bob = settings.alice, settings.bob

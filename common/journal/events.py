@@ -235,6 +235,27 @@ class LineLost(Event):
     reason: str
 
 
+class BrokerLost(Event):
+    """The broker cannot be reached any more, or refuses this node; the node dials it again and again."""
+
+    type: Literal["broker-lost"] = "broker-lost"
+    reason: str
+
+
+class BrokerBack(Event):
+    """The broker, whose loss was told, has let every connection of this node in again."""
+
+    type: Literal["broker-back"] = "broker-back"
+    broker: str
+
+
+class BrokerRefused(Event):
+    """The broker has refused a message of this node, which is no more than a message that is missing there."""
+
+    type: Literal["broker-refused"] = "broker-refused"
+    reason: str
+
+
 class LightFault(Event):
     """A frame of light was lost, repeated, reordered, truncated, retained, foreign, impossible or tampered with."""
 
@@ -332,6 +353,9 @@ type AnyEvent = Annotated[
     | HalfLinkChanged
     | EveLearnt
     | LineLost
+    | BrokerLost
+    | BrokerBack
+    | BrokerRefused
     | LightFault
     | BlockOpened
     | LightProgress

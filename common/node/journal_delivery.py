@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from common.errors import LinkError
+from common.transport.broker_refusals import MessageRefusedError
 from common.transport.mqtt import Bus
 
 MOST_WAITING = 4096
@@ -18,7 +19,8 @@ _IN_FLIGHT = 32
 _END_TIMEOUT_S = 3.0
 """A launcher kills a node that takes five seconds to end."""
 
-_RETRY_PAUSE_S = 0.25
+_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.25, 5.0
+"""A broker that refuses what it is sent may be told otherwise by its operator, and is not asked at every turn."""
 
 
 class JournalDelivery:
@@ -50,6 +52,7 @@ class JournalDelivery:
 
     async def _publish(self, bus: Bus, topic: str) -> None:
         batch: deque[str] = deque()
+        pause = _RETRY_PAUSE_S
         while True:
             if not batch:
                 batch.append(await self._waiting.get())
@@ -60,15 +63,23 @@ class JournalDelivery:
                 batch.popleft()
                 self._waiting.task_done()
             if batch:
-                await asyncio.sleep(_RETRY_PAUSE_S)
+                pause = _RETRY_PAUSE_S if acknowledged else pause
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_RETRY_PAUSE_S)
                 await bus.ready()
 
 
 async def _acknowledged(bus: Bus, topic: str, batch: deque[str]) -> int:
-    """Publish lines in order; return how many, from the first one on, the broker has acknowledged."""
+    """Publish lines in order; return how many, from the first one on, the broker has acknowledged.
+
+    A line that is too long for the broker counts as acknowledged: it would hold up all later ones, and is a gap for
+    readers.
+    """
     publishing = (bus.publish(topic, line.encode()) for line in batch)
     results = await asyncio.gather(*publishing, return_exceptions=True)
     for count, result in enumerate(results):
+        if isinstance(result, MessageRefusedError) and result.is_too_long:
+            continue
         if isinstance(result, LinkError):
             return count
         if result is not None:

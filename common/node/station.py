@@ -51,6 +51,7 @@ from common.store.home_lock import locked_home
 from common.store.key_store import KeyStore
 from common.store.owner import StoreOwner
 from common.transport.addresses import Address
+from common.transport.broker_trouble import trouble_words
 from common.transport.channel import ClassicalChannel
 from common.transport.mqtt import Bus, connect
 from common.transport.psk import AnyConnection, check_cipher_suites
@@ -144,6 +145,11 @@ class Station[S: NodeSettings]:
             return
         self.tell(PeerRefused(reason=reason))
         print(f"{self.settings.node}: {printable(reason)}", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
+
+    def broker_trouble(self, event: Event) -> None:
+        """Journal what is wrong with the broker, or that it is well again, and say it to the operator."""
+        self.tell(event)
+        print(f"{self.settings.node}: {trouble_words(event)}", file=sys.stderr, flush=True)  # noqa: T201 - see there
 
     def disagreed(self, error: DisagreementError) -> None:
         """Tell that the peer was told something else about the link; before the latch has closed, raise it.
@@ -303,6 +309,7 @@ async def _opened_station[S: NodeSettings](
                 window,
                 key_log,
             )
+            bus.trouble.tell = station.broker_trouble
             # nobody writes another's topic
             async with journal.published(bus, station.topics.journal(settings.site)):
                 station.tell(_started(station))

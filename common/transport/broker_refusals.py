@@ -20,9 +20,10 @@ _REASONS = {
 }
 """Of a CONNACK: MQTT 3.1.1, section 3.2.2.3, and MQTT 5, section 3.2.2.2."""
 
+TOO_LONG = 0x95
 _NOT_TAKEN = {
     0x87: "this node may not write there; correct the broker's access list",
-    0x95: "the message is too long; raise the broker's limit (Mosquitto: message_size_limit)",
+    TOO_LONG: "the message is too long; raise the broker's limit (Mosquitto: message_size_limit)",
     0x97: "a quota is exceeded; raise the broker's limits",
 }
 """Of a PUBACK: MQTT 5, section 3.4.2.1."""
@@ -38,6 +39,23 @@ class LoginRefusedError(ConnectionError):
     def __init__(self, code: int) -> None:
         super().__init__(f"code {code:#04x}")
         self.code = code
+
+
+class MessageRefusedError(LinkError):
+    """The broker has said that it does not take a message."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.is_too_long = code == TOO_LONG
+        """Whether the same message can never be taken."""
+
+
+def too_long_for(address: Address, limit_bytes: int, packet_bytes: int) -> str:
+    """Say that a broker states a limit that is below a packet of this node."""
+    return (
+        f"The broker at {address} takes packets of at most {limit_bytes} bytes, and this node has to send one of"
+        f" {packet_bytes}: raise the broker's limit (Mosquitto: max_packet_size), or lower frame_pulses of Alice."
+    )
 
 
 def why_not_taken(code: int) -> str:

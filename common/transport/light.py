@@ -86,4 +86,5 @@ class LightOutlet:
                 header = next(iter(self._outstanding.values()))
                 raise LightLost(
                     f"frame {header.sequence} of {header.frames} was not receipted within {self._patience_s:g} s"
+                    + (f": {self._line.suspicion}" if self._line.suspicion else "")
                 ) from error

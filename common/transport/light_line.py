@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 
 from common.errors import CredentialsError, LinkError
 from common.transport.addresses import Address
-from common.transport.broker_refusals import LoginRefusedError, explain_broker
+from common.transport.broker_refusals import LoginRefusedError, explain_broker, too_long_for
+from common.transport.broker_trouble import BrokerTrouble
 from common.transport.light_wire import CONNECT_TIMEOUT_S, LightWire
 from common.transport.mqtt import BrokerAccess, Delivery, Subscription
+from common.transport.renewal import stay_connected
 from common.wire.mqtt_packets import (
     UNSUPPORTED,
     V5,
@@ -25,7 +27,9 @@ from common.wire.mqtt_packets import (
     unsubscribe,
 )
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
+_CONNECTION = "light"
+_TELLING_LOSSES = 2
+"""Connections in a row that end on a message before a cause is suspected: one is no sign, a broker may be restarted."""
 _TOLD_OVERSIZED = 3
 """Packets too long that are told in the life of a node; who sends more of them fills no journal."""
 
@@ -35,8 +39,16 @@ type OnOversized = Callable[[str], None]
 class LightLine:
     """A connection that renews itself; open one with `connect_light`."""
 
-    def __init__(self, access: BrokerAccess, on_oversized: OnOversized | None = None) -> None:
+    def __init__(
+        self,
+        access: BrokerAccess,
+        on_oversized: OnOversized | None = None,
+        trouble: BrokerTrouble | None = None,
+    ) -> None:
         self._access = access
+        self.trouble = BrokerTrouble(access.address) if trouble is None else trouble
+        self._closed_on: list[int] = []
+        """Lengths of the messages on which the broker has closed the connection, since it last took one."""
         self._on_oversized = on_oversized
         self._oversized = 0
         self._version = V5
@@ -65,11 +77,14 @@ class LightLine:
         topic. That a message has arrived, only a receipt says.
         """
         if self._wire is None:
-            raise LinkError(f"The broker at {self.address} is gone; waiting for it to come back.")
+            raise LinkError(
+                self.suspicion or f"The broker at {self.address} is gone; waiting for it to come back."
+            )
         wire, size = self._wire, sum(map(len, payload))
         new = wire.version == V5 and size > wire.taken.get(topic, -1)
         head = publication_head(topic, size, wire.version, acknowledged=new)
         self.check_room_for(len(head) + size)
+        wire.unanswered = max(wire.unanswered, size)
         if not new:
             await wire.send(head, *payload)
             return
@@ -81,14 +96,24 @@ class LightLine:
             ) from error
         wire.taken[topic] = size
 
+    @property
+    def suspicion(self) -> str:
+        """Say what is likely if the broker has closed connection after connection on a message; empty otherwise.
+
+        With MQTT 3.1.1 a broker has no other way to refuse a message that exceeds a limit of its own.
+        """
+        if len(self._closed_on) < _TELLING_LOSSES:
+            return ""
+        return (
+            f"The broker at {self.address} takes connections, and closes each one after a message of"
+            f" {min(self._closed_on)} bytes or more: it probably has a limit below that; raise the"
+            " broker's limit (Mosquitto: message_size_limit, max_packet_size), or lower frame_pulses of Alice."
+        )
+
     def check_room_for(self, packet_bytes: int) -> None:
         """Raise LinkError, with both numbers, if this broker takes no packet of so many bytes."""
         if self.largest_packet is not None and packet_bytes > self.largest_packet:
-            raise LinkError(
-                f"The broker at {self.address} takes packets of at most {self.largest_packet} bytes, and this node has"
-                f" to send one of {packet_bytes}: raise the broker's limit (Mosquitto: max_packet_size), or lower"
-                " frame_pulses of Alice."
-            )
+            raise LinkError(too_long_for(self.address, self.largest_packet, packet_bytes))
 
     async def subscribe(self, topic: str) -> Subscription:
         """Receive a topic from now on; one subscription per topic. LinkError if the broker does not answer."""
@@ -167,7 +192,16 @@ class LightLine:
         finally:
             self._served.clear()
             self._wire = None
+            self._judge_the_loss_of(wire)
             wire.close()
+
+    def _judge_the_loss_of(self, wire: LightWire) -> None:
+        if wire.has_answered:
+            self._closed_on.clear()
+        if wire.unanswered:
+            self._closed_on = [*self._closed_on[1 - _TELLING_LOSSES :], wire.unanswered]
+        if self.suspicion:
+            self.trouble.refused(self.suspicion)
 
     def _pass_over(self, topic: str, packet_bytes: int) -> None:
         self._oversized += 1
@@ -187,15 +221,16 @@ class LightLine:
 
 @asynccontextmanager
 async def connect_light(
-    access: BrokerAccess, on_oversized: OnOversized | None = None
+    access: BrokerAccess, on_oversized: OnOversized | None = None, trouble: BrokerTrouble | None = None
 ) -> AsyncIterator[LightLine]:
     """Connect to the broker, and stay connected while the context is open.
 
-    `on_oversized` is told, in a sentence, of packets that were too long to be received. Raises LinkError or
+    `on_oversized` is told, in a sentence, of packets that were too long to be received; `trouble` of a broker that is
+    lost, refuses, or closes the connection on frames. Raises LinkError or
     CredentialsError at the start if the broker is not there or refuses; afterwards a lost broker is waited for.
     """
-    line = LightLine(access, on_oversized)
-    serving = asyncio.create_task(_stay_connected(line, await line.open()), name="light line")
+    line = LightLine(access, on_oversized, trouble)
+    serving = asyncio.create_task(stay_connected(line, _CONNECTION, await line.open()), name="light line")
     await asyncio.sleep(0)
     try:
         yield line
@@ -211,16 +246,3 @@ async def _say_hello(wire: LightWire, hello: bytes) -> None:
     except BaseException:
         wire.close()
         raise
-
-
-async def _stay_connected(line: LightLine, wire: LightWire | None) -> None:
-    pause = _FIRST_PAUSE_S
-    while True:
-        try:
-            wire = wire or await line.open()
-            pause = _FIRST_PAUSE_S
-            await line.serve(wire)
-        except (LinkError, CredentialsError):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        wire = None

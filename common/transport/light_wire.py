@@ -45,6 +45,10 @@ class LightWire(asyncio.BufferedProtocol):
         """How long a message the broker has taken on each topic, by its own word; empty with MQTT 3.1.1."""
         self.granted: set[str] = set()
         """The topics that the broker sends here."""
+        self.unanswered = 0
+        """Length of the longest message since which nothing has come back; 0 if there is none."""
+        self.has_answered = False
+        """Whether anything has come back after a message."""
         self._pass_over = pass_over
         self.version = version
         self.largest_packet: int | None = None
@@ -145,6 +149,8 @@ class LightWire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has come."""
         self._heard = True
+        if self.unanswered:
+            self.unanswered, self.has_answered = 0, True
         if self._unwanted:
             self._unwanted -= nbytes
             return

@@ -82,9 +82,11 @@ async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
             async for theirs in connected(visitor):
                 light = await his.subscribe("qkd/link-1/alice/light/bob")
                 stolen = await theirs.subscribe("qkd/link-1/alice/light/bob")
-                await theirs.publish("qkd/link-1/alice/light/bob", b"forged")
+                with pytest.raises(LinkError, match="may not write there; correct the broker's access list"):
+                    await theirs.publish("qkd/link-1/alice/light/bob", b"forged")
                 prying = await hers.subscribe("qkd/link-1/journal/bob")
-                await his.publish("qkd/link-1/alice/light/bob", b"forged")
+                with pytest.raises(LinkError, match="may not write there; correct the broker's access list"):
+                    await his.publish("qkd/link-1/alice/light/bob", b"forged")
                 await his.publish("qkd/link-1/journal/bob", b"bob's own")
                 await hers.publish("qkd/link-1/alice/light/bob", b"light")
                 assert (await asyncio.wait_for(light.get(), 5)).payload == b"light"

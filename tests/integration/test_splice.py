@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from common.errors import LinkError
 from common.journal.events import BlockEnded, EveState, LineLost, NodeStopped, PatchChanged, PatchRefused
 from common.wire.patch import LONGEST_PATCH_BYTES, Patch
 from eve.control import Plug
@@ -91,9 +92,13 @@ async def test_no_node_can_plug_eve_in_or_tell_her_what_to_do(link: SplicedLink,
     await is_plugged(link, "eve", "eve")
     states, changes = len(link.told(EveState, "eve")), len(link.told(PatchChanged, "bob"))
     async with link.bus(node) as bus:
-        await bus.publish(TOPICS.patch(), Patch().encode(), retain=True)
-        await bus.publish(control_topic(TOPICS), b'{"command": "tell"}')
-        await bus.publish(control_topic(TOPICS), b'{"command": "go"}')
+        for topic, message in (
+            (TOPICS.patch(), Patch().encode()),
+            (control_topic(TOPICS), b'{"command": "tell"}'),
+            (control_topic(TOPICS), b'{"command": "go"}'),
+        ):
+            with pytest.raises(LinkError, match=f"on {topic}: this node may not write there"):
+                await bus.publish(topic, message, retain=topic == TOPICS.patch())
     await link.makes_keys(1)
     assert len(link.told(PatchChanged, "bob")) == changes
     assert len(link.told(EveState, "eve")) == states

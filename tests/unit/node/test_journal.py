@@ -18,14 +18,14 @@ from common.journal.sequence import EntrySequence
 from common.node import journal as node_journal
 from common.node import journal_delivery
 from common.node.journal import Journal, JournalFile
-from common.transport import mqtt
+from common.transport import renewal
 from common.transport.addresses import Address
 from common.transport.mqtt import BrokerAccess, Bus, connect
 from tests.support.processes import until
 
 MOST_WAITING = 50
 CONNECT, PUBLISH = 1, 3
-CONNACK, PUBACK = b"\x20\x02\x00\x00", b"\x40\x02"
+CONNACK, PUBACK = b"\x20\x03\x00\x00\x00", b"\x40\x02"
 
 
 def lines(path: Path) -> list[str]:
@@ -182,7 +182,7 @@ class DyingBroker:
                 elif first >> 4 == PUBLISH:
                     taken += 1
                     topic_end = 2 + int.from_bytes(body[:2])
-                    self.published.append(body[topic_end + 2 :])
+                    self.published.append(body[topic_end + 3 :])  # behind the number and no properties
                     if taken < self.dies_at:
                         writer.write(PUBACK + body[topic_end : topic_end + 2])
                 await writer.drain()
@@ -202,7 +202,7 @@ async def _remaining_length(reader: asyncio.StreamReader) -> int:
 async def test_a_broker_that_dies_at_every_third_message_gets_all_entries(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(renewal, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(
         journal_delivery, "_END_TIMEOUT_S", 20.0
     )  # for a loaded machine; the end takes as long as it needs

@@ -45,6 +45,7 @@ class ListBus:
     published: list[tuple[str, bytes]] = field(default_factory=list)
     broken: bool = False
     hangs: bool = False
+    suspicion: str = ""
 
     async def publish(self, topic: str, *payload: bytes) -> None:
         if self.broken:

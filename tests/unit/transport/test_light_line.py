@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from common.errors import LinkError
-from common.transport import light_line, light_wire
+from common.journal.events import Event
+from common.transport import light_wire, renewal
 from common.transport.addresses import Address
 from common.transport.inlet import Inlet
 from common.transport.light_line import LightLine, connect_light
@@ -28,6 +29,8 @@ class ScriptedBroker:
     greeting: bytes = CONNACK
     suback: bytes = SUBACK
     puback: bytes = b"\x40\2\0\1"
+    longest: int = 2**30
+    """A longer message ends the connection."""
     pings: int = 0
     answers_pings: bool = True
     received: list[bytes] = field(default_factory=list)
@@ -53,6 +56,9 @@ class ScriptedBroker:
                     case 0xC0:
                         self.pings += 1
                         writer.write(PINGRESP if self.answers_pings else b"")
+                    case 0x30 if len(body) > self.longest:
+                        writer.transport.abort()
+                        return
                     case 0x30:
                         self.received.append(body)
                         writer.write(self.puback if first & 6 else b"")
@@ -157,7 +163,7 @@ async def test_a_message_that_the_broker_kept_says_so_and_other_topics_are_left_
 async def test_a_broker_that_talks_nonsense_is_left_and_dialled_again(
     nonsense: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(renewal, "FIRST_PAUSE_S", 0.01)
     broker = ScriptedBroker()
     async with a_line(broker) as line:
         light = await line.subscribe("light")
@@ -205,7 +211,7 @@ async def test_silence_is_broken_by_a_ping_and_a_silent_broker_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(light_wire, "KEEPALIVE_S", 0.1)
-    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(renewal, "FIRST_PAUSE_S", 0.01)
     broker = ScriptedBroker()
     async with a_line(broker):
         await until(lambda: broker.pings >= 3)
@@ -252,6 +258,34 @@ async def test_a_message_that_the_broker_does_not_take_is_named_with_its_reason(
             await line.publish("light", bytes(100))
         await until(lambda: len(broker.received) == 4)
         assert [len(body) for body in broker.received] == [110, 110, 110, 108], "one is asked for, then none"
+
+
+async def test_a_broker_that_closes_on_every_long_message_is_suspected_of_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewal, "FIRST_PAUSE_S", 0.01)
+    broker, told = ScriptedBroker(), list[Event]()
+    async with a_line(broker) as line:
+        line.trouble.tell = told.append
+        broker.longest = 1000
+        await line.publish("light", bytes(100))
+        for visits in (2, 3):
+            await line.publish("light", bytes(2000))
+            assert not line.suspicion, "one loss may be a broker that was restarted"
+            await until(lambda visits=visits: broker.visits == visits)  # type: ignore[misc] # a lambda has no types
+            await line.ready()
+        assert (
+            "closes each one after a message of 2000 bytes or more: it probably has a limit" in line.suspicion
+        )
+        assert [event.type for event in told] == ["broker-refused"]
+        broker.longest = 2**30
+        await line.publish("light", bytes(2000))
+        light = await line.subscribe("light")
+        broker.say(message(b"an answer"))
+        assert await heard(light) == b"an answer"
+        broker.visitor.transport.abort()  # type: ignore[union-attr] # it is there
+        await until(lambda: broker.visits == 4)
+        assert not line.suspicion, "the broker has taken one meanwhile"
 
 
 async def test_a_packet_too_long_is_passed_over_and_named_and_the_next_one_is_taken() -> None:
@@ -345,7 +379,7 @@ async def test_what_came_of_a_way_that_was_left_is_told_and_not_taken_for_what_c
 async def test_a_connection_that_is_renewed_begins_with_the_way_that_is_plugged_in_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(light_line, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(renewal, "FIRST_PAUSE_S", 0.01)
     broker = ScriptedBroker()
     async with an_inlet(broker) as (inlet, _):
         assert broker.visitor is not None
