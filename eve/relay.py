@@ -12,8 +12,11 @@ from enum import StrEnum
 
 from common.errors import LinkError
 from common.transport.addresses import Address
+from common.transport.shedding import KnownSources, Places, source_of
 
 _CHUNK_BYTES = 1 << 16
+MAX_UNANSWERED = 64
+"""Connections at a time on which Bob has not said anything; he limits those on which he has."""
 
 
 class Way(StrEnum):
@@ -46,6 +49,7 @@ class ClassicalRelay:
     """Where calls lead instead of where they should go on to, while somebody answers them in Bob's place."""
     passed: int = 0
     """How many bytes have passed so far."""
+    _unanswered: Places[int] = field(default_factory=lambda: Places(MAX_UNANSWERED, KnownSources()))
     _count: int = 0
     _open: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _sinks: dict[tuple[int, Way], asyncio.StreamWriter] = field(default_factory=dict)
@@ -88,12 +92,17 @@ class ClassicalRelay:
         self._count += 1
         number = self._count
         self._open[number] = task
+        source = source_of(writer.get_extra_info("peername")[0])
+        displaced = self._unanswered.take(number, source)
+        if displaced is not None:
+            self.cut(displaced)
         try:
             await self._relay(number, reader, writer, onward)
         except asyncio.CancelledError:
             pass  # she has cut it, or is going
         finally:
             del self._open[number]
+            self._unanswered.leave(number)
             writer.transport.abort()
             for closed in self.on_closed:
                 closed(number)
@@ -126,6 +135,8 @@ class ClassicalRelay:
         with suppress(OSError):
             while data := await source.read(_CHUNK_BYTES):
                 self.passed += len(data)
+                if way is Way.TO_ALICE:
+                    self._unanswered.leave(number)
                 for watch in self.watch:
                     watch(number, way, data)
                 onward = await self.treat(number, way, data)

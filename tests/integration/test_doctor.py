@@ -352,6 +352,21 @@ async def test_a_broker_that_takes_no_frame_is_named_with_both_numbers_before_li
     assert re.search(numbers, sentence)
 
 
+@needs_mosquitto
+async def test_a_limit_that_the_broker_does_not_state_is_found_before_light_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_HOUSE_RULES", broker._HOUSE_RULES + "message_size_limit 50000\n")
+    async with bench(tmp_path / "home", SMALLER) as link:
+        obstacle, sentence = await _verdict(link, ALICE)
+    assert obstacle is Obstacle.BROKER
+    assert re.search(
+        r"takes messages of at most 50000 bytes, and this node has to send one of \d{6}: raise the broker's limit"
+        r" \(Mosquitto: message_size_limit\), or lower frame_pulses",
+        sentence,
+    )
+
+
 async def test_an_older_broker_lets_in_without_saying_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from common.node.diagnosis.mqtt_greeting import (
 )
 from common.node.diagnosis.network import BROKER, PATIENCE_S
 from common.protocol.roles import Role
-from common.transport.broker_refusals import LoginRefusedError, explain_broker
+from common.transport.broker_refusals import TOO_LONG, LoginRefusedError, explain_broker
 from common.transport.mqtt import BrokerAccess
 from common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED
 from common.wire.topics import Topics
@@ -112,11 +112,43 @@ async def _log_in(
                 Obstacle.BROKER,
                 f"{where} does not let this node {verb} {topic}: correct the broker's access list",
             )
+    longest = patient.largest_packet and await _longest_message(patient, reader, writer)
+    if longest < patient.largest_packet:
+        return Finding.failed(
+            Obstacle.BROKER,
+            f"{where} takes messages of at most {longest} bytes, and this node has to send one of"
+            f" {patient.largest_packet}: raise the broker's limit (Mosquitto: message_size_limit), or lower"
+            " frame_pulses",
+        )
     # a broker sends what it keeps when it is asked for a topic, so the answer to a ping comes behind all of it
     await _ask(reader, writer, subscribe_packet(topics.patch()), SUBACK)
     await _ask(reader, writer, ping_packet(), PINGRESP)
     writer.write(disconnect_packet())
     return Finding.ok(f"{where} lets this node in" + (", over TLS" if access.tls else ", without TLS"))
+
+
+async def _longest_message(
+    patient: Patient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> int:
+    """Find how long a message the broker takes, up to the longest that the node sends, by bisection.
+
+    Mosquitto does not state its `message_size_limit`; it looks at the length of a message before it looks at its access
+    list, so the trial goes to a topic that nobody reads or may write. It stops short of the limit when half of the
+    patience is over.
+    """
+    topic = f"{Topics(patient.settings.link).journal(patient.settings.site)}/doctor"
+
+    async def takes(size: int) -> bool:
+        return (await _ask(reader, writer, publish_packet(topic, size), PUBACK)).reason != TOO_LONG
+
+    low, high = 0, patient.largest_packet
+    if await takes(high):
+        return high
+    until = asyncio.get_running_loop().time() + PATIENCE_S / 2
+    while high - low > 1 and asyncio.get_running_loop().time() < until:
+        middle = (low + high) // 2
+        low, high = (middle, high) if await takes(middle) else (low, middle)
+    return low
 
 
 async def _ask(

@@ -1,7 +1,7 @@
 """One login at an MQTT broker, message by message, because only MQTT 5 says whether a topic may be written.
 
-With MQTT 3.1.1, which nodes speak, a broker drops what its access list forbids and acknowledges it like everything
-else (MQTT 3.1.1, section 3.3.5). MQTT 5 has a reason code in each answer (section 2.4). Nothing but an empty message
+With MQTT 3.1.1 a broker drops what its access list forbids and acknowledges it like everything
+else (MQTT 3.1.1, section 3.3.5). MQTT 5 has a reason code in each answer (section 2.4). Nothing but zeros
 is ever published.
 """
 
@@ -62,9 +62,11 @@ def subscribe_packet(topic: str) -> bytes:
     return _packet(_SUBSCRIBE, identifier + _NO_PROPERTIES + _text(topic) + b"\x01")
 
 
-def publish_packet(topic: str) -> bytes:
-    """Ask to write a topic, with an empty message that nobody keeps."""
-    return _packet(_PUBLISH_QOS_1, _text(topic) + struct.pack(">H", _PACKET_ID) + _NO_PROPERTIES)
+def publish_packet(topic: str, size: int = 0) -> bytes:
+    """Ask to write a topic, with a message of so many zeros that nobody keeps."""
+    return _packet(
+        _PUBLISH_QOS_1, _text(topic) + struct.pack(">H", _PACKET_ID) + _NO_PROPERTIES + bytes(size)
+    )
 
 
 def ping_packet() -> bytes:
