@@ -11,7 +11,7 @@ from common.protocol.greeting import (
     hello,
     holdings,
 )
-from common.protocol.high_water import FURTHEST_JUMP, Marks
+from common.protocol.high_water import Marks, furthest
 from common.wire.messages import Goodbye, Hello, Holdings
 
 
@@ -28,9 +28,10 @@ async def greet(conversation: Conversation, ours: Introduction, pending: Pending
     answered = await conversation.expect(Holdings)
     stated = Marks.of(answered)
     pending.check_marks(stated, ours.node, ours.peer)
-    if stated.highest_block > FURTHEST_JUMP:
+    highest = furthest(pending.marks().highest_block)
+    if stated.highest_block > highest:
         raise RemoteProtocolError(
-            f"{ours.peer} states {stated.highest_block} as its highest block; {FURTHEST_JUMP} is the highest allowed."
+            f"{ours.peer} states {stated.highest_block} as its highest block; {highest} is the highest allowed."
         )
     await pending.settle(answered, session)
     have, never = await pending.answer(answered.pending, session)

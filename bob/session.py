@@ -10,12 +10,12 @@ from bob.steps import distil
 from bob.unproven import UnprovenBlocks
 from common.distillation.stages import SecretKey
 from common.errors import LinkError, RemoteProtocolError, StarvationError
-from common.keys.identifiers import HIGHEST_BLOCK, BlockId
+from common.keys.identifiers import BlockId
 from common.node.link import Link, LinkDeposit
 from common.node.station import Station
 from common.protocol.aborts import Aborted
 from common.protocol.block import Block
-from common.protocol.high_water import outdated
+from common.protocol.high_water import FURTHEST_JUMP, Marks, outdated
 from common.transport.channel import StreamLine
 from common.transport.psk import AnyConnection
 from common.wire.framing import Received
@@ -35,24 +35,28 @@ class Session:
         connection: AnyConnection,
         group: asyncio.TaskGroup,
         unproven: UnprovenBlocks,
+        key: BlockId | None,
     ) -> None:
         self._station = station
         self._receiver = receiver
         self._connection = connection
         self._group = group
         self._unproven = unproven
+        self._key = key
         self._channel = station.channel(connection)
         self._reading = group.create_task(self._channel.read(self._on_new_block), name="classical channel")
         self._met: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._open_blocks = 0
         self._places = asyncio.Semaphore(station.settings.most_blocks_in_flight)
-        self._last_number = self._proven = station.vault.marks().heard_block
+        marks = station.vault.marks()
+        self._last_number = self._proven = marks.heard_block
+        self._highest_number = self._furthest(marks)
         self._retired = False
         self._said_goodbye = False
 
-    async def meet(self, key: BlockId | None) -> Link:
+    async def meet(self) -> Link:
         """Greet Alice; from then on she may open blocks."""
-        link = await self._station.meet(self._connection, self._channel, key)
+        link = await self._station.meet(self._connection, self._channel, self._key)
         self._places = asyncio.Semaphore(link.most_blocks)
         self._met.set_result(link)
         return link
@@ -79,7 +83,7 @@ class Session:
         keeps to the limit, no more wait than there are places. RemoteProtocolError if more do.
         """
         number, most = received.envelope.block, self._most_blocks
-        if not isinstance(received.envelope.message, OpenBlock) or number > HIGHEST_BLOCK:
+        if not isinstance(received.envelope.message, OpenBlock):
             return None
         if number <= self._proven:
             raise outdated(self._station.settings.peer, self._station.settings.node)
@@ -91,10 +95,10 @@ class Session:
             raise RemoteProtocolError(
                 f"The peer opens block {number} after block {self._last_number}: numbers only grow."
             )
-        if self._is_keyed and number > self._proven + _FURTHEST_AHEAD:
+        if number > self._highest_number:
             raise RemoteProtocolError(
-                f"The peer opens block {number}, more than {_FURTHEST_AHEAD} above the last one that it has proven,"
-                f" {self._proven}."
+                f"The peer opens block {number}, and the highest that it may open on this connection is"
+                f" {self._highest_number}: the last one that it has proven is {self._proven}."
             )
         if self._open_blocks >= 2 * most:
             raise RemoteProtocolError(
@@ -110,7 +114,7 @@ class Session:
 
     def _pace(self, number: int) -> None:
         """Take no more blocks of a peer that proves nothing than leave the reserve for a day."""
-        if not self._is_keyed:
+        if self._key is None or not self._station.settings.authentication.scheme.cuts_tags:
             return
         unproven = self._station.vault.unproven_blocks() + self._open_blocks
         wait_s = self._unproven.take(unproven, asyncio.get_running_loop().time())
@@ -120,10 +124,15 @@ class Session:
                 f" taken in {ceil(wait_s)} s."
             )
 
-    @property
-    def _is_keyed(self) -> bool:
-        """Whether a link PSK authenticates the line, and its tags cost generated key."""
-        return self._met.done() and not self._met.cancelled() and self._met.result().pays_for_tags
+    def _furthest(self, marks: Marks) -> int:
+        """Return the highest number that a block here may have; known before the peer's first word.
+
+        At a bootstrap Alice may come with a new store here, or an old one, so more is let in; never so much that she
+        would refuse this node's highest number at the next bootstrap.
+        """
+        if self._key is None:
+            return max(FURTHEST_JUMP, marks.highest_block + _FURTHEST_AHEAD)
+        return marks.heard_block + _FURTHEST_AHEAD
 
     @property
     def _most_blocks(self) -> int:

@@ -143,9 +143,9 @@ class Bob:
 
     async def _serve(self, connection: AnyConnection, key: BlockId | None) -> None:
         async with asyncio.TaskGroup() as group:
-            session = Session(self._station, self._receiver, connection, group, self._unproven)
+            session = Session(self._station, self._receiver, connection, group, self._unproven, key)
             try:
-                link = await session.meet(key)
+                link = await session.meet()
                 self._admit(key, session)
                 if link.epoch > 0:
                     self._close_bootstrap()

@@ -15,6 +15,13 @@ from common.wire.messages import Holdings
 
 FURTHEST_JUMP = 2**39
 """As far Alice follows Bob's word after her store was lost; a lying Bob leaves her as many numbers again."""
+_FURTHEST_STEP = 2**30
+"""Once her own numbers are as high as that, she follows him so far above them."""
+
+
+def furthest(highest_block: int) -> int:
+    """Return the highest number that Alice believes Bob, if her own highest is this one."""
+    return max(FURTHEST_JUMP, highest_block + _FURTHEST_STEP)
 
 
 @dataclass(frozen=True, slots=True)

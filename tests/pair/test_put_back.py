@@ -167,6 +167,12 @@ async def test_a_lying_bob_cannot_exhaust_the_numbers_of_blocks(history: History
         await contact(history.sides, liar=(Role.BOB, LyingBob(FURTHEST_JUMP + 1)))
 
 
+async def test_after_a_bob_who_lied_alice_still_meets_the_true_one(history: History) -> None:
+    """She has gone on above his number, and so he states what she herself has reached: no lie may bar her for good."""
+    await history.sides[Role.ALICE].vault.use_number(FURTHEST_JUMP + 1)
+    assert (await contact(history.sides, liar=(Role.BOB, LyingBob(FURTHEST_JUMP + 1)))).met[Role.ALICE]
+
+
 async def test_a_unit_before_one_that_was_used_before_the_two_met_is_refused(history: History) -> None:
     """Within a connection units arrive in any order; a peer that states false marks gets no further than this."""
     alice, bob = (history.sides[role].vault for role in Role)

@@ -12,8 +12,10 @@ import pytest
 
 from bob.session import Session
 from bob.unproven import FREE_BLOCKS, UnprovenBlocks
+from common.authentication.scheme import SchemeName
 from common.errors import OutdatedStoreError, RemoteProtocolError
-from common.keys.identifiers import HIGHEST_BLOCK
+from common.keys.identifiers import HIGHEST_BLOCK, BlockId
+from common.protocol.high_water import FURTHEST_JUMP, Marks
 from common.transport.channel import ClassicalChannel
 from common.wire.framing import Envelope, encode
 from common.wire.messages import OpenBlock
@@ -26,7 +28,7 @@ class Blocks:
     """A link whose blocks last until they are told to end."""
 
     most_blocks: int
-    pays_for_tags: bool = False
+    pays_for_tags = False
     living: dict[int, asyncio.Event] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
     are_over: bool = False
@@ -58,32 +60,46 @@ class Open:
 
 @asynccontextmanager
 async def session(
-    most: int, *, allowed: int | None = None, seen: int = 0, unproven: int = 0, keyed: bool = False
+    most: int,
+    *,
+    allowed: int | None = None,
+    seen: int = 0,
+    highest: int = 0,
+    unproven: int = 0,
+    keyed: bool = False,
+    met: bool = True,
 ) -> AsyncIterator[Open]:
     """Meet an Alice with whom `most` blocks at a time are agreed, of the `allowed` that Bob's settings name."""
     ends = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ends[0])
     _, alice = await asyncio.open_connection(sock=ends[1])
-    blocks, channel = Blocks(most, keyed), ClassicalChannel(reader, writer, 1 << 20, 5.0)
+    blocks, channel = Blocks(most), ClassicalChannel(reader, writer, 1 << 20, 5.0)
 
     async def meet(*_: object) -> Blocks:
         return blocks
 
     station = SimpleNamespace(
-        settings=SimpleNamespace(most_blocks_in_flight=allowed or most, node="bob", peer="alice"),
+        settings=SimpleNamespace(
+            most_blocks_in_flight=allowed or most,
+            node="bob",
+            peer="alice",
+            authentication=SimpleNamespace(scheme=SchemeName.WEGMAN_CARTER),
+        ),
         channel=lambda _: channel,
         meet=meet,
         vault=SimpleNamespace(
-            marks=lambda: SimpleNamespace(heard_block=seen),
+            marks=lambda: Marks(highest or seen, seen, 0, 0),
             unproven_blocks=lambda: unproven,
             blocks_payable=lambda: 100,
         ),
     )
+    key = BlockId("link", "0" * 32, 1) if keyed else None
     async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as group:
         bobs = Session(
-            cast("Any", station), cast("Any", None), cast("Any", None), group, UnprovenBlocks(600.0)
+            cast("Any", station), cast("Any", None), cast("Any", None), group, UnprovenBlocks(600.0), key
         )
-        await bobs.meet(None)
+        if met:
+            await bobs.meet()
         try:
             yield Open(channel, alice, blocks, bobs)
         finally:
@@ -148,35 +164,54 @@ async def test_a_number_that_was_seen_before_the_meeting_is_of_a_store_that_was_
 
 
 @pytest.mark.parametrize(
-    ("number", "is_block"), [(51, True), (HIGHEST_BLOCK, True), (HIGHEST_BLOCK + 1, False)]
+    ("highest", "number", "is_block"),
+    [
+        (50, 51, True),
+        (50, FURTHEST_JUMP, True),
+        (50, FURTHEST_JUMP + 1, False),
+        (FURTHEST_JUMP, FURTHEST_JUMP + 2**20, True),
+        (FURTHEST_JUMP, FURTHEST_JUMP + 2**20 + 1, False),
+        (HIGHEST_BLOCK, HIGHEST_BLOCK, True),
+        (HIGHEST_BLOCK, HIGHEST_BLOCK + 1, False),
+    ],
 )
-async def test_numbers_go_on_above_what_was_seen_and_end_somewhere(number: int, is_block: bool) -> None:
-    async with session(1, seen=50) as bob:
+async def test_numbers_go_on_above_what_was_seen_and_end_somewhere(
+    highest: int, number: int, is_block: bool
+) -> None:
+    """At a bootstrap: a lying Alice leaves Bob with no number that the true one would refuse at the next."""
+    async with session(1, seen=50, highest=highest) as bob:
         await bob.opens(number)
         assert bob.blocks.begun == ([number] if is_block else [])
 
 
+@pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize(("number", "is_block"), [(50 + 2**20, True), (51 + 2**20, False)])
-async def test_no_untagged_word_uses_numbers_up(number: int, is_block: bool) -> None:
+async def test_no_untagged_word_uses_numbers_up(number: int, is_block: bool, met: bool) -> None:
     """Whoever holds one link PSK could else name the last number there is, and no block of Alice's had one."""
-    async with session(1, seen=50, keyed=True) as bob:
+    async with session(1, seen=50, keyed=True, met=met) as bob:
         await bob.opens(number)
         assert (bob.channel.ended is None) == is_block
         if not is_block:
-            assert "above the last one that it has proven, 50" in str(bob.channel.ended)
+            assert "the last one that it has proven is 50" in str(bob.channel.ended)
 
 
 @pytest.mark.parametrize(
-    ("unproven", "keyed", "taken"),
-    [(FREE_BLOCKS - 3, True, 2), (FREE_BLOCKS - 1, True, 2), (FREE_BLOCKS, True, 1), (FREE_BLOCKS, False, 2)],
+    ("unproven", "keyed", "met", "taken"),
+    [
+        (FREE_BLOCKS - 3, True, True, 2),
+        (FREE_BLOCKS - 1, True, True, 2),
+        (FREE_BLOCKS, True, True, 1),
+        (FREE_BLOCKS, True, False, 0),
+        (FREE_BLOCKS, False, True, 2),
+    ],
 )
 async def test_a_peer_that_proves_nothing_is_given_few_blocks_and_then_one_each_pause(
-    unproven: int, keyed: bool, taken: int
+    unproven: int, keyed: bool, met: bool, taken: int
 ) -> None:
-    async with session(8, unproven=unproven, keyed=keyed) as bob:
+    async with session(8, unproven=unproven, keyed=keyed, met=met) as bob:
         await bob.opens(1, 2)
         assert len(bob.blocks.begun) == taken
-        if taken == 1:
+        if taken < 2:
             assert "without having shown a right tag in the last" in str(bob.channel.ended)
             assert "the next is taken in 600 s" in str(bob.channel.ended)
 
