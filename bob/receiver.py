@@ -6,12 +6,12 @@ voids its block.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.errors import LinkError
-from common.journal.events import Event, LightFault, LightProgress
+from common.journal.events import Event, LightProgress
+from common.journal.light_faults import LightFaults
 from common.optics.records import DetectionLog, DetectionRecord
 from common.optics.seal import LightSeal
 from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
@@ -25,8 +25,6 @@ from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, open
 
 _TOLD_EVERY_S = 0.1
 """Telling costs as much as thousands of pulses: progress is told often enough to be watched."""
-_TOLD_FAULTS = 3
-"""Faults of one kind told one by one in a block; the rest is told as a number when the block ends."""
 
 
 @dataclass(slots=True)
@@ -45,19 +43,19 @@ class _Reception:
     out_of_order: bool = False
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def has_room_for(self, header: FrameHeader) -> bool:
-        """Whether the pulses that a frame says it holds can stand in its place, with one at least for each other frame.
+    def check_place(self, header: FrameHeader) -> None:
+        """Raise FrameRefused unless a frame can stand in the block, behind what has come.
 
-        The next frame begins where the last one ended. One behind a gap has to lie behind what has come.
+        The next frame begins where the last one ended.
         """
-        end = header.first_pulse + header.pulses
-        behind = self.block.parameters.block_pulses - end
-        frames_behind = self.frames - header.sequence - 1
+        header.check_place(self.block.parameters.block_pulses)
         is_next = self.first_missing is None and header.sequence == self.next_frame
-        begins = header.first_pulse == self.pulses if is_next else header.first_pulse > self.pulses
-        return (
-            begins and header.pulses > 0 and behind >= frames_behind and (behind == 0) == (frames_behind == 0)
-        )
+        if not (header.first_pulse == self.pulses if is_next else header.first_pulse > self.pulses):
+            raise FrameRefused(
+                FrameFault.FOREIGN,
+                f"frame {header.sequence} of {self.frames} begins at pulse {header.first_pulse},"
+                f" where pulse {self.pulses} is the next",
+            )
 
 
 class MqttReceiver:
@@ -77,10 +75,9 @@ class MqttReceiver:
         self._light = light
         self._receipts_topic = receipts_topic
         self._seal = seal
-        self._tell = tell
         self._patience_s = patience_s
         self._receptions: dict[tuple[str, int], _Reception] = {}
-        self._faults: Counter[FrameFault] = Counter()
+        self._faults = LightFaults(tell)
         self.on_light: Callable[[], None] = lambda: None
         """Called for every good frame: the peer is alive although it says nothing on the classical line."""
 
@@ -114,7 +111,7 @@ class MqttReceiver:
     def close(self, block: Block) -> None:
         """Turn the detectors off: light of this block is foreign from now on."""
         self._receptions.pop((block.id.session, block.id.number), None)
-        self._tell_the_rest()
+        self._faults.tell_the_rest()
 
     def select(self, receipts_topic: str) -> None:
         """Send receipts on another topic from now on: light comes another way."""
@@ -122,7 +119,7 @@ class MqttReceiver:
 
     def stray(self, topic: str) -> None:
         """Name a frame that came by a way that has been left: whatever it is, it is not of a block under way."""
-        self._fault(FrameFault.FOREIGN, f"it came on {topic}, a way of light that is not plugged in")
+        self._faults.note(FrameFault.FOREIGN, f"it came on {topic}, a way of light that is not plugged in")
 
     async def listen(self) -> None:
         """Take frames for as long as the node lives."""
@@ -131,7 +128,7 @@ class MqttReceiver:
             try:
                 await self._take(delivery)
             except FrameRefused as refused:
-                self._fault(refused.fault, refused.detail)
+                self._faults.note(refused.fault, refused.detail)
 
     async def _take(self, delivery: Delivery) -> None:
         if delivery.retained:
@@ -181,12 +178,7 @@ class MqttReceiver:
     ) -> None:
         """Open and detect at one go, in a thread: every change of threads costs as much as many pulses."""
         train = open_light(self._seal, header, associated, sealed)
-        if not reception.has_room_for(header):
-            raise FrameRefused(
-                FrameFault.FOREIGN,
-                f"frame {header.sequence} of {reception.frames} says that it holds {header.pulses} pulses from"
-                f" {header.first_pulse} on, which do not belong there",
-            )
+        reception.check_place(header)
         if reception.first_missing is None and header.sequence == reception.next_frame:
             reception.detectors.detect_into(reception.log, train)
 
@@ -205,24 +197,13 @@ class MqttReceiver:
         reception.missing.update(gap)
         reception.next_frame = max(reception.next_frame, upto)
         for frame in gap:
-            self._fault(FrameFault.LOST, f"frame {frame} of {reception.frames} did not come")
+            self._faults.note(FrameFault.LOST, f"frame {frame} of {reception.frames} did not come")
 
     async def _receipt(self, header: FrameHeader) -> None:
         try:
             await self._line.publish(self._receipts_topic, header.receipt.encode())
         except LinkError:
             return  # the sender will notice by himself that the broker is gone
-
-    def _fault(self, fault: FrameFault, detail: str) -> None:
-        self._faults[fault] += 1
-        if self._faults[fault] <= _TOLD_FAULTS:
-            self._tell(LightFault(fault=fault, detail=detail, frames=1))
-
-    def _tell_the_rest(self) -> None:
-        for fault, count in self._faults.items():
-            if count > _TOLD_FAULTS:
-                self._tell(LightFault(fault=fault, detail="more of the same", frames=count - _TOLD_FAULTS))
-        self._faults.clear()
 
 
 def _missing_sentence(reception: _Reception) -> str:

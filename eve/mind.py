@@ -16,13 +16,11 @@ from common.randomness import Randomness
 from common.wire.pulse_frames import FrameHeader
 from eve.click_memory import Published
 from eve.guarded import Guarded, place_of
-from eve.notebook import Bases, BlockNotes, Knowledge, Notebook
+from eve.kept_blocks import Notebook, Place
+from eve.notebook import Bases, BlockNotes, Knowledge
 from eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
 from eve.quantum_attacks.catalogue import text_of
 from eve.topics import EVE
-
-type Place = tuple[str, int]
-"""Session and number of a block."""
 
 
 class Mind:
@@ -68,7 +66,7 @@ class Mind:
         with self._at((header.session, header.block)) as place:
             with self._changed:
                 notes = self.notebook.notes(place)
-            notes.begin(header.first_pulse, header.first_pulse + header.pulses, self._block_pulses)
+            notes.begin(header, self._block_pulses)
             return play(chain, train, self._randomness, self._link, header.block, notes)
 
     def known(self, session: str, block: int, gates: Gates, bases: Bases) -> Knowledge:
@@ -87,6 +85,16 @@ class Mind:
             with self._changed:
                 notes = self.notebook.notes(place) if place in self.notebook else BlockNotes()
             return notes.known_of_key(published, self._link.gate_behind(self._link.fibre))
+
+    def opened(self, session: str, block: int) -> None:
+        """Keep the notes on a block that Alice has announced before those on others."""
+        with self._changed:
+            self.notebook.announce((session, block))
+
+    def ended(self, session: str, block: int) -> None:
+        """Let the notes on a block go when room is needed."""
+        with self._changed:
+            self.notebook.end((session, block))
 
     @property
     def latest(self) -> str:

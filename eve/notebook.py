@@ -7,11 +7,11 @@ Given the bit, what several attacks see of one pulse is independent, up to the o
 Alice's: of that light a later attack learns nothing. What came back from Alice's modulators flies beside and tells
 its bit whatever becomes of her pulse. That Bob's gate clicked is evidence too, and the last (`eve.flight`).
 
-Pages are kept for the latest few blocks, in about a byte and a half per pulse and attack.
+A page takes about a byte and a half per pulse and attack; `eve.kept_blocks` bounds the number of blocks.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from common.optics.bench import Counted, Mask, analyser_overlap
 from common.optics.memory import NO_OUTCOME, QuantumMemory
 from common.optics.records import Gates
 from common.optics.states import Basis
-from common.wire.pulse_frames import FrameFault, FrameRefused
+from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
 from eve.click_memory import Joint, Published, joint
 from eve.flight import Codes, Flight, GateModel, Marks
 
@@ -33,7 +33,6 @@ type Likelihoods = NDArray[np.float64]
 type Bases = NDArray[np.uint8]
 """`uint8[n]` of `Basis`."""
 
-_LIVE_BLOCKS = 8
 _MOST_COUNTED = 7
 _SURE = 1 - 1e-12
 
@@ -253,13 +252,13 @@ class BlockNotes:
     def __repr__(self) -> str:
         return f"BlockNotes({len(self._pages)} pages, redacted)"
 
-    def begin(self, first_pulse: int, end_pulse: int, block_pulses: int) -> None:
-        """Begin a frame. Raises FrameRefused unless it lies within the block, and on no pulse that was here before.
+    def begin(self, header: FrameHeader, block_pulses: int) -> None:
+        """Begin a frame. Raises FrameRefused unless it has a place in the block, and no pulse was here before.
 
         Two pages about one gate would count what was seen there twice, and forged frames would fill the memory.
         """
-        if end_pulse > block_pulses:
-            raise FrameRefused(FrameFault.FOREIGN, f"it ends at pulse {end_pulse} of {block_pulses}")
+        header.check_place(block_pulses)
+        first_pulse, end_pulse = header.first_pulse, header.end_pulse
         place = bisect(self._taken, (first_pulse, end_pulse))
         neighbours = self._taken[max(place - 1, 0) : place + 1]
         if any(first < end_pulse and first_pulse < end for first, end in neighbours):
@@ -343,32 +342,6 @@ class BlockNotes:
             weights[:, part] *= np.where(heard, told(page, part), 1.0)
             page.moves(gates[part], flight[part])
         return weights, flight
-
-
-class Notebook:
-    """The notes of the latest blocks; older ones are forgotten."""
-
-    def __init__(self, live_blocks: int = _LIVE_BLOCKS) -> None:
-        self._live_blocks = live_blocks
-        self._notes: dict[Hashable, BlockNotes] = {}
-
-    def __repr__(self) -> str:
-        return f"Notebook({len(self._notes)} blocks, redacted)"
-
-    def notes(self, block: Hashable) -> BlockNotes:
-        """Return the notes on a block, empty ones if it is new; beyond `live_blocks` the oldest block is forgotten."""
-        if block not in self._notes:
-            self._notes[block] = BlockNotes()
-            while len(self._notes) > self._live_blocks:
-                self.forget(next(iter(self._notes)))
-        return self._notes[block]
-
-    def __contains__(self, block: Hashable) -> bool:
-        return block in self._notes
-
-    def forget(self, block: Hashable) -> None:
-        """Drop the notes on a block that has ended."""
-        self._notes.pop(block, None)
 
 
 def _part(gates: Gates, first_pulse: int, end_pulse: int) -> slice:

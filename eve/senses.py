@@ -38,7 +38,13 @@ class Senses:
         if settings.key_logs:
             key_log = KeyLog.of(folder / path for path in settings.key_logs)
             overhearing = Overhearing(
-                settings.link, settings.parameters, key_log.secret, mind.known, mind.known_of_key
+                settings.link,
+                settings.parameters,
+                key_log.secret,
+                mind.known,
+                mind.known_of_key,
+                mind.opened,
+                mind.ended,
             )
             self._listener = Listener(overhearing, tell, pipe)
 

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 from common.journal.events import LightFault, NodeStarted, NodeStopped
+from common.journal.light_faults import LightFaults
 from common.node.broker import broker_access, light_access
 from common.node.journal import Journal, JournalFile
 from common.node.launcher_pipe import LauncherPipe
@@ -65,7 +66,10 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
             )
         )
         alice, bob = settings.alice, settings.bob
-        light = LightTap(line, topics.light(EVE, bob), seal, await line.subscribe(topics.light(alice, EVE)))
+        faults = LightFaults(journal.tell)
+        light = LightTap(
+            line, topics.light(EVE, bob), seal, await line.subscribe(topics.light(alice, EVE)), faults
+        )
         light.whose = lambda: mind.latest
         receipts = ReceiptTap(
             line, topics.receipts(EVE, alice), await line.subscribe(topics.receipts(bob, EVE))
@@ -111,7 +115,7 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
             async with panel.plugged(hands.routed(wanted)), asyncio.TaskGroup() as group:
                 hands.say()
                 lives = {"light": light.run, "work": light.watch_the_work, "receipts": receipts.run}
-                lives |= senses.lives
+                lives |= {"faults": light.tell_faults, **senses.lives}
                 tasks = [group.create_task(live(), name=name) for name, live in lives.items()]
                 await Control(hands, hands.own, journal.tell).run(commands)
                 for task in tasks:
@@ -121,5 +125,6 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
             raise
         finally:
             senses.finish()
+            faults.tell_the_rest()
             hands.tally()
             journal.tell(NodeStopped(reason=reason))

@@ -12,15 +12,18 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from common.errors import LinkError
+from common.journal.light_faults import LightFaults
 from common.optics.pulses import PulseTrain
 from common.optics.seal import LightSeal
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Subscription
-from common.wire.pulse_frames import FrameHeader, FrameRefused, Receipt, open_light, split
+from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, Receipt, open_light, split
 from eve.guarded import AttackError
 
 STALL_S = 20
 """For so long a frame may be in an attack's hand: a node waits no longer for light (`light_patience_s`)."""
+
+_FAULTS_TOLD_EVERY_S = 10.0
 
 type Treat = Callable[[FrameHeader, PulseTrain], PulseTrain]
 """What she does with a frame of light; runs beside the event loop."""
@@ -32,8 +35,11 @@ class LightTap:
     Each leg is a topic of its own, and Alice sends on one of her legs at a time.
     """
 
-    def __init__(self, line: LightLine, topic: str, seal: LightSeal, frames: Subscription) -> None:
-        """Take `frames` of Alice's leg, and send on `topic`, the leg to Bob."""
+    def __init__(
+        self, line: LightLine, topic: str, seal: LightSeal, frames: Subscription, faults: LightFaults
+    ) -> None:
+        """Take `frames` of Alice's leg, and send on `topic`, the leg to Bob; `faults` tells what does not go on."""
+        self._faults = faults
         self._line = line
         self._topic = topic
         self._seal = seal
@@ -59,17 +65,25 @@ class LightTap:
                 watch(delivery.payload)
             if not self.is_open:
                 continue
-            if delivery.retained:
-                self.lost += 1  # light is never kept: what the broker kept is not passed on as new
-                continue
             try:
+                if delivery.retained:
+                    raise FrameRefused(FrameFault.RETAINED, "the broker kept it; light is never kept")
                 frame: tuple[bytes | memoryview, ...] = (delivery.payload,)
                 if self.treat is not None:
                     frame = await self._in_a_thread(delivery.payload, self.treat)
                 await self._line.publish(self._topic, *frame)
                 self.passed += 1
-            except (LinkError, FrameRefused):
-                self.lost += 1  # Bob names a missing frame; to her it is just lost light
+            except FrameRefused as refused:
+                self.lost += 1
+                self._faults.note(refused.fault, refused.detail)
+            except LinkError:
+                self.lost += 1  # the broker is gone: Bob names the missing frame
+
+    async def tell_faults(self) -> None:
+        """Journal now and then how many frames have not gone on, beyond those that were named one by one."""
+        while True:
+            await asyncio.sleep(_FAULTS_TOLD_EVERY_S)
+            self._faults.tell_the_rest()
 
     async def watch_the_work(self) -> None:
         """Raise AttackError once an attack has had one frame in its hand for `STALL_S`.

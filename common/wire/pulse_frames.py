@@ -67,6 +67,27 @@ class FrameHeader:
     first_pulse: int
     pulses: int
 
+    @property
+    def end_pulse(self) -> int:
+        """One past the last pulse."""
+        return self.first_pulse + self.pulses
+
+    def check_place(self, block_pulses: int) -> None:
+        """Raise FrameRefused unless the frame leaves the block's other frames a pulse each, at least.
+
+        What lies before the first frame, and behind the last, is nothing.
+        """
+        before, behind = self.first_pulse, block_pulses - self.end_pulse
+        frames_behind = self.frames - self.sequence - 1
+        if frames_behind < 0:
+            raise FrameRefused(FrameFault.FOREIGN, f"frame {self.sequence} of {self.frames} cannot be")
+        if self.pulses < 1 or not (_has_room(before, self.sequence) and _has_room(behind, frames_behind)):
+            raise FrameRefused(
+                FrameFault.FOREIGN,
+                f"frame {self.sequence} of {self.frames} says that it holds {self.pulses} pulses from"
+                f" {self.first_pulse} on, which do not belong there",
+            )
+
     def encode(self) -> bytes:
         """Write the clear header."""
         name = self.link.encode("ascii")
@@ -87,6 +108,11 @@ class FrameHeader:
     def receipt(self) -> "Receipt":
         """What the receiver publishes once the frame is through his detectors."""
         return Receipt(self.session, self.block, self.sequence)
+
+
+def _has_room(pulses: int, frames: int) -> bool:
+    """Whether so many frames hold so many pulses: none in none, and one at least in each."""
+    return pulses == 0 if frames == 0 else pulses >= frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ type Known = Callable[[str, int, Gates, Bases], Knowledge]
 type KnownOfKey = Callable[[str, int, Published], Knowledge]
 """(session, block, what is published about its clicks) -> what her notes say of its sifted key."""
 
+type Noted = Callable[[str, int], None]
+"""(session, block): it was opened, or it has ended."""
+
 _BODY_BYTES_PER_PULSE = 2
 _SMALLEST_BODY_LIMIT = 1 << 20
 """As the nodes bound each other's messages (`common.node.station`)."""
@@ -72,8 +75,14 @@ class Overhearing:
         secrets: Secrets,
         known: Known,
         known_of_key: KnownOfKey | None = None,
+        opened: Noted = lambda _, __: None,
+        ended: Noted = lambda _, __: None,
     ) -> None:
-        """Follow a link; `known_of_key` takes account of the errors that Bob's questions tell of."""
+        """Follow a link; `known_of_key` takes account of the errors that Bob's questions tell of.
+
+        `opened` is called for each block that Alice announces, `ended` once it is accounted for.
+        """
+        self._opened, self._ended = opened, ended
         self._link = link
         self._parameters = parameters
         self._secrets = secrets
@@ -112,6 +121,7 @@ class Overhearing:
         block = BlockId(self._link, envelope.session, envelope.block)
         if isinstance(envelope.message, OpenBlock) and block not in self._blocks:
             self._blocks[block] = connection, OverheardBlock(self._parameters.block_pulses)
+            self._opened(block.session, block.number)
         if block not in self._blocks:
             return []  # a tag under what ended it
         _, overheard = self._blocks[block]
@@ -120,6 +130,12 @@ class Overhearing:
 
     def _account(self, block: BlockId) -> Account:
         _, overheard = self._blocks.pop(block)
+        try:
+            return self._accounted(block, overheard)
+        finally:
+            self._ended(block.session, block.number)
+
+    def _accounted(self, block: BlockId, overheard: OverheardBlock) -> Account:
         if overheard.key_gates is None:
             return Account(block, overheard, None, None)
         known = self._knowledge(block, overheard, overheard.key_gates)

@@ -56,7 +56,7 @@ class Mine:
 def treated(what: str) -> PulseTrain:
     mind = Mind(small_block(), seed=1)
     mind.switch([Mine(what)])
-    header = FrameHeader("link-1", "5e" * 16, 1, 3, 4, FIRST, PULSES)
+    header = FrameHeader("link-1", "5e" * 16, 1, 3, 5, FIRST, PULSES)
     return mind.treat(header, PulseTrain(np.zeros(PULSES, np.uint8), Fibre(10.0, 0.2, 0.01), FIRST))
 
 
@@ -93,6 +93,9 @@ def test_light_that_is_whole_goes_on() -> None:
         (0, 2 * FIRST, FrameFault.REPEATED),
         (FIRST + PULSES, small_block().block_pulses, FrameFault.FOREIGN),
         (2**40, PULSES, FrameFault.FOREIGN),
+        (FIRST + PULSES, 0, FrameFault.FOREIGN),
+        (FIRST + PULSES, small_block().block_pulses - FIRST - PULSES - 1, FrameFault.FOREIGN),
+        (0, small_block().block_pulses, FrameFault.FOREIGN),
     ],
 )
 def test_a_frame_whose_place_is_taken_or_none_reaches_no_attack_and_no_page(
@@ -102,8 +105,9 @@ def test_a_frame_whose_place_is_taken_or_none_reaches_no_attack_and_no_page(
     mind.switch([attack_from("intercept-resend")])
 
     def take(first: int, pulses: int) -> None:
+        sequence = min(first, 1)  # the first frame, or the second of four
         light = PulseTrain(np.zeros(pulses, np.uint8), Fibre(10.0, 0.2, 0.01), first)
-        mind.treat(FrameHeader("link-1", "5e" * 16, 1, 0, 4, first, pulses), light)
+        mind.treat(FrameHeader("link-1", "5e" * 16, 1, sequence, 4, first, pulses), light)
 
     take(FIRST, PULSES)
     for _ in range(3):

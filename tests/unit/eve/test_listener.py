@@ -82,6 +82,27 @@ def test_a_block_is_accounted_for_once_when_it_ends(tmp_path: Path, reports: tup
     ]
 
 
+def test_a_block_is_announced_to_her_notebook_from_its_opening_to_its_account(tmp_path: Path):
+    heard: list[tuple[str, str, int]] = []
+
+    def known(session: str, number: int, gates: Gates, bases: Bases) -> Knowledge:
+        heard.append(("asked", session, number))
+        return knows_nothing(session, number, gates, bases)
+
+    overhearing = Overhearing(
+        LINK,
+        PARAMETERS,
+        KeyLog.of([tmp_path / "keys.log"]).secret,
+        known,
+        opened=lambda session, number: heard.append(("opened", session, number)),
+        ended=lambda session, number: heard.append(("ended", session, number)),
+    )
+    for way, data in line_with(tmp_path, *in_block(1), *in_block(2, 4)):
+        overhearing.hear(1, way, data)
+    overhearing.all_closed()
+    assert heard == [(what, SESSION, number) for number in (1, 2) for what in ("opened", "asked", "ended")]
+
+
 @pytest.mark.parametrize(("short_bits", "undetermined"), [(0, True), (1, False)])
 def test_a_key_is_undetermined_while_what_she_lacks_pays_for_it(
     tmp_path: Path, reports: tuple[LauncherPipe, Path], short_bits: int, undetermined: bool

@@ -4,7 +4,8 @@ import pytest
 from common.optics.bench import Bench, Counted
 from common.optics.fibre import Fibre
 from common.optics.states import Basis
-from eve.notebook import BlockNotes, Knowledge, MeasuredPage, Notebook, StoredPage
+from eve.kept_blocks import Notebook
+from eve.notebook import BlockNotes, Knowledge, MeasuredPage, StoredPage
 
 NOBODY = Knowledge(np.empty(0, np.uint8), np.empty(0))
 GATES = np.arange(4, dtype=np.uint32)
@@ -89,16 +90,56 @@ def test_knowledge_is_measured_in_bits():
     assert (NOBODY.known_fraction, NOBODY.guess_probability, NOBODY.information) == (0, 0.5, 0)
 
 
-def test_the_oldest_block_is_forgotten_when_too_many_live():
-    book = Notebook(live_blocks=2)
-    first = book.notes("a")
-    assert book.notes("a") is first
-    book.notes("b")
-    book.notes("c")
-    assert book.notes("a") is not first
-    book.forget("c")
-    book.forget("never seen")
-    assert repr(book) == "Notebook(1 blocks, redacted)"
+def test_without_announcements_the_oldest_block_is_dropped():
+    book = Notebook(most_blocks=2)
+    first = book.notes(("s", 1))
+    assert book.notes(("s", 1)) is first
+    book.notes(("s", 2))
+    book.notes(("t", 3))
+    assert book.notes(("s", 1)) is not first
+    assert repr(book) == "Notebook(2 blocks, redacted)"
+
+
+INVENTED = {
+    "sessions": lambda each: (f"invented {each}", 7),
+    "later numbers": lambda each: ("s", 9 + each),
+    "earlier numbers": lambda each: ("s", 5 - each),
+}
+
+
+@pytest.mark.parametrize("invented", INVENTED)
+@pytest.mark.parametrize("read_late", [False, True])
+@pytest.mark.parametrize("begun", [0, 20])
+def test_no_invented_block_takes_the_place_of_a_real_one(invented: str, read_late: bool, begun: int):
+    """Its light may be there before Eve has read the announcement; the block before was announced then."""
+    book = Notebook()
+    book.announce(("s", 7))
+    if not read_late:
+        book.announce(("s", 8))
+    before = [INVENTED[invented](each) for each in range(begun)]
+    for place in before:
+        book.notes(place)
+    notes = book.notes(("s", 8))
+    for each in range(100):
+        book.notes(INVENTED[invented](each))
+        assert book.notes(("s", 8)) is notes
+    assert repr(book) == "Notebook(8 blocks, redacted)"
+
+
+def test_what_has_ended_and_what_was_announced_long_ago_makes_room():
+    book = Notebook(most_blocks=2)
+    kept = {number: book.notes(("s", number)) for number in (1, 2)}
+    for number in (1, 2):
+        book.announce(("s", number))
+    book.end(("s", 1))
+    book.notes(("s", 3))
+    assert book.notes(("s", 2)) is kept[2]
+    assert ("s", 1) not in book
+    for number in (4, 5, 6):
+        book.announce((str(number), number))
+    book.notes(("5", 5))
+    book.notes(("6", 6))
+    assert ("s", 2) not in book
 
 
 def test_notes_do_not_print_what_she_knows():

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from common.errors import LinkError
+from common.journal.events import Event, LightFault
+from common.journal.light_faults import LightFaults
 from common.optics.fibre import Fibre
 from common.optics.pulses import PulseTrain
 from common.optics.seal import LightSeal
 from common.transport.light_line import LightLine
 from common.transport.mqtt import Delivery, Subscription
-from common.wire.pulse_frames import FrameHeader, Receipt, split
+from common.wire.pulse_frames import FrameFault, FrameHeader, Receipt, split
 from common.wire.topics import Topics
 from eve.guarded import AttackError
 from eve.tap import LightTap, ReceiptTap
@@ -33,6 +35,7 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[tuple[str, tuple[bytes | memoryview, ...]]] = []
         self.is_lost = False
+        self.told: list[Event] = []
 
     async def publish(self, topic: str, *payload: bytes | memoryview) -> None:
         if self.is_lost:
@@ -56,7 +59,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 def taps() -> tuple[LightTap, Line, Subscription]:
     line, frames = Line(), Subscription(TOPICS.light("alice", EVE))
-    tap = LightTap(cast("LightLine", line), TOPICS.light(EVE, "bob"), LightSeal(KEY, EVE), frames)
+    faults = LightFaults(line.told.append)
+    tap = LightTap(cast("LightLine", line), TOPICS.light(EVE, "bob"), LightSeal(KEY, EVE), frames, faults)
     return tap, line, frames
 
 
@@ -111,6 +115,28 @@ async def test_light_that_cannot_go_on_is_lost_and_the_next_goes_on():
         frames.put(Delivery(a_frame(alice, 2), retained=False))
         await until(lambda: tap.passed == 1)
     assert len(line.sent) == 1
+    told = [(each.fault, each.frames) for each in line.told if isinstance(each, LightFault)]
+    assert told == [(fault, 1) for fault in (FrameFault.FOREIGN, FrameFault.BROKEN_SEAL, FrameFault.RETAINED)]
+
+
+@pytest.mark.parametrize("attacks", [False, True])
+async def test_a_flood_of_what_the_broker_kept_is_named_and_then_counted(
+    monkeypatch: pytest.MonkeyPatch, attacks: bool
+):
+    monkeypatch.setattr("eve.tap._FAULTS_TOLD_EVERY_S", 0.01)
+    tap, line, frames = taps()
+    tap.treat = (lambda _, train: train) if attacks else None
+    async with living(tap):
+        for sequence in range(100):
+            frames.put(Delivery(a_frame(LightSeal(KEY, "alice"), sequence % 4), retained=True))
+        await until(lambda: tap.lost == 100)
+        telling = asyncio.create_task(tap.tell_faults())
+        await until(lambda: len(line.told) == 4)
+        telling.cancel()
+    told = [each for each in line.told if isinstance(each, LightFault)]
+    assert {each.fault for each in told} == {FrameFault.RETAINED}
+    assert [each.frames for each in told] == [1, 1, 1, 97]
+    assert not line.sent
 
 
 async def test_an_attack_that_is_stuck_is_found_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
