@@ -50,12 +50,19 @@ class Open:
     alice: asyncio.StreamWriter
     blocks: Blocks
     session: Session
+    said: int = 0
 
     async def opens(self, *numbers: int) -> None:
         for number in numbers:
             opening = OpenBlock(pulses=8, frames=1, verification_key=b"")
-            self.alice.write(encode(Envelope("0" * 32, number, 0, opening)))
-        await asyncio.sleep(0.02)
+            frame = encode(Envelope("0" * 32, number, 0, opening))
+            self.alice.write(frame)
+            self.said += len(frame)
+        await until(
+            lambda: self.channel.ended is not None or self.channel.bytes_exchanged == self.said, "her words"
+        )
+        for _ in range(10):  # whoever may begin a block by now has a turn
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
