@@ -29,6 +29,7 @@ from common.store.key_store import KeyStore
 from common.transport.addresses import Address
 from eve.topics import EVE
 from lab.broker import RunningBroker, last_words, run_broker, stop
+from lab.endings import told_end
 from lab.home import ALICE, ATTACKED, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
 from lab.leaks import Loot
 from lab.link_result import LinkResult
@@ -100,7 +101,7 @@ class Node:
         """Why the node ended, once it has; who was killed could not say."""
         status = self.process.returncode
         was_killed = status is not None and status < 0
-        return (not was_killed and self.last_line) or f"{self.name} ended with status {status}"
+        return (not was_killed and self.last_line) or told_end(self.name, status)
 
     async def started(self, life: asyncio.Task[None]) -> None:
         """Wait until the node is up, or has ended."""

@@ -49,7 +49,8 @@ def check_there(home: LinkHome, loot: Loot) -> None:
     if loot.is_of_stores and not all(KeyStore.is_latched(home.node(name)) for name in (ALICE, BOB)):
         raise ConfigurationError(
             "There is no link PSK and no tag key to steal before the link has made its first key:"
-            f" let it run first, then steal with `qkdlink eve --home {home.folder} --stolen ...`."
+            " let it run with --home FOLDER first, then steal in another run of that home, or with"
+            " `qkdlink eve --home FOLDER --stolen ...`."
         )
 
 

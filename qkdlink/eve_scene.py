@@ -32,7 +32,7 @@ from eve.quantum_attacks.catalogue import split_text
 from eve.topics import EVE
 from qkdlink.eve_marks import ClassicalMark, Mark
 from qkdlink.outlook import Outlook
-from qkdlink.telling import told_refusal
+from qkdlink.telling import percent, told_refusal
 
 UNSEEN = (BlockOpened, LightProgress, StageReached)
 """Events that come by the dozen and change nothing that is shown."""
@@ -99,9 +99,9 @@ class Row:
         ended, learnt = self.ended, self.learnt
         return (
             str(self.number),
-            _percent(None if ended is None else ended.qber_key),
-            _percent(None if ended is None else ended.qber_test),
-            _percent(None if learnt is None else learnt.known_fraction_of_sifted),
+            percent(None if ended is None else ended.qber_key),
+            percent(None if ended is None else ended.qber_test),
+            percent(None if learnt is None else learnt.known_fraction_of_sifted),
             "-" if learnt is None else f"{learnt.information_bits:.0f} of {learnt.sifted_bits}",
             "-" if learnt is None else str(learnt.removed_bits),
             "-" if ended is None else str(ended.secret_bits),
@@ -279,10 +279,6 @@ def _whose(learnt: EveLearnt) -> str:
     if learnt.key_recovered:
         return ": THE KEY IS HERS"
     return " and not hers" if learnt.key_undetermined else ": SHE KNOWS OF THE KEY"
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.2%}"
 
 
 def _way(route: str) -> str:

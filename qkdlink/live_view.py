@@ -36,7 +36,7 @@ from lab.broker import RunningBroker
 from lab.console import table
 from lab.link_result import LinkResult
 from qkdlink.outlook import Outlook
-from qkdlink.telling import told_refusal
+from qkdlink.telling import percent, told_refusal
 
 STAGES = ("transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm")
 _TOLD_BY = "alice"
@@ -138,9 +138,11 @@ class LiveView:
             self._say("No key: no block was confirmed.")
             self._say_what_eve_knows(result)
             return
-        self._note("Alice", f"{result.secret_bits} secret bits, fingerprint {alice.fingerprint}")
+        self._note("Alice", f"{result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
         bobs_bits = sum(block.secret_bits for block in bob.blocks)
-        self._note("Bob", f"{bobs_bits} secret bits, fingerprint {bob.fingerprint}")
+        self._note(
+            "Bob", f"{bobs_bits} secret bits, fingerprint {bob.fingerprint}" if bobs_bits else "no key"
+        )
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
         self._say(
             f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."
@@ -234,8 +236,8 @@ class LiveView:
                 str(ended.number),
                 f"{ended.pulses}",
                 f"{ended.detections}",
-                _percent(ended.qber_key),
-                _percent(ended.qber_test),
+                percent(ended.qber_key),
+                percent(ended.qber_test),
                 f"{ended.leaked_bits}",
                 f"{ended.secret_bits}" if ended.aborted is None else f"none: {ended.aborted}",
                 line,
@@ -306,14 +308,10 @@ def _next_stage(stage: str) -> str:
     return STAGES[position] if position < len(STAGES) else "done"
 
 
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.2%}"
-
-
 def _line(ended: BlockEnded) -> str:
     if ended.aborted is not None:
         return f"no key: {told_refusal(ended)}"
     return (
-        f"{ended.pulses} pulses, {ended.detections} detections, QBER {_percent(ended.qber_key)} key"
-        f" {_percent(ended.qber_test)} test, {ended.leaked_bits} bits leaked, {ended.secret_bits} secret bits"
+        f"{ended.pulses} pulses, {ended.detections} detections, QBER {percent(ended.qber_key)} key"
+        f" {percent(ended.qber_test)} test, {ended.leaked_bits} bits leaked, {ended.secret_bits} secret bits"
     )

@@ -36,10 +36,10 @@ def decoy_phase_error_rate(
 def tolerated_phase_error_rate(
     sampling: Sampling, key_bits: float, test_bits: float, tolerated_qber: float, eps_sec: float
 ) -> float:
-    """Bound from above the error rate of `key_bits` whose test passed: at most `tolerated_qber` of `test_bits` erred.
+    """Bound from above, 0..0.5, the error rate of `key_bits` if at most `tolerated_qber` of `test_bits` erred.
 
-    Both numbers > 0, the rate 0..1, `eps_sec` in (0, 1). Source: Tomamichel et al. (2012); Serfling's inequality there
-    bounds the probability by (eps_sec / 4)^2.
+    Both numbers > 0, the tolerated rate 0..1, `eps_sec` in (0, 1). Source: Tomamichel et al.
+    (2012); Serfling's inequality there bounds the probability by (eps_sec / 4)^2.
     """
     if sampling is Sampling.EXACT:
         return exact_rate(
@@ -48,7 +48,7 @@ def tolerated_phase_error_rate(
             floor(key_bits),
             eps_sec / 4,
         )
-    return tolerated_qber + single_photon_deviation(key_bits, test_bits, eps_sec)
+    return min(0.5, tolerated_qber + single_photon_deviation(key_bits, test_bits, eps_sec))
 
 
 def exact_rate(test_errors: int, test_events: int, key_events: int, failure: float) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from common.errors import LinkError
 from common.journal.events import BlockEnded, Entry
+from lab.endings import told_end
 from lab.home import open_home
 from lab.launcher import Node, RunningLink, run_link
 from tests.support.processes import small_parameters, until
@@ -48,7 +48,7 @@ async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_i
             os.kill(node.process.pid, signal.SIGKILL)
             await link.until_done()
 
-    with pytest.raises(LinkError, match=re.escape(f"{victim} ended with status -9")):
+    with pytest.raises(LinkError, match=f"{victim} was ended by SIGKILL: "):
         await until_one_dies()
     assert links[0].alice.process.returncode is not None
     assert links[0].bob.process.returncode is not None
@@ -66,10 +66,10 @@ async def test_eve_who_ends_takes_nobody_with_her_and_no_notice_is_a_last_word(t
         assert not done.done()
         assert "INSECURE" in link.alice.notice
         os.kill(link.alice.process.pid, signal.SIGKILL)
-        with pytest.raises(LinkError, match=r"^alice ended with status -9$"):
+        with pytest.raises(LinkError, match=r"^alice was ended by SIGKILL: "):
             await done
     assert link.eve is not None
-    assert [link.eve.gone] == last_words == ["eve ended with status -9"]
+    assert [link.eve.gone] == last_words == [told_end("eve", -9)]
 
 
 async def test_the_launchers_error_is_the_sentence_of_the_node_that_could_not_live(tmp_path: Path) -> None:

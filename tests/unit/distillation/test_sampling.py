@@ -203,3 +203,13 @@ def test_every_test_that_passes_is_paid_for():
 def test_exact_sampling_gives_more_than_serfling_with_single_photons():
     rates = [tolerated_phase_error_rate(name, 10_000, 2_000, 0.0185, 1e-9) for name in Sampling]
     assert 0.0185 < rates[1] < rates[0]
+
+
+@pytest.mark.parametrize("sampling", Sampling)
+@pytest.mark.parametrize(
+    ("key", "test", "tolerated"), [(10.0, 2.0, 0.02), (100.0, 1.0, 0.5), (1e5, 1e4, 1.0)]
+)
+def test_a_tolerated_phase_error_rate_is_a_rate_of_at_most_a_half(
+    sampling: Sampling, key: float, test: float, tolerated: float
+):
+    assert tolerated_phase_error_rate(sampling, key, test, tolerated, 1e-9) == 0.5
