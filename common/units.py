@@ -69,11 +69,3 @@ def _is_toml(line: str) -> bool:
     except tomllib.TOMLDecodeError:
         return False
     return True
-
-
-def number_fault(kind: str, message: str, given: object, name: str) -> str:
-    """Return why a model refused a value: the unit beside a number, or the model's own `message`.
-
-    `kind` is pydantic's type of the fault, such as `float_parsing`.
-    """
-    return (unit_beside(given, name) if kind.startswith(("float_", "int_")) else None) or message

@@ -266,6 +266,14 @@ def new_seal() -> bytes:
 
 def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
     """Open a link's home, making it if the folder is new or empty; ConfigurationError if it is something else."""
+    home = check_home(folder, must_be_new=must_be_new)
+    if not _inside(folder):
+        _furnish(home)
+    return home
+
+
+def check_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
+    """Return the home that `open_home` would open, and make nothing; ConfigurationError as there."""
     refuse_shared(folder)
     inside = _inside(folder)
     if folder.exists() and not folder.is_dir():
@@ -274,9 +282,16 @@ def open_home(folder: Path, *, must_be_new: bool = False) -> LinkHome:
         raise ConfigurationError(f"A reproducible run needs an empty home, and {folder} is not empty.")
     if inside and not inside >= set(_PARTS):
         raise ConfigurationError(f"{folder} is neither empty nor the home of a link: name another home.")
-    home = LinkHome(folder)
-    if not inside:
-        _furnish(home)
+    return LinkHome(folder)
+
+
+def existing_home(folder: Path) -> LinkHome:
+    """Return the home of a link that has been started; ConfigurationError if there is none, and nothing is made."""
+    home = check_home(folder)
+    if not _inside(folder):
+        raise ConfigurationError(
+            f"There is no link in {folder}: start one with `qkdlink up --home {folder} --attack intercept-resend`."
+        )
     return home
 
 

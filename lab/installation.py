@@ -47,6 +47,7 @@ from lab.home import (
     replace_file,
     way_through_eve,
 )
+from lab.link_options import difference
 from lab.security import DEFAULT_SECURITY, Security
 
 NODES_AUTHORITY, APPARATUS_AUTHORITY = "ca", "apparatus-ca"
@@ -105,10 +106,8 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
         ) from error
     differing = sorted(key for key in made_for | dict(wish) if made_for.get(key) != wish.get(key))
     if differing:
-        asked = ", ".join(f"{key} {made_for.get(key)}, not {wish.get(key)}" for key in differing)
-        raise ConfigurationError(
-            f"{folder} was made for {asked}: name another home, or remove this one first."
-        )
+        asked = ", and ".join(difference(key, made_for.get(key), wish.get(key)) for key in differing)
+        raise ConfigurationError(f"{folder} was made {asked}: name another home, or remove this one first.")
     missing = [
         path for path in _files(with_eve=wish.get(EVE_OPTION) is not None) if not (folder / path).exists()
     ]

@@ -8,6 +8,7 @@ from common.authentication.scheme import SchemeName
 from common.errors import ConfigurationError
 from common.node.settings import TrustSettings
 from common.trust.anchor import AnchorName
+from common.trust.openpgp import find_program
 from common.trust.preshared import create_preshared
 from common.trust.private_files import NewFile, write_new
 from lab.web_of_trust import furnish_web_of_trust
@@ -42,6 +43,11 @@ class Security:
     def trusts_anybody(self) -> bool:
         """Whether nobody has to show who they are at the bootstrap."""
         return self.anchor is AnchorName.NONE
+
+    def check(self) -> None:
+        """CredentialsError if this machine lacks a program that the anchor needs."""
+        if self.anchor is AnchorName.WEB_OF_TRUST:
+            find_program("gpg")
 
     def furnish(self, alice_home: Path, bob_home: Path, link: str) -> None:
         """Give both nodes what their anchor needs and is not made with every home; what is there stays."""

@@ -4,6 +4,7 @@ import shutil
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigurationError
@@ -54,6 +55,15 @@ def check_there(home: LinkHome, loot: Loot) -> None:
         )
 
 
+def no_place(folder: Path) -> str:
+    """Say that Eve is not on the link of a home, and how she gets there."""
+    return (
+        f"Eve has no place on the link in {folder}, where there is no configuration file of hers: start it with"
+        f" `qkdlink up --home {folder} --attack intercept-resend` (or make it anew with"
+        " `qkdlink init --eve HOST:PORT`), then run this again."
+    )
+
+
 def steal(home: LinkHome, loot: Loot) -> None:
     """Take what is there now from both nodes, and make the homes of Eve's two programs of it.
 
@@ -61,7 +71,7 @@ def steal(home: LinkHome, loot: Loot) -> None:
     ConfigurationError if Eve has no place on this link, or if what is to be stolen is not there.
     """
     if not home.configuration(EVE).exists():
-        raise ConfigurationError(f"Eve has no place on the link in {home.folder}: start it with an --attack.")
+        raise ConfigurationError(no_place(home.folder))
     check_there(home, loot)
     hers, victim = _read(home, EVE), _read(home, ALICE)
     for folder in HOMES.values():

@@ -19,6 +19,7 @@ from common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, REVOCATIONS_FILE,
 from common.trust.private_files import PUBLIC_MODE, NewFile, replace
 from common.trust.revocation import common_name
 from lab.console import console, table
+from qkdlink.options import Verbose
 
 AUTHORITY_FOLDER = "ca"
 
@@ -46,11 +47,14 @@ def init(
     days: Days = pki.AUTHORITY_DAYS,
     algorithm: Algorithm = KeyAlgorithm.P256,
     root: Root = None,
+    *,
+    verbose: Verbose = False,
 ) -> None:
     """Make the authority of a link, in HOME/ca: a root, and an issuing authority that it vouches for.
 
     Where the root is there already and the issuing authority is not, the root vouches for a new one.
     """
+    del verbose
     folder = home / AUTHORITY_FOLDER
     made = create_authorities(folder, name, pki.Validity.days(days), algorithm, root)
     _tell_made(made.root, root or folder / ROOT_FOLDER)
@@ -67,8 +71,11 @@ def issue(
     host: Annotated[list[str] | None, typer.Option(help="A further DNS name or address; repeatable.")] = None,
     days: Days = pki.NODE_DAYS,
     algorithm: Algorithm = KeyAlgorithm.P256,
+    *,
+    verbose: Verbose = False,
 ) -> None:
     """Issue key, certificate chain and revocation lists of a node, in HOME/NAME."""
+    del verbose
     folder, validity = home / name, pki.Validity.days(days)
     made = pki.issue(home / AUTHORITY_FOLDER, name, folder, host or [], validity, algorithm)
     _tell_made(made, folder)
@@ -87,8 +94,10 @@ def revoke(
     ] = False,
     root: Root = None,
     days: ListDays = LIST_DAYS,
+    verbose: Verbose = False,
 ) -> None:
     """Revoke a node's certificates, or the issuing authority; the nodes need the new HOME/ca/revocations.pem."""
+    del verbose
     authority = Hierarchy.at(home / AUTHORITY_FOLDER, root)
     match name_or_serial, intermediate:
         case str(), False:
@@ -105,8 +114,11 @@ def revoke(
 
 
 @app.command()
-def revocations(home: Home, root: Root = None, days: ListDays = LIST_DAYS) -> None:
+def revocations(
+    home: Home, root: Root = None, days: ListDays = LIST_DAYS, *, verbose: Verbose = False
+) -> None:
     """Issue the revocation lists anew: a node refuses to start, and its peer, once a list is out of date."""
+    del verbose
     for each in Hierarchy.at(home / AUTHORITY_FOLDER, root).renew_lists(days):
         ends = each.next_update_utc
         until = f"good until {ends:%Y-%m-%d}" if ends else "without end"
@@ -120,8 +132,10 @@ def show(
     home: Annotated[Path | None, typer.Option(help="Show every certificate of this link's home.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of tables.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show certificates: subject, issuer, names, validity, key, serial number, SHA-256 fingerprint."""
+    del verbose
     paths = [*(files or []), *(_certificates_in(home) if home else [])]
     if not paths:
         raise ConfigurationError("name certificate files, or a link's home with --home")

@@ -11,9 +11,30 @@ from common.errors import ConfigurationError
 from common.text_files import read_text, text_of
 from qkdlink import ca, lab, psk, web_of_trust
 from qkdlink.ending import run
-from qkdlink.frequency import frequency
+from qkdlink.options import (
+    Anchor,
+    AsJson,
+    Attacks,
+    AuthenticationScheme,
+    BlockPulses,
+    Clock,
+    Distance,
+    Home,
+    Insecure,
+    LinkAnchor,
+    LinkAuthentication,
+    LinkPreset,
+    Preset,
+    Protocol,
+    RekeyBlocks,
+    RekeySeconds,
+    Stolen,
+    Verbose,
+    Without,
+)
 
 if TYPE_CHECKING:
+    from lab.link_options import LinkOptions
     from lab.security import Security
 
 app = typer.Typer(
@@ -44,88 +65,27 @@ def _before_any_command(
     del version  # `_print_version` has answered
 
 
-Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
-Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
-Protocol = Annotated[
-    str | None, typer.Option(help="one-decoy, two-decoy or single-photon; else the preset's own.")
-]
-BlockPulses = Annotated[int | None, typer.Option(min=1, max=2**32, help="Pulses per block.")]
-RekeyBlocks = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="A new epoch after so many blocks.")
-]
-RekeySeconds = Annotated[float | None, typer.Option(min=0.001, metavar="T", help="Or after so much time.")]
-Anchor = Annotated[
-    str, typer.Option(metavar="A", help="What is trusted at the bootstrap: pki, psk, web-of-trust or none.")
-]
-AuthenticationScheme = Annotated[
-    str,
-    typer.Option(
-        metavar="S",
-        help="How data is authenticated afterwards: wegman-carter, hmac-sha256, gmac, ed25519, ml-dsa-65 or none.",
-    ),
-]
-Insecure = Annotated[
-    bool,
-    typer.Option(
-        "--insecure-no-authentication", help="Has to be said for the anchor none: it trusts anybody."
-    ),
-]
-Clock = Annotated[
-    float | None,
-    typer.Option(
-        metavar="RATE",
-        parser=frequency,
-        help="Emit in real time, as `1GHz`; else as fast as possible. How far it falls behind is said.",
-    ),
-]
-Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show every detail of an error.")]
-
-
-Attacks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--attack",
-        metavar="NAME:key=value,...",
-        help="Put Eve between them, with this attack on the quantum channel (or FILE.py:Class:...)"
-        " or on the classical channel; repeatable.",
-    ),
-]
-Stolen = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WHAT,...",
-        help="Give Eve what a thief has taken from both nodes: certificate, authority, link-psk, tag-keys or nothing."
-        " She can then take both nodes' places: in a demo from the start, else by key `i` in her console.",
-    ),
-]
-Without = Annotated[
-    list[str] | None,
-    typer.Option(metavar="MONITOR", help="Turn off a countermeasure, or all; repeatable."),
-]
-
-
 @app.command()
 def demo(
     *,
     blocks: Annotated[int, typer.Option(min=1, max=100_000, help="Blocks to attempt.")] = 3,
-    preset: Preset = "metropolitan",
+    preset: LinkPreset = None,
     distance: Distance = None,
     protocol: Protocol = None,
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
-    anchor: Anchor = "pki",
-    authentication: AuthenticationScheme = "wegman-carter",
+    anchor: LinkAnchor = None,
+    authentication: LinkAuthentication = None,
     insecure_no_authentication: Insecure = False,
     seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
     attack: Attacks = None,
     stolen: Stolen = None,
     without: Without = None,
     random_efficiency: Annotated[
-        float, typer.Option(metavar="P", help="Bob turns his detectors off in this share of the gates.")
-    ] = 0.0,
+        float | None,
+        typer.Option(metavar="P", help="Bob turns his detectors off in this share of the gates."),
+    ] = None,
     clock: Clock = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -134,28 +94,30 @@ def demo(
     """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
     del verbose  # read from the command line by `main`, which prints the errors
     from eve.named_attacks import named_attacks
+    from lab.link_options import LinkOptions
     from lab.theft import loot_from
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
-    security = _security(anchor, authentication, insecure=insecure_no_authentication)
-    parameters = command.watched(
-        command.planned(
-            preset, distance, protocol, block_pulses, reproducible=seed is not None, security=security
+    options = command.link_options(
+        home,
+        LinkOptions(
+            preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
+            insecure_no_authentication or None, without, random_efficiency,
         ),
-        without or (),
-        random_efficiency,
-    )
+    )  # fmt: skip
+    security = _security_of(options)
     raise typer.Exit(
         command.demo(
-            parameters,
+            command.parameters_of(options, security, reproducible=seed is not None),
             blocks=blocks,
             seed=seed,
-            alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
+            alice=_rekeying(options.rekey_blocks, options.rekey_seconds) | _paced(clock),
             security=security,
             attacks=attacks,
             stolen=loot_from(stolen or ()),
             folder=home,
+            options=options,
             as_json=as_json,
         )
     )
@@ -164,14 +126,14 @@ def demo(
 @app.command()
 def up(
     *,
-    preset: Preset = "metropolitan",
+    preset: LinkPreset = None,
     distance: Distance = None,
     protocol: Protocol = None,
     block_pulses: BlockPulses = None,
     rekey_blocks: RekeyBlocks = None,
     rekey_seconds: RekeySeconds = None,
-    anchor: Anchor = "pki",
-    authentication: AuthenticationScheme = "wegman-carter",
+    anchor: LinkAnchor = None,
+    authentication: LinkAuthentication = None,
     insecure_no_authentication: Insecure = False,
     attack: Attacks = None,
     stolen: Stolen = None,
@@ -183,20 +145,27 @@ def up(
     """Run a whole link until Ctrl-C."""
     del verbose
     from eve.named_attacks import named_attacks
+    from lab.link_options import LinkOptions
     from lab.theft import loot_from
     from qkdlink import demo as command
 
     attacks = named_attacks(attack or ())
-    security = _security(anchor, authentication, insecure=insecure_no_authentication)
-    planned = command.planned(preset, distance, protocol, block_pulses, reproducible=False, security=security)
-    parameters = command.watched(planned, without or (), 0.0)
+    options = command.link_options(
+        home,
+        LinkOptions(
+            preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
+            insecure_no_authentication or None, without,
+        ),
+    )  # fmt: skip
+    security = _security_of(options)
     command.up(
-        parameters,
-        alice=_rekeying(rekey_blocks, rekey_seconds) | _paced(clock),
+        command.parameters_of(options, security, reproducible=False),
+        alice=_rekeying(options.rekey_blocks, options.rekey_seconds) | _paced(clock),
         security=security,
         attacks=attacks,
         stolen=loot_from(stolen or ()),
         folder=home,
+        options=options,
     )
 
 
@@ -371,6 +340,12 @@ def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
     if insecure and not chosen.trusts_anybody:
         typer.echo(f"--insecure-no-authentication has no effect with the anchor {anchor}.", err=True)
     return chosen
+
+
+def _security_of(options: "LinkOptions") -> "Security":
+    return _security(
+        options.anchor or "", options.authentication or "", insecure=bool(options.insecure_no_authentication)
+    )
 
 
 def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.console import console, table
+from qkdlink.options import Verbose
 
 if TYPE_CHECKING:
     from lab.decrypt_later import Hand
@@ -33,8 +34,10 @@ def decrypt_later(
     ] = HandName.QUANTUM,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Open a recording of every wire of a link, and of user traffic, with what time may give to Eve."""
+    del verbose
     from lab import decrypt_later as later
     from lab.compilation import ensure_compiled
     from lab.recording import make_recording

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from common.keys.allotment import upkeep_bits
 from common.optics.presets import preset as preset_named
 from common.optics.watchful_receiver import check_switched_off_probability
 from common.protocol.parameters import LinkParameters, ProtocolName
+from common.store.home_lock import locked_home
 from eve.named_attacks import NamedAttacks
 from lab.compilation import ensure_compiled
 from lab.console import console
-from lab.home import LinkHome, open_home
+from lab.home import LinkHome, check_home, open_home
 from lab.launcher import run_link, run_to_the_end
 from lab.leaks import Loot
+from lab.link_options import LinkOptions, record, settled
 from lab.planning import plan, smallest_block, task_for
 from lab.security import DEFAULT_SECURITY, Security
+from lab.theft import check_there
 from qkdlink.live_view import LiveView, told_of_eves_end
 
 NO_ATTACKS = NamedAttacks()
@@ -62,6 +65,24 @@ def planned(
     return plan(task).link_parameters(reproducible=reproducible)
 
 
+def link_options(folder: Path | None, asked: LinkOptions) -> LinkOptions:
+    """Return what a start runs with: what the home was made with, where it was; ConfigurationError if that differs."""
+    return settled(None if folder is None else folder.absolute(), asked)
+
+
+def parameters_of(options: LinkOptions, security: Security, *, reproducible: bool) -> LinkParameters:
+    """Plan the link of these options; ConfigurationError as `planned` and `watched` raise it."""
+    plain = planned(
+        options.preset or "",
+        options.distance,
+        options.protocol,
+        options.block_pulses,
+        reproducible=reproducible,
+        security=security,
+    )
+    return watched(plain, options.without or (), options.random_efficiency or 0.0)
+
+
 def watched(parameters: LinkParameters, without: Sequence[str], random_efficiency: float) -> LinkParameters:
     """Choose who watches; ConfigurationError for a monitor or a share of gates that there is not."""
     off = set(Monitor) if "all" in without else {_monitor(name) for name in without if name != "all"}
@@ -89,6 +110,7 @@ def demo(
     attacks: NamedAttacks = NO_ATTACKS,
     stolen: Loot | None = None,
     folder: Path | None,
+    options: LinkOptions,
     as_json: bool,
 ) -> int:
     """Run some blocks and show them; return the exit status (`Outcome`).
@@ -96,9 +118,8 @@ def demo(
     With `attacks` Eve is between them from the first frame on.
     """
     # stdout belongs to the JSON, and stderr to the one line of an error, unless somebody is watching
-    ensure_compiled()
     shown = console(stderr=as_json, quiet=as_json and not sys.stderr.isatty())
-    with _home(folder, must_be_new=seed is not None) as home:
+    with _home(Start(folder, options, security, stolen, must_be_new=seed is not None)) as home:
         with LiveView(shown, parameters, blocks) as view:
             result = asyncio.run(
                 run_to_the_end(
@@ -133,11 +154,11 @@ def up(
     attacks: NamedAttacks = NO_ATTACKS,
     stolen: Loot | None = None,
     folder: Path | None,
+    options: LinkOptions,
 ) -> None:
     """Run a link until Ctrl-C; with `attacks` Eve is between them, and may be played."""
-    ensure_compiled()
     with (
-        _home(folder, must_be_new=False) as home,
+        _home(Start(folder, options, security, stolen)) as home,
         LiveView(console(), parameters, blocks=None) as view,
     ):
         asyncio.run(_up(home, parameters, alice, security, attacks, stolen, view))
@@ -176,11 +197,38 @@ async def _up(
         ended.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """In which home a link starts, and what can be refused before anything is made."""
+
+    folder: Path | None
+    """None for a temporary one."""
+    options: LinkOptions
+    security: Security
+    stolen: Loot | None
+    must_be_new: bool = False
+
+    def check(self) -> None:
+        """Raise QkdlinkError for whatever the start would refuse later; nothing is made, and nothing printed."""
+        self.security.check()
+        folder = Path(tempfile.gettempdir(), "qkdlink-new") if self.folder is None else self.folder
+        home = check_home(folder.absolute(), must_be_new=self.must_be_new)
+        if self.stolen is not None:
+            check_there(home, self.stolen)
+        if home.folder.exists():
+            with locked_home(home.folder):
+                return
+
+
 @contextmanager
-def _home(folder: Path | None, *, must_be_new: bool) -> Iterator[LinkHome]:
+def _home(start: Start) -> Iterator[LinkHome]:
     """Open the home that was named, or a temporary one that leaves nothing behind."""
-    if folder is not None:
-        yield open_home(folder.absolute(), must_be_new=must_be_new)
+    start.check()
+    ensure_compiled()
+    if start.folder is not None:
+        home = open_home(start.folder.absolute(), must_be_new=start.must_be_new)
+        record(home.folder, start.options)
+        yield home
         return
     temporary = Path(tempfile.mkdtemp(prefix="qkdlink-"))
     try:

@@ -1,5 +1,6 @@
 """How a command ends: its exit status, the one line on standard error, and signals that ask for the end."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 
 from common.errors import QkdlinkError
 from common.node.program import sentence
+from common.node.settings import first_fault
 from common.units import unit_beside
 
 _STOPPED = 130
 _READER_GONE = 128 + signal.SIGPIPE
 """What shells report of a program that SIGPIPE has ended."""
+
+_OF_OUTPUT = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE, None}
 
 
 def run(app: Callable[..., Any], arguments: list[str]) -> NoReturn:
@@ -61,17 +65,34 @@ def _is_bare(error: BaseException) -> bool:
 
 
 def _unexpected(errors: BaseExceptionGroup) -> str:
-    """Say what is wrong with the command line, or that the output cannot be written, or that the fault is ours."""
+    """Say what is wrong with the command line, which file or output the system refuses, or that the fault is ours."""
     error = _innermost(errors)
     if hasattr(error, "format_message"):
         if _is_bare(error):
             return str(error.format_message())
         if explained := _unit_in_option(error):
             return explained
-        return f"{error.format_message() or 'Name a command'} (see `qkdlink --help`)"
+        return f"{error.format_message() or 'Name a command'} (see `{_command_of(error)} --help`)"
+    if isinstance(error, ValidationError):
+        return f"The command line or a file says {first_fault(error)}."
     if isinstance(error, OSError):
-        return f"The output cannot be written: {error.strerror or error}."
+        return _refused_by_system(error)
     return f"Something unexpected happened ({type(error).__name__}: {error}); --verbose shows where."
+
+
+def _command_of(error: BaseException) -> str:
+    context = getattr(error, "ctx", None)
+    return "qkdlink" if context is None else str(context.command_path)
+
+
+def _refused_by_system(error: OSError) -> str:
+    """Say what the operating system refused; an error of standard output names no file."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}."
+    if error.errno in _OF_OUTPUT:
+        return f"The output cannot be written: {reason}."
+    return f"The operating system refuses something: {reason}; --verbose shows what."
 
 
 def _unit_in_option(error: BaseException) -> str | None:

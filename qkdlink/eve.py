@@ -16,8 +16,8 @@ from common.wire.topics import Topics
 from eve.control import Command
 from eve.settings import EveSettings
 from eve.topics import EVE, control_topic
-from lab.home import open_home
-from lab.theft import loot_from, steal
+from lab.home import existing_home
+from lab.theft import loot_from, no_place, steal
 
 CONSOLE = "eve-console"
 """Who the console is at the broker, beside Eve herself."""
@@ -63,12 +63,12 @@ async def open_wires(bus: Bus, settings: EveSettings) -> BrokerWires:
 
 def play(home: Path | None, config: Path | None, stolen: Sequence[str] = ()) -> None:
     """Run the console until it is left; Eve stays. With `stolen` she takes that of both nodes of `home` first."""
-    loot = loot_from(stolen)
+    loot, file = loot_from(stolen), _configuration(home, config)
     if loot is not None:
         if home is None:
             raise ConfigurationError("To steal, name the --home of a link: both nodes' folders are in it.")
-        steal(open_home(home.resolve()), loot)
-    asyncio.run(_play(_configuration(home, config)))
+        steal(existing_home(home.resolve()), loot)
+    asyncio.run(_play(file))
 
 
 async def _play(config: Path) -> None:
@@ -88,9 +88,12 @@ async def _play(config: Path) -> None:
 def _configuration(home: Path | None, config: Path | None) -> Path:
     if (home is None) == (config is None):
         raise ConfigurationError("Name either Eve's --config or the --home of a link with Eve.")
-    if config is not None:
-        return config
-    return (home or Path()) / EVE / CONFIGURATION_FILE
+    if home is None:
+        return config or Path()
+    file = home / EVE / CONFIGURATION_FILE
+    if not file.exists():
+        raise ConfigurationError(no_place(home))
+    return file
 
 
 async def _forward(source: Subscription, arrived: asyncio.Queue[tuple[str, bytes]]) -> None:

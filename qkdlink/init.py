@@ -2,7 +2,10 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from lab.installation import (
 )
 from lab.security import Security
 from qkdlink.demo import planned
+
+_LAST_PORT = 65_535
+_LOOPBACK = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,15 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
 
 def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Site:
     classical = _address(places.bob)
-    bootstrap = _address(places.bob_bootstrap) if places.bob_bootstrap else _next(classical)
+    bootstrap = (
+        _address(places.bob_bootstrap)
+        if places.bob_bootstrap
+        else _next(classical, "--bob", "name --bob-bootstrap")
+    )
     found_at = None if places.eve is None else _address(places.eve)
-    eve = None if found_at is None else Splice(found_at, _next(found_at))
+    eve = None if found_at is None else Splice(found_at, _next(found_at, EVE_OPTION, "choose a lower one"))
     addresses = LinkAddresses(_address(places.broker), classical, bootstrap)
+    _refuse_shared_ports(addresses, eve, places)
     return Site(addresses, places.broker_hosts, places.bob_hosts, security, eve, alice)
 
 
@@ -101,8 +112,43 @@ def _wish(site: Site, physics: Physics) -> dict[str, object]:
     }
 
 
-def _next(address: Address) -> Address:
+def _next(address: Address, option: str, remedy: str) -> Address:
+    if address.port == _LAST_PORT:
+        raise ConfigurationError(f"{option} {address} leaves no next port for bootstraps: {remedy}.")
     return Address(address.host, address.port + 1)
+
+
+def _refuse_shared_ports(addresses: LinkAddresses, eve: Splice | None, places: Places) -> None:
+    """Raise ConfigurationError where two programs would listen on one port of one machine.
+
+    Bob has his two ports on every interface of one machine, whatever its names are, and so has Eve.
+    """
+    bob = _names(addresses.classical.host, addresses.bootstrap.host, *places.bob_hosts)
+    broker = _names(addresses.broker.host, *places.broker_hosts)
+    listeners = [
+        ("--broker", addresses.broker, broker),
+        ("--bob", addresses.classical, bob),
+        ("--bob-bootstrap", addresses.bootstrap, bob),
+    ]
+    if eve is not None:
+        hers = _names(eve.classical.host)
+        listeners += [(EVE_OPTION, eve.classical, hers), (f"{EVE_OPTION} (bootstraps)", eve.bootstrap, hers)]
+    for (one, at, names), (other, also_at, other_names) in combinations(listeners, 2):
+        if at.port == also_at.port and names & other_names:
+            raise ConfigurationError(
+                f"{one} {at} and {other} {also_at} are one port of one machine: give each a port of its own."
+            )
+
+
+def _names(*hosts: str) -> set[str]:
+    """Return the names of one machine in one spelling; all addresses of loopback are the same machine."""
+    return {_LOOPBACK if _is_loopback(host) else host.lower().rstrip(".") for host in hosts}
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host.lower() == _LOOPBACK
 
 
 def _address(text: str) -> Address:

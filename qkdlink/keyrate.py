@@ -35,7 +35,7 @@ from common.distillation.finite_key import (
 from common.distillation.sampling import Sampling
 from common.errors import ConfigurationError
 from common.unique_json import members_once
-from common.units import number_fault
+from common.units import unit_beside
 
 _PROBABILITY_SLACK = 1e-6
 """How far the probabilities' sum may lie from 1: decimal fractions are rounded when they are written down."""
@@ -323,5 +323,6 @@ def _reason(complaint: ErrorDetails) -> str:
             return str(complaint["ctx"]["error"])
         case _:
             name = str(complaint["loc"][-1]) if complaint["loc"] else ""
-            message = number_fault(complaint["type"], complaint["msg"], complaint["input"], name)
-            return message[0].lower() + message[1:]
+            if explained := unit_beside(complaint["input"], name):
+                return explained
+            return complaint["msg"][0].lower() + complaint["msg"][1:]

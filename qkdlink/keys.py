@@ -45,6 +45,8 @@ def show(home: Path, *, as_json: bool) -> None:
 
 def bootstrap(home: Path, *, again: bool) -> None:
     """Say how the latch stands; open it if asked to, and the node is stopped."""
+    if not (home / STORE_FILE).exists():
+        raise ConfigurationError(_no_store(home))
     if again:
         with locked_home(home, _RUNS):
             _open_bootstrap(home)
@@ -76,8 +78,16 @@ def _node_homes(home: Path) -> list[Path]:
         return [home]
     found = sorted(path.parent for path in home.glob(f"*/{STORE_FILE}"))
     if not found:
-        raise ConfigurationError(f"There is no key store in {home}: name the home of a node that has run.")
+        raise ConfigurationError(_no_store(home))
     return found
+
+
+def _no_store(home: Path) -> str:
+    """Say that a folder is no node's home, and which of its folders are."""
+    nodes = [str(path.parent) for path in sorted(home.glob(f"*/{STORE_FILE}"))]
+    if nodes:
+        return f"{home} is not the home of one node: name {' or '.join(nodes)}."
+    return f"There is no key store in {home}: name the home of a node that has run."
 
 
 def _outlook(store: KeyStore, folder: Path) -> Outlook:

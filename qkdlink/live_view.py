@@ -73,7 +73,6 @@ class LiveView:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        self._note("link", _description(self._parameters))
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -87,13 +86,14 @@ class LiveView:
                 self._say(self._table())
 
     def broker(self, broker: RunningBroker) -> None:
-        """Show which broker stands in for the quantum channel."""
+        """Show the link, now that nothing refuses to start it, and which broker stands in for the quantum channel."""
         about = (
             "with an access list"
             if broker.has_access_list
             else "embedded: it has no access list, anybody on this machine can write to it"
             " (install mosquitto for one that has)"
         )
+        self._note("link", _description(self._parameters))
         self._note("broker", f"{broker.kind} at {broker.address}, {about}")
 
     def watch(self, entry: Entry) -> None:

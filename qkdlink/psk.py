@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from common.trust.preshared import KEY_BITS, PADS_FROM_BITS, PRESHARED_FILE, create_preshared
+from qkdlink.options import Verbose
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +32,10 @@ def new(
     out: Annotated[Path, typer.Option(metavar="FILE", help="A new file, for its owner alone.")] = Path(
         PRESHARED_FILE
     ),
+    verbose: Verbose = False,
 ) -> None:
     """Draw a pre-shared key into a new file; it is shown nowhere."""
+    del verbose
     create_preshared(out, bits)
     typer.echo(
         f"A pre-shared key of {bits} bits is in {out}. Carry it to both nodes by hand, and let"

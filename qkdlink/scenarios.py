@@ -9,6 +9,7 @@ import typer
 
 from common.errors import ConfigurationError
 from lab.console import console, table
+from qkdlink.options import Verbose
 
 if TYPE_CHECKING:
     from lab.scenarios.scenario import Scenario
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 def list_scenarios(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show every scenario: the claim, the question that tests it, and what should come of it."""
+    del verbose
     from lab.scenarios.scenario import scenarios
 
     found = scenarios()
@@ -38,8 +41,10 @@ def run(
     *,
     every: Annotated[bool, typer.Option("--all", help="Run all of them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per scenario and line.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run scenarios; exit status 0 only if every verdict is the expected one."""
+    del verbose
     from lab.compilation import ensure_compiled
     from lab.scenarios.scenario import scenario, scenarios
 

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from common.errors import ConfigurationError
 from lab.console import console
+from qkdlink.options import Verbose
 
 if TYPE_CHECKING:
     from lab.sweeps import Point
@@ -41,8 +42,10 @@ def sweep(
         str | None,
         typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786; else this machine."),
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Measure blocks at many values of one parameter, beside what theory expects."""
+    del verbose
     from common.protocol.parameters import ProtocolName
     from lab.compilation import ensure_compiled
     from lab.figures import check_figure, draw

@@ -19,6 +19,7 @@ from common.trust.openpgp_signing import signing_in
 from common.trust.pki import NODE_DAYS, Validity
 from common.trust.web_of_trust import verify_card
 from lab.console import console, table
+from qkdlink.options import Verbose
 
 KEYRING_FOLDER = "gnupg"
 
@@ -45,8 +46,11 @@ def card(
     algorithm: Annotated[
         KeyAlgorithm, typer.Option(help="The algorithm of the certificate's key.")
     ] = KeyAlgorithm.P256,
+    *,
+    verbose: Verbose = False,
 ) -> None:
     """Make a node's certificate, its private key and its card, signed by the node's OpenPGP key."""
+    del verbose
     wish = Wish(link, node, role, Validity.days(days), algorithm)
     with signing_in(gnupg_home or home / KEYRING_FOLDER) as hand:
         made = make_card(home, wish, hand, key or f"={user_id(link, node)}")
@@ -62,8 +66,10 @@ def show(
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show a card; with a keyring, exit with status 1 unless its web of trust accepts the card."""
+    del verbose
     shown = SignedCard.read(file)
     refusal = None if keyring is None else _refusal(shown, Keyring.open(keyring))
     verdict = "not examined" if keyring is None else refusal or "accepted"

@@ -15,6 +15,14 @@ from common.node.pages import keep_pages
 from common.node.settings import ProgramSettings, load_settings
 from common.printable import printable
 
+_BEGINNINGS = frozenset((
+    "an", "the", "this", "these", "that", "there", "he", "she", "it", "its", "no", "nobody",
+    "none", "nothing", "neither", "not", "all", "another", "any", "anybody", "both", "each",
+    "every", "everything", "other", "others", "one", "somebody", "something", "what", "whether",
+    "where", "who", "cannot", "at", "in", "on", "only", "without",
+))  # fmt: skip
+"""Words that begin a sentence and are hardly the name of a file or a node; "a" may well be one."""
+
 type Run[S: ProgramSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
 
 
@@ -51,10 +59,13 @@ def sentence(error: BaseException) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """Write a text as a sentence in one printable line; a path or an address at its beginning stays as it is."""
+    """Write a text as a sentence in one printable line.
+
+    Only a word of grammar gets a capital: any other word at the beginning may be the name of a file or a node.
+    """
     text = printable(" ".join(text.split()))
     first = text.partition(" ")[0]
-    if first.isalpha():
+    if first in _BEGINNINGS:
         text = text[:1].upper() + text[1:]
     return text + ("" if text.endswith(".") else ".")
 

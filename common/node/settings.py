@@ -28,7 +28,8 @@ from common.text_files import read_text
 from common.transport.addresses import Address
 from common.transport.key_log import open_key_log
 from common.trust.anchor import AnchorName
-from common.units import number_fault, unit_in_toml
+from common.units import unit_in_toml
+from common.value_faults import value_fault
 from common.wire.patch import Route
 
 CONFIGURATION_FILE = "node.toml"
@@ -258,6 +259,10 @@ def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
         raise ConfigurationError(f"The configuration file {file} is not TOML: {reason}.") from error
     try:
         return kind(**values)
+    except ConfigurationError as error:  # the optics refuse a combination of parameters in their own words
+        raise ConfigurationError(
+            f"The configuration file {file} says something in [parameters] that cannot be: {error}"
+        ) from error
     except SettingsError as error:
         raise ConfigurationError(f"An environment variable QKDLINK_... makes no sense: {error}.") from error
     except ValidationError as error:
@@ -275,8 +280,7 @@ def first_fault(error: ValidationError) -> str:
             return f"nothing of '{key}', which is required"
         case _:
             subject = f"'{key}' = {fault['input']!r}" if key else "something inconsistent"
-            reason = number_fault(fault["type"], fault["msg"], fault["input"], key)
-            return f"{subject}: {reason.removeprefix('Value error, ')}"
+            return f"{subject}: {value_fault(fault, key)}"
 
 
 def read_secret_line(path: Path, what: str) -> str:

@@ -5,7 +5,9 @@ under a temporary name, and only then given its own: a full disk or a crash leav
 given by a hard link, because a rename would silently replace a key that somebody made in the meantime.
 """
 
+import grp
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Iterator
@@ -46,6 +48,7 @@ def private_folder(folder: Path) -> Iterator[Path]:
                     continue
                 raise CredentialsError(f"cannot make the folder {path}: {error.strerror}") from error
             made.callback(_remove_if_empty, path)
+        refuse_shared(folder)  # somebody may have made it in the meantime
         yield folder
         made.pop_all()
 
@@ -53,8 +56,11 @@ def private_folder(folder: Path) -> Iterator[Path]:
 def refuse_shared(folder: Path) -> None:
     """Raise CredentialsError where a folder is a symbolic link, or one in which others can put what they like.
 
-    A folder that does not exist yet is fine, and so is a file: those who use it say what is wrong with that.
+    The same holds for every folder on the way to it: who can write there can put another folder in its place. A folder
+    that does not exist yet is fine, and so is a file: those who use it say what is wrong with that.
     """
+    for parent in _way_to(folder):
+        _refuse_shared_parent(parent, folder)
     try:
         found = folder.lstat()
     except OSError:
@@ -71,6 +77,44 @@ def refuse_shared(folder: Path) -> None:
         raise CredentialsError(
             f"others can write in {folder}: run 'chmod go-w {folder}', or name another folder"
         )
+
+
+def _way_to(folder: Path) -> list[Path]:
+    """Return the folders that lead to `folder`, by the names that were given and by those that links lead to."""
+    named = Path(os.path.abspath(folder))  # noqa: PTH100 - `resolve` would follow the links that are to be looked at
+    return list(
+        dict.fromkeys(
+            [*reversed(named.parents), *reversed(named.parent.resolve().parents), named.parent.resolve()]
+        )
+    )
+
+
+def _refuse_shared_parent(parent: Path, folder: Path) -> None:
+    try:
+        name, found = parent.lstat(), parent.stat()
+    except OSError:
+        return
+    if not {name.st_uid, found.st_uid} <= {os.geteuid(), 0}:
+        raise CredentialsError(
+            f"{parent} belongs to another user, who can replace {folder}: name a folder elsewhere"
+        )
+    if found.st_mode & stat.S_ISVTX:  # as /tmp: nobody can replace what is not theirs
+        return
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid)):
+        raise CredentialsError(
+            f"others can write in {parent} and replace {folder}: run 'chmod go-w {parent}', or name a folder elsewhere"
+        )
+
+
+def _is_own_group(group: int) -> bool:
+    """Whether a group is the user's own: their primary one, with their name, and without further members."""
+    try:
+        user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return (
+        found.gr_gid == user.pw_gid and found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
+    )
 
 
 def write_new(*files: NewFile) -> None:

@@ -13,7 +13,7 @@ from typing import cast
 from pydantic import BaseModel, ValidationError
 
 from common.errors import ConfigurationError
-from common.units import number_fault
+from common.value_faults import value_fault
 from eve.quantum_attacks.base import Attack, QuantumAttack
 from eve.quantum_attacks.beam_splitting import BeamSplitting
 from eve.quantum_attacks.blinding import Blinding
@@ -162,8 +162,7 @@ def _validated[Model: BaseModel](of_class: type[Model], name: str, settings: Map
         key = ".".join(map(str, first["loc"]))
         known = ", ".join(of_class.model_fields)
         raise ConfigurationError(
-            f"{name} cannot have {key}: {number_fault(first['type'], first['msg'], first['input'], key)};"
-            f" its settings are {known}"
+            f"{name} cannot have {key}: {value_fault(first, key)}; its settings are {known}"
         ) from None
 
 

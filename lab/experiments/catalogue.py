@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
-from common.units import number_fault
+from common.value_faults import value_fault
 from lab.experiments.bootstrap import Bootstrap
 from lab.experiments.denial import Denial
 from lab.experiments.endpoint import Endpoint
@@ -45,5 +45,5 @@ def experiment_of(name: str, parameters: Mapping[str, object]) -> Experiment:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        reason = number_fault(first["type"], first["msg"], first["input"], key)
+        reason = value_fault(first, key)
         raise ConfigurationError(f"The experiment '{name}' cannot have {key}: {reason}.") from None

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import ConfigurationError, QkdlinkError
 from common.node.program import sentence
 from common.text_files import read_text
-from common.units import number_fault, unit_in_toml
+from common.units import unit_in_toml
+from common.value_faults import value_fault
 from lab.experiments.catalogue import experiment_of
 from lab.experiments.experiment import Experiment
 from lab.verdicts import Outcome, Verdict
@@ -82,6 +83,4 @@ def read(path: Path) -> Scenario:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(
-            f"The scenario {path} is none: {key}: {number_fault(first['type'], first['msg'], first['input'], key)}."
-        ) from None
+        raise ConfigurationError(f"The scenario {path} is none: {key}: {value_fault(first, key)}.") from None

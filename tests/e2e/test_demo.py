@@ -207,7 +207,9 @@ def test_without_mosquitto_the_demo_says_that_amqtt_has_no_access_list_and_a_hom
     assert demo.status == 0
     assert "embedded: it has no access list" in demo.stdout
     assert "The keys are equal." in demo.stdout
-    assert {path.name for path in (tmp_path / "home").iterdir()} == {"alice", "bob", "broker", "ca"}
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {
+        *("alice", "bob", "broker", "ca", "options.json")
+    }
     for name in ("alice", "bob"):
         assert len(Journal(tmp_path / "home" / name / "journal.jsonl").of(BlockEnded)) == 1
 

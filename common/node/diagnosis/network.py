@@ -123,6 +123,11 @@ def judge_peer(keyed: tuple[Place, Reach], bootstrap: tuple[Place, Reach] | None
 
 def check_binding(addresses: list[Address]) -> Finding:
     """Ask whether this machine lets a program listen at these addresses."""
+    if len(set(addresses)) < len(addresses):
+        return Finding.failed(
+            Obstacle.PORT,
+            f"this node cannot listen twice at {addresses[0]}: give classical.bootstrap_address a port of its own",
+        )
     for address in addresses:
         failure = _bind(address)
         if failure is not None:

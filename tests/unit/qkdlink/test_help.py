@@ -1,6 +1,7 @@
 """`--help`: whole option names, wherever it is printed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -19,6 +20,13 @@ def commands(group: object, *words: str) -> Iterator[tuple[tuple[str, ...], list
         yield from commands(command, *words, name)
 
 
+def _at(words: tuple[str, ...]) -> object:
+    found: Any = get_command(app)
+    for word in words:
+        found = found.commands[word]
+    return found
+
+
 @pytest.mark.parametrize(("words", "options"), list(commands(get_command(app))))
 def test_the_help_of_every_command_has_every_option_s_name_whole(
     words: tuple[str, ...], options: list[str]
@@ -26,3 +34,8 @@ def test_the_help_of_every_command_has_every_option_s_name_whole(
     told = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
     assert "…" not in told
     assert [name for name in options if f" {name} " not in told.replace("\n", " \n").replace(",", " ")] == []
+
+
+@pytest.mark.parametrize(("words", "options"), list(commands(get_command(app))))
+def test_every_command_has_verbose(words: tuple[str, ...], options: list[str]) -> None:
+    assert "--verbose" in options or hasattr(_at(words), "commands")
