@@ -39,7 +39,7 @@ containers: $(READY)
 	@$(RUN)/python -m pytest -m "not evidence" -n 2 --dist loadfile tests/containers
 
 evidence: $(READY)
-	@$(RUN)/python -m lab.evidence $(EVIDENCE)
+	@$(RUN)/python -m maintenance.evidence $(EVIDENCE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

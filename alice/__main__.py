@@ -1,15 +1,15 @@
-"""`python -m alice --config FILE`: Alice's node."""
+"""`python -m qkdlink.alice --config FILE`: Alice's node."""
 
 from collections.abc import Callable
 from functools import partial
 
-from common.startup import start
+from qkdlink.common.startup import start
 
 
 def _load() -> Callable[[], None]:
-    from alice.settings import AliceSettings
-    from alice.station import run
-    from common.node.program import main
+    from qkdlink.alice.settings import AliceSettings
+    from qkdlink.alice.station import run
+    from qkdlink.common.node.program import main
 
     return partial(main, "alice", AliceSettings, run)
 

@@ -1,9 +1,9 @@
 """Alice's side of a meeting: she dials, introduces herself, and has the first and the last word on pending blocks."""
 
-from common.errors import DisagreementError, RemoteProtocolError
-from common.keys.identifiers import session_id
-from common.protocol.conversation import Conversation
-from common.protocol.greeting import (
+from qkdlink.common.errors import DisagreementError, RemoteProtocolError
+from qkdlink.common.keys.identifiers import session_id
+from qkdlink.common.protocol.conversation import Conversation
+from qkdlink.common.protocol.greeting import (
     Acquaintance,
     Introduction,
     PendingBlocks,
@@ -11,8 +11,8 @@ from common.protocol.greeting import (
     hello,
     holdings,
 )
-from common.protocol.high_water import Marks, furthest
-from common.wire.messages import Goodbye, Hello, Holdings
+from qkdlink.common.protocol.high_water import Marks, furthest
+from qkdlink.common.wire.messages import Goodbye, Hello, Holdings
 
 
 async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:

@@ -4,15 +4,15 @@ import asyncio
 from contextlib import suppress
 from typing import Self
 
-from alice.settings import AliceSettings
-from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.node.link import Distil, Link
-from common.node.station import Station
-from common.transport.channel import ClassicalChannel
-from common.transport.connections import OnRefused
-from common.transport.psk import AnyConnection
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.link import Distil, Link
+from qkdlink.common.node.station import Station
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.transport.connections import OnRefused
+from qkdlink.common.transport.psk import AnyConnection
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
 
-from common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
-from common.node.vault import Vault
-from common.protocol.economy import Backoff, StarvationAlarm
+from qkdlink.common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.economy import Backoff, StarvationAlarm
 
 
 class Pauses:
-    """The pauses of one node, whose length `common.protocol.economy` decides."""
+    """The pauses of one node, whose length `qkdlink.common.protocol.economy` decides."""
 
     def __init__(self, backoff: Backoff, vault: Vault, tell: Callable[[Event], None]) -> None:
         self._backoff = backoff

@@ -4,15 +4,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from alice.frames import frame_count, frame_length
-from alice.in_flight import MOST_BLOCKS
-from common.node.settings import NodeSettings
-from common.protocol.economy import Backoff
-from common.wire.messages import MOST_FRAMES
+from qkdlink.alice.frames import frame_count, frame_length
+from qkdlink.alice.in_flight import MOST_BLOCKS
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.protocol.economy import Backoff
+from qkdlink.common.wire.messages import MOST_FRAMES
 
 
 class AliceSettings(NodeSettings):
-    """Configuration of `python -m alice`."""
+    """Configuration of `python -m qkdlink.alice`."""
 
     blocks: Annotated[int, Field(ge=0)] = 0
     """How many blocks to attempt before ending; 0 means until told to stop."""

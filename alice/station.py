@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
-from alice.frames import frame_length
-from alice.greeting import greet
-from alice.in_flight import BlocksInFlight
-from alice.line import OpenLine
-from alice.pauses import Pauses
-from alice.settings import AliceSettings
-from alice.steps import distil
-from alice.transmitter import MqttTransmitter
-from common.distillation.stages import SecretKey
-from common.errors import (
+from qkdlink.alice.frames import frame_length
+from qkdlink.alice.greeting import greet
+from qkdlink.alice.in_flight import BlocksInFlight
+from qkdlink.alice.line import OpenLine
+from qkdlink.alice.pauses import Pauses
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.alice.steps import distil
+from qkdlink.alice.transmitter import MqttTransmitter
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import (
     ConfigurationError,
     CredentialsError,
     DisagreementError,
@@ -24,32 +24,32 @@ from common.errors import (
     RemoteProtocolError,
     UnprovenRefusalError,
 )
-from common.journal.events import LineLost, RekeyingPostponed
-from common.keys.derivation import key_id, link_psk, psk_identity
-from common.keys.identifiers import BlockId
-from common.node.broker import light_access
-from common.node.link import LinkDeposit
-from common.node.program import sentence
-from common.node.station import Station, open_station
-from common.optics.seal import sealed_bytes
-from common.protocol.aborts import Aborted
-from common.protocol.block import Block
-from common.protocol.rekeying import (
+from qkdlink.common.journal.events import LineLost, RekeyingPostponed
+from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.broker import light_access
+from qkdlink.common.node.link import LinkDeposit
+from qkdlink.common.node.program import sentence
+from qkdlink.common.node.station import Station, open_station
+from qkdlink.common.optics.seal import sealed_bytes
+from qkdlink.common.protocol.aborts import Aborted
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.rekeying import (
     LONGEST_OVERLAP_S,
     MOST_BOOTSTRAP_KEYS,
     MOST_LIVE_EPOCHS,
     RekeyingPolicy,
 )
-from common.protocol.roles import Role
-from common.transport.connections import is_anybody_at
-from common.transport.inlet import Inlet
-from common.transport.light import LightOutlet
-from common.transport.light_line import connect_light
-from common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
-from common.wire.mqtt_packets import V5, publication_head
-from common.wire.patch import Patch
-from common.wire.pulse_frames import FrameHeader
-from common.wire.topics import Topics
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.connections import is_anybody_at
+from qkdlink.common.transport.inlet import Inlet
+from qkdlink.common.transport.light import LightOutlet
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
+from qkdlink.common.wire.mqtt_packets import V5, publication_head
+from qkdlink.common.wire.patch import Patch
+from qkdlink.common.wire.pulse_frames import FrameHeader
+from qkdlink.common.wire.topics import Topics
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _SWITCHED = "the patch panel was switched"

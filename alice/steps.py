@@ -6,17 +6,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from common.bits import pack, unpack
-from common.distillation.amplification import amplification_seed_bits
-from common.distillation.amplification import amplify as amplify_key
-from common.distillation.estimation import estimate
-from common.distillation.finite_key import KeyLength
-from common.distillation.monitors import Monitor, watchdog_alarm
-from common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
-from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.schedule import schedule
-from common.distillation.sifting import PIECE, Sifter, selected
-from common.distillation.stages import (
+from qkdlink.common.bits import pack, unpack
+from qkdlink.common.distillation.amplification import amplification_seed_bits
+from qkdlink.common.distillation.amplification import amplify as amplify_key
+from qkdlink.common.distillation.estimation import estimate
+from qkdlink.common.distillation.finite_key import KeyLength
+from qkdlink.common.distillation.monitors import Monitor, watchdog_alarm
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
+from qkdlink.common.distillation.reconciliation.efficiency import parity_budget
+from qkdlink.common.distillation.reconciliation.schedule import schedule
+from qkdlink.common.distillation.sifting import PIECE, Sifter, selected
+from qkdlink.common.distillation.stages import (
     Counts,
     Estimate,
     ReconciledKey,
@@ -25,22 +25,18 @@ from common.distillation.stages import (
     VerifiedKey,
     count_classes,
 )
-from common.distillation.verification import (
-    verification_seed_bytes,
-    verification_tag,
-    verified_key,
-)
-from common.errors import RemoteProtocolError
-from common.optics.records import PreparationRecord
-from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
-from common.protocol.block import Block
-from common.protocol.deposit import Deposit
-from common.protocol.key_length import reconciliation_qber, secret_length
-from common.protocol.monitoring import alarm_of_errors
-from common.protocol.parameters import LinkParameters
-from common.randomness import Choice
-from common.wire.attachments import GateReader, encode_classes
-from common.wire.messages import (
+from qkdlink.common.distillation.verification import verification_seed_bytes, verification_tag, verified_key
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.optics.records import PreparationRecord
+from qkdlink.common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.deposit import Deposit
+from qkdlink.common.protocol.key_length import reconciliation_qber, secret_length
+from qkdlink.common.protocol.monitoring import alarm_of_errors
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Choice
+from qkdlink.common.wire.attachments import GateReader, encode_classes
+from qkdlink.common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
     BlockAccepted,
@@ -56,7 +52,7 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
-from common.wire.parities import decode_questions, encode_parities
+from qkdlink.common.wire.parities import decode_questions, encode_parities
 
 WATCHDOG_PHOTONS = 1e4
 """Mean photon number per pulse into the outlet that is too much: behind 60 dB a hundredth of a photon comes back."""

@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from alice.frames import frame_count, frame_length
-from alice.pace import SourceClock
-from common.journal.events import LightProgress, SourceBehind
-from common.optics.fibre import Fibre
-from common.optics.loops import lane_keys
-from common.optics.outlet import Outlet
-from common.optics.pulses import PulseTrain
-from common.optics.records import PreparationRecord
-from common.optics.seal import LightSeal
-from common.optics.source import PulseSource
-from common.protocol.block import Block
-from common.randomness import Choice, Nature
-from common.transport.light import LightOutlet
-from common.wire.pulse_frames import FrameHeader
+from qkdlink.alice.frames import frame_count, frame_length
+from qkdlink.alice.pace import SourceClock
+from qkdlink.common.journal.events import LightProgress, SourceBehind
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.loops import lane_keys
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import PreparationRecord
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.optics.source import PulseSource
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.randomness import Choice, Nature
+from qkdlink.common.transport.light import LightOutlet
+from qkdlink.common.wire.pulse_frames import FrameHeader
 
 _OUTLET = Outlet()
 _TOLD_EVERY_S = 0.1

@@ -1,15 +1,15 @@
-"""`python -m bob --config FILE`: Bob's node."""
+"""`python -m qkdlink.bob --config FILE`: Bob's node."""
 
 from collections.abc import Callable
 from functools import partial
 
-from common.startup import start
+from qkdlink.common.startup import start
 
 
 def _load() -> Callable[[], None]:
-    from bob.settings import BobSettings
-    from bob.station import run
-    from common.node.program import main
+    from qkdlink.bob.settings import BobSettings
+    from qkdlink.bob.station import run
+    from qkdlink.common.node.program import main
 
     return partial(main, "bob", BobSettings, run)
 

@@ -1,10 +1,10 @@
 """Bob's side of a meeting: he listens, answers, and refuses a peer that names other parameters."""
 
-from common.errors import DisagreementError, OutdatedStoreError
-from common.keys.identifiers import session_id
-from common.printable import printable
-from common.protocol.conversation import Conversation
-from common.protocol.greeting import (
+from qkdlink.common.errors import DisagreementError, OutdatedStoreError
+from qkdlink.common.keys.identifiers import session_id
+from qkdlink.common.printable import printable
+from qkdlink.common.protocol.conversation import Conversation
+from qkdlink.common.protocol.greeting import (
     Acquaintance,
     Introduction,
     PendingBlocks,
@@ -14,8 +14,8 @@ from common.protocol.greeting import (
     hello,
     holdings,
 )
-from common.protocol.high_water import Marks
-from common.wire.messages import LONGEST_SENTENCE, Goodbye, Hello, Holdings
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.wire.messages import LONGEST_SENTENCE, Goodbye, Hello, Holdings
 
 
 async def greet(conversation: Conversation, ours: Introduction, pending: PendingBlocks) -> Acquaintance:

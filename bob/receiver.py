@@ -9,19 +9,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from common.errors import LinkError
-from common.journal.events import Event, LightProgress
-from common.journal.light_faults import LightFaults
-from common.optics.records import DetectionLog, DetectionRecord
-from common.optics.seal import LightSeal
-from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
-from common.protocol.aborts import LightLost
-from common.protocol.block import Block
-from common.randomness import Choice, Nature
-from common.transport.inlet import Inlet
-from common.transport.light_line import LightLine
-from common.transport.mqtt import Delivery
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, open_light, split
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import Event, LightProgress
+from qkdlink.common.journal.light_faults import LightFaults
+from qkdlink.common.optics.records import DetectionLog, DetectionRecord
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
+from qkdlink.common.protocol.aborts import LightLost
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.randomness import Choice, Nature
+from qkdlink.common.transport.inlet import Inlet
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.transport.mqtt import Delivery
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, open_light, split
 
 _TOLD_EVERY_S = 0.1
 """Telling costs as much as thousands of pulses: progress is told often enough to be watched."""

@@ -4,22 +4,22 @@ import asyncio
 from contextlib import suppress
 from math import ceil
 
-from bob.receiver import MqttReceiver
-from bob.settings import BobSettings
-from bob.steps import distil
-from bob.unproven import UnprovenBlocks
-from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError, StarvationError
-from common.keys.identifiers import BlockId
-from common.node.link import Link, LinkDeposit
-from common.node.station import Station
-from common.protocol.aborts import Aborted
-from common.protocol.block import Block
-from common.protocol.high_water import FURTHEST_JUMP, Marks, outdated
-from common.transport.channel import StreamLine
-from common.transport.psk import AnyConnection
-from common.wire.framing import Received
-from common.wire.messages import OpenBlock
+from qkdlink.bob.receiver import MqttReceiver
+from qkdlink.bob.settings import BobSettings
+from qkdlink.bob.steps import distil
+from qkdlink.bob.unproven import UnprovenBlocks
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError, RemoteProtocolError, StarvationError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.link import Link, LinkDeposit
+from qkdlink.common.node.station import Station
+from qkdlink.common.protocol.aborts import Aborted
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.high_water import FURTHEST_JUMP, Marks, outdated
+from qkdlink.common.transport.channel import StreamLine
+from qkdlink.common.transport.psk import AnyConnection
+from qkdlink.common.wire.framing import Received
+from qkdlink.common.wire.messages import OpenBlock
 
 _FURTHEST_AHEAD = 2**20
 """So far a block may be numbered above the last that the peer has proven: untagged words must not use numbers up."""

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.node.settings import NodeSettings
-from common.wire.patch import ROUTES, Route
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.wire.patch import ROUTES, Route
 
 
 class BobSettings(NodeSettings):
-    """Configuration of `python -m bob`."""
+    """Configuration of `python -m qkdlink.bob`."""
 
     most_blocks_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
     """Blocks that Alice may have open at a time; she is told at the meeting, and keeps to it."""

@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bob.greeting import greet
-from bob.receiver import MqttReceiver
-from bob.session import Session
-from bob.settings import BobSettings
-from bob.unproven import UnprovenBlocks
-from common.errors import DisagreementError, LinkError, OutdatedStoreError, RemoteProtocolError
-from common.journal.events import LineLost
-from common.keys.derivation import key_id, link_psk
-from common.keys.identifiers import BlockId
-from common.node.broker import light_access
-from common.node.program import sentence
-from common.node.station import Station, open_station
-from common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
-from common.protocol.roles import Role
-from common.transport.connections import Connection, Door
-from common.transport.inlet import Inlet
-from common.transport.light_line import connect_light
-from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
-from common.wire.patch import Patch
+from qkdlink.bob.greeting import greet
+from qkdlink.bob.receiver import MqttReceiver
+from qkdlink.bob.session import Session
+from qkdlink.bob.settings import BobSettings
+from qkdlink.bob.unproven import UnprovenBlocks
+from qkdlink.common.errors import DisagreementError, LinkError, OutdatedStoreError, RemoteProtocolError
+from qkdlink.common.journal.events import LineLost
+from qkdlink.common.keys.derivation import key_id, link_psk
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.broker import light_access
+from qkdlink.common.node.program import sentence
+from qkdlink.common.node.station import Station, open_station
+from qkdlink.common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.connections import Connection, Door
+from qkdlink.common.transport.inlet import Inlet
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, listen_psk
+from qkdlink.common.wire.patch import Patch
 
 
 async def run(settings: BobSettings, folder: Path, seed: int | None, report_file: int | None) -> None:

@@ -5,15 +5,15 @@ from typing import Protocol
 
 import numpy as np
 
-from common.bits import Bits, check_packed, pack, unpack
-from common.distillation.amplification import amplification_seed_bits
-from common.distillation.amplification import amplify as amplify_key
-from common.distillation.estimation import estimate
-from common.distillation.reconciliation.cascade import Corrector
-from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.schedule import schedule
-from common.distillation.sifting import sift as sift_bits
-from common.distillation.stages import (
+from qkdlink.common.bits import Bits, check_packed, pack, unpack
+from qkdlink.common.distillation.amplification import amplification_seed_bits
+from qkdlink.common.distillation.amplification import amplify as amplify_key
+from qkdlink.common.distillation.estimation import estimate
+from qkdlink.common.distillation.reconciliation.cascade import Corrector
+from qkdlink.common.distillation.reconciliation.efficiency import parity_budget
+from qkdlink.common.distillation.reconciliation.schedule import schedule
+from qkdlink.common.distillation.sifting import sift as sift_bits
+from qkdlink.common.distillation.stages import (
     Counts,
     Estimate,
     ReconciledKey,
@@ -22,23 +22,28 @@ from common.distillation.stages import (
     VerifiedKey,
     count_classes,
 )
-from common.distillation.verification import (
+from qkdlink.common.distillation.verification import (
     verification_seed_bytes,
     verification_tag,
     verification_tag_bits,
     verified_key,
 )
-from common.errors import RemoteProtocolError
-from common.optics.records import DetectionRecord
-from common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
-from common.protocol.block import Block
-from common.protocol.deposit import Deposit
-from common.protocol.key_length import best_case, qber_is_tolerated, reconciliation_qber, secret_length
-from common.protocol.monitoring import Watched, refusal
-from common.protocol.parameters import LinkParameters
-from common.randomness import Choice
-from common.wire.attachments import decode_classes, encode_gates
-from common.wire.messages import (
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.optics.records import DetectionRecord
+from qkdlink.common.protocol.aborts import Aborted, AbortReason, BlockRefused, LightLost
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.deposit import Deposit
+from qkdlink.common.protocol.key_length import (
+    best_case,
+    qber_is_tolerated,
+    reconciliation_qber,
+    secret_length,
+)
+from qkdlink.common.protocol.monitoring import Watched, refusal
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Choice
+from qkdlink.common.wire.attachments import decode_classes, encode_gates
+from qkdlink.common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
     BlockAccepted,
@@ -54,7 +59,7 @@ from common.wire.messages import (
     VerificationHash,
     Verified,
 )
-from common.wire.parities import decode_parities, encode_questions
+from qkdlink.common.wire.parities import decode_parities, encode_questions
 
 _SHUFFLE_SEED_BYTES = 32
 _FEW_PARITY_BYTES = 2**6

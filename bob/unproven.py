@@ -2,7 +2,7 @@
 
 A block costs Bob a unit for his tag even if it ends early, and Alice's right tag shows that she is there. Blocks
 without one have been opened by somebody who holds no tag keys, or the connection was lost each time. An honest Alice
-pauses after each of them by herself (`alice.pauses`), so she does not meet this limit.
+pauses after each of them by herself (`qkdlink.alice.pauses`), so she does not meet this limit.
 """
 
 from dataclasses import dataclass

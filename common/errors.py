@@ -11,7 +11,7 @@ QkdlinkError
 └── RemoteProtocolError      they broke a rule of the protocol
     └── OutdatedStoreError       a key store was put back from a copy, here or at the peer
 
-That nature or policy says no to a block is not an error but a value: `common.protocol.aborts.Aborted`.
+That nature or policy says no to a block is not an error but a value: `qkdlink.common.protocol.aborts.Aborted`.
 """
 
 

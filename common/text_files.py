@@ -3,7 +3,7 @@
 import codecs
 from pathlib import Path
 
-from common.errors import ConfigurationError, QkdlinkError
+from qkdlink.common.errors import ConfigurationError, QkdlinkError
 
 _OTHER_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from common.printable import printable
+from qkdlink.common.printable import printable
 
 _LONGEST_NAME = 40
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from common.units import unit_beside
+from qkdlink.common.units import unit_beside
 
 _ALLOWED = {
     "greater_than": "it is more than {gt:g}",

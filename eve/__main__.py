@@ -1,15 +1,15 @@
-"""`python -m eve --config FILE`: Eve, who sits between Alice and Bob and is transparent until she attacks."""
+"""`python -m qkdlink.eve --config FILE`: Eve, who sits between Alice and Bob and is transparent until she attacks."""
 
 from collections.abc import Callable
 from functools import partial
 
-from common.startup import start
+from qkdlink.common.startup import start
 
 
 def _load() -> Callable[[], None]:
-    from common.node.program import main
-    from eve.settings import EveSettings
-    from eve.station import run
+    from qkdlink.common.node.program import main
+    from qkdlink.eve.settings import EveSettings
+    from qkdlink.eve.station import run
 
     return partial(main, "eve", EveSettings, run)
 

@@ -2,9 +2,9 @@
 
 An afterpulse repeats the click before it: the same detector clicks in the first live gate after it, whatever light
 comes. Which gates clicked, Bob's bases, the test bits and the intensities are announced. Where the errors are follows
-from Bob's questions (`eve.listening.errors`). An error right after a click is mostly an afterpulse, so Bob's bit is
-that of the click before; without an error it is that more often than not. So neighbouring bits of the key depend on
-each other for her.
+from Bob's questions (`qkdlink.eve.listening.errors`). An error right after a click is mostly an afterpulse, so Bob's
+bit is that of the click before; without an error it is that more often than not. So neighbouring bits of the key depend
+on each other for her.
 
 Clicks that can have been caused by the one before form a run. Along a run the detectors are a hidden Markov chain:
 which of them clicked (one, the other, both) is the state, Bob's bit its output. Alice's bit is Bob's where the key is
@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.kernels import kernel
-from common.optics.bench import Mask
-from common.optics.records import Gates
-from common.optics.states import Basis
+from qkdlink.common.bits import Bits
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.optics.states import Basis
 
 type Outcomes = NDArray[np.float64]
 """`float64[d, 2, 4]`: if Alice's bit is 0 or 1, probability that light and dark counts make no detector click, only

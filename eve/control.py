@@ -18,15 +18,15 @@ from typing import Annotated, Literal, Protocol, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from common.errors import ConfigurationError, QkdlinkError
-from common.journal.events import CommandRefused, Event
-from common.node.program import sentence
-from common.node.settings import first_fault
-from common.transport.mqtt import Delivery, Subscription
-from common.unique_json import refuse_repeated_members
-from common.wire.patch import Route
-from eve.quantum_attacks.base import QuantumAttack
-from eve.quantum_attacks.catalogue import ATTACKS, attack_named, split_text
+from qkdlink.common.errors import ConfigurationError, QkdlinkError
+from qkdlink.common.journal.events import CommandRefused, Event
+from qkdlink.common.node.program import sentence
+from qkdlink.common.node.settings import first_fault
+from qkdlink.common.transport.mqtt import Delivery, Subscription
+from qkdlink.common.unique_json import refuse_repeated_members
+from qkdlink.common.wire.patch import Route
+from qkdlink.eve.quantum_attacks.base import QuantumAttack
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_named, split_text
 
 LONGEST_COMMAND_BYTES = 4096
 MOST_ATTACKS = 8

@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.optics.bench import Mask
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.side_light import Arrival
-from common.optics.source import PhotonStatistics, Source
-from common.optics.states import Basis
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.side_light import Arrival
+from qkdlink.common.optics.source import PhotonStatistics, Source
+from qkdlink.common.optics.states import Basis
 
 type Codes = NDArray[np.uint8]
 """`uint8[n]`, 0..15 each."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from common.errors import QkdlinkError
-from common.optics.pulses import PulseTrain
-from eve.notebook import BlockNotes
-from eve.quantum_attacks.base import EveTools, QuantumAttack
+from qkdlink.common.errors import QkdlinkError
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.notebook import BlockNotes
+from qkdlink.eve.quantum_attacks.base import EveTools, QuantumAttack
 
 _LONGEST_REASON = 200
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import Event, HalfLinkChanged
-from common.node.settings import CONFIGURATION_FILE, ENVIRONMENT_PREFIX
-from common.text_files import read_text
-from common.transport.addresses import Address
-from eve.relay import ClassicalRelay
-from eve.settings import EveSettings, ImpersonationSettings
-from eve.tap import LightTap, ReceiptTap
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import Event, HalfLinkChanged
+from qkdlink.common.node.settings import CONFIGURATION_FILE, ENVIRONMENT_PREFIX
+from qkdlink.common.text_files import read_text
+from qkdlink.common.transport.addresses import Address
+from qkdlink.eve.relay import ClassicalRelay
+from qkdlink.eve.settings import EveSettings, ImpersonationSettings
+from qkdlink.eve.tap import LightTap, ReceiptTap
 
 _UP_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
@@ -184,7 +184,16 @@ async def _start(program: str, home: Path, facing: str, tell: Callable[[Event], 
     configuration = str(home / CONFIGURATION_FILE)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", program, "--config", configuration, "--report-fd", str(write_end)),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                f"qkdlink.{program}",
+                "--config",
+                configuration,
+                "--report-fd",
+                str(write_end),
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

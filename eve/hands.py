@@ -4,23 +4,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import AttackTally, Event, EveState
-from common.wire.patch import Patch, Route
-from eve.classical_attacks.base import Chain
-from eve.classical_attacks.catalogue import text_of as treatment_text
-from eve.classical_attacks.catalogue import treatment_from
-from eve.half_links import HalfLinks
-from eve.mind import Mind
-from eve.panel import Panel
-from eve.quantum_attacks.base import QuantumAttack
-from eve.quantum_attacks.catalogue import ATTACKS, text_of
-from eve.tap import LightTap
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import AttackTally, Event, EveState
+from qkdlink.common.wire.patch import Patch, Route
+from qkdlink.eve.classical_attacks.base import Chain
+from qkdlink.eve.classical_attacks.catalogue import text_of as treatment_text
+from qkdlink.eve.classical_attacks.catalogue import treatment_from
+from qkdlink.eve.half_links import HalfLinks
+from qkdlink.eve.mind import Mind
+from qkdlink.eve.panel import Panel
+from qkdlink.eve.quantum_attacks.base import QuantumAttack
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, text_of
+from qkdlink.eve.tap import LightTap
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """Carries commands out (`eve.control.Obedient`)."""
+    """Carries commands out (`qkdlink.eve.control.Obedient`)."""
 
     mind: Mind
     light: LightTap

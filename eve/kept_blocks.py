@@ -5,7 +5,7 @@ light of a block may be there before its announcement is read. Block numbers asc
 next whose numbers follow the last announced one of their session most closely. Then the youngest come.
 """
 
-from eve.notebook import BlockNotes
+from qkdlink.eve.notebook import BlockNotes
 
 type Place = tuple[str, int]
 """Session and number of a block."""

@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from common.optics.pulses import PulseTrain
-from common.optics.records import Gates
-from common.protocol.parameters import LinkParameters
-from common.randomness import Randomness
-from common.wire.pulse_frames import FrameHeader
-from eve.click_memory import Published
-from eve.guarded import Guarded, place_of
-from eve.kept_blocks import Notebook, Place
-from eve.notebook import Bases, BlockNotes, Knowledge
-from eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
-from eve.quantum_attacks.catalogue import text_of
-from eve.topics import EVE
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.wire.pulse_frames import FrameHeader
+from qkdlink.eve.click_memory import Published
+from qkdlink.eve.guarded import Guarded, place_of
+from qkdlink.eve.kept_blocks import Notebook, Place
+from qkdlink.eve.notebook import Bases, BlockNotes, Knowledge
+from qkdlink.eve.quantum_attacks.base import Attack, PublicLink, QuantumAttack, play
+from qkdlink.eve.quantum_attacks.catalogue import text_of
+from qkdlink.eve.topics import EVE
 
 
 class Mind:
@@ -98,7 +98,7 @@ class Mind:
 
     @property
     def latest(self) -> str:
-        """Which attack was the last to get a frame, as `eve.guarded` names it."""
+        """Which attack was the last to get a frame, as `qkdlink.eve.guarded` names it."""
         return "an attack" if self._latest is None else place_of(self._latest)
 
     def _begin(self, attack: QuantumAttack) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigurationError
-from eve.classical_attacks.catalogue import TREATMENTS, treatment_from
-from eve.control import MOST_ATTACKS
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.eve.classical_attacks.catalogue import TREATMENTS, treatment_from
+from qkdlink.eve.control import MOST_ATTACKS
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class NamedAttacks:
         return bool(self.quantum or self.classical)
 
     def settings(self) -> dict[str, Any]:
-        """Return them as settings of Eve's (`eve.settings`)."""
+        """Return them as settings of Eve's (`qkdlink.eve.settings`)."""
         return {"attacks": list(self.quantum), "treatments": list(self.classical)}
 
 

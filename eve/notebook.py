@@ -5,9 +5,9 @@ bit is 0, and if it is 1. Before the announcements she does not know the basis a
 (`suspected`); afterwards she knows the sifted gates and their basis, and measures what she has stored (`known`).
 Given the bit, what several attacks see of one pulse is independent, up to the one that sends on other light than
 Alice's: of that light a later attack learns nothing. What came back from Alice's modulators flies beside and tells
-its bit whatever becomes of her pulse. That Bob's gate clicked is evidence too, and the last (`eve.flight`).
+its bit whatever becomes of her pulse. That Bob's gate clicked is evidence too, and the last (`qkdlink.eve.flight`).
 
-A page takes about a byte and a half per pulse and attack; `eve.kept_blocks` bounds the number of blocks.
+A page takes about a byte and a half per pulse and attack; `qkdlink.eve.kept_blocks` bounds the number of blocks.
 """
 
 from bisect import bisect
@@ -18,14 +18,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.optics.bench import Counted, Mask, analyser_overlap
-from common.optics.memory import NO_OUTCOME, QuantumMemory
-from common.optics.records import Gates
-from common.optics.states import Basis
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
-from eve.click_memory import Joint, Published, joint
-from eve.flight import Codes, Flight, GateModel, Marks
+from qkdlink.common.bits import Bits
+from qkdlink.common.optics.adversary import Counted, Mask, analyser_overlap
+from qkdlink.common.optics.photon_memory import NO_OUTCOME, QuantumMemory
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
+from qkdlink.eve.click_memory import Joint, Published, joint
+from qkdlink.eve.flight import Codes, Flight, GateModel, Marks
 
 type Likelihoods = NDArray[np.float64]
 """`float64[2, n]`: probability of what was seen if the bit is 0, and if it is 1, up to a common factor."""

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from common.errors import LinkError
-from common.transport.mqtt import Bus, LastWill
-from common.wire.patch import DIRECT, Patch
-from common.wire.topics import Topics
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.mqtt import Bus, LastWill
+from qkdlink.common.wire.patch import DIRECT, Patch
+from qkdlink.common.wire.topics import Topics
 
 KEEPALIVE_S = 2
 """After one and a half of these without a sign of her the broker publishes her last will."""

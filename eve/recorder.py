@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from common.errors import ConfigurationError
-from common.trust.private_files import SECRET_MODE, private_folder
-from eve.relay import Way
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.trust.private_files import SECRET_MODE, private_folder
+from qkdlink.eve.relay import Way
 
 RECORDING_FILE = "wires.rec"
 MOST_BYTES = 2**30
@@ -91,7 +91,7 @@ class Recorder:
         """Of the recording."""
 
     def words(self, connection: int, way: Way, data: bytes) -> None:
-        """Keep bytes of the classical line (`eve.relay.Watch`)."""
+        """Keep bytes of the classical line (`qkdlink.eve.relay.Watch`)."""
         self._keep(Wire.WORDS, way, connection, data)
 
     def closed(self, connection: int) -> None:

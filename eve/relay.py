@@ -1,7 +1,7 @@
 """Eve on the words: she takes Alice's calls in Bob's place and calls Bob, and every byte passes through her hands.
 
 What she may do to bytes is a `Treatment`, switched while the line runs; the transparent one passes them on. She speaks
-no TLS here: whoever wants to be believed in Bob's place needs what authenticates him (`eve.half_links`).
+no TLS here: whoever wants to be believed in Bob's place needs what authenticates him (`qkdlink.eve.half_links`).
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from common.errors import LinkError
-from common.transport.addresses import Address
-from common.transport.shedding import KnownSources, Places, source_of
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.shedding import KnownSources, Places, source_of
 
 _CHUNK_BYTES = 1 << 16
 MAX_UNANSWERED = 64

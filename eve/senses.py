@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.journal.events import Event
-from common.node.launcher_pipe import LauncherPipe
-from common.transport.mqtt import Bus, Subscription
-from common.wire.topics import Topics
-from eve.listening.key_log import KeyLog
-from eve.listening.listener import Listener, Overhearing
-from eve.mind import Mind
-from eve.recorder import Recorder
-from eve.relay import ClassicalRelay
-from eve.settings import EveSettings
-from eve.tap import LightTap, ReceiptTap
+from qkdlink.common.journal.events import Event
+from qkdlink.common.node.launcher_pipe import LauncherPipe
+from qkdlink.common.transport.mqtt import Bus, Subscription
+from qkdlink.common.wire.topics import Topics
+from qkdlink.eve.listening.key_log import KeyLog
+from qkdlink.eve.listening.listener import Listener, Overhearing
+from qkdlink.eve.mind import Mind
+from qkdlink.eve.recorder import Recorder
+from qkdlink.eve.relay import ClassicalRelay
+from qkdlink.eve.settings import EveSettings
+from qkdlink.eve.tap import LightTap, ReceiptTap
 
 
 class Senses:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.keys.identifiers import Name
-from common.node.settings import BrokerSettings, PlainAddress, ProgramSettings
+from qkdlink.common.keys.identifiers import Name
+from qkdlink.common.node.settings import BrokerSettings, PlainAddress, ProgramSettings
 
 
 class _Section(BaseModel):
@@ -38,7 +38,7 @@ class ImpersonationSettings(_Section):
 
 
 class EveSettings(ProgramSettings):
-    """Configuration of `python -m eve`; paths are relative to the folder of the file."""
+    """Configuration of `python -m qkdlink.eve`; paths are relative to the folder of the file."""
 
     alice: Name = "alice"
     bob: Name = "bob"

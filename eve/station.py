@@ -4,33 +4,33 @@ import asyncio
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from common.journal.events import LightFault, NodeStarted, NodeStopped
-from common.journal.light_faults import LightFaults
-from common.node.broker import broker_access, light_access
-from common.node.journal import Journal, JournalFile
-from common.node.launcher_pipe import LauncherPipe
-from common.node.program import sentence
-from common.node.settings import read_seal_key
-from common.optics.seal import LightSeal
-from common.store.home_lock import locked_home
-from common.transport.light_line import connect_light
-from common.transport.mqtt import connect
-from common.wire.patch import Patch
-from common.wire.pulse_frames import FrameFault
-from common.wire.topics import Topics
-from eve.classical_attacks.base import Chain
-from eve.classical_attacks.catalogue import treatment_from
-from eve.control import Control
-from eve.half_links import HalfLinks
-from eve.hands import Hands
-from eve.mind import Mind
-from eve.panel import KEEPALIVE_S, Panel, last_will
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from, own_attacks
-from eve.relay import ClassicalRelay
-from eve.senses import Senses
-from eve.settings import EveSettings
-from eve.tap import LightTap, ReceiptTap
-from eve.topics import EVE, control_topic
+from qkdlink.common.journal.events import LightFault, NodeStarted, NodeStopped
+from qkdlink.common.journal.light_faults import LightFaults
+from qkdlink.common.node.broker import broker_access, light_access
+from qkdlink.common.node.journal import Journal, JournalFile
+from qkdlink.common.node.launcher_pipe import LauncherPipe
+from qkdlink.common.node.program import sentence
+from qkdlink.common.node.settings import read_seal_key
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.store.home_lock import locked_home
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.mqtt import connect
+from qkdlink.common.wire.patch import Patch
+from qkdlink.common.wire.pulse_frames import FrameFault
+from qkdlink.common.wire.topics import Topics
+from qkdlink.eve.classical_attacks.base import Chain
+from qkdlink.eve.classical_attacks.catalogue import treatment_from
+from qkdlink.eve.control import Control
+from qkdlink.eve.half_links import HalfLinks
+from qkdlink.eve.hands import Hands
+from qkdlink.eve.mind import Mind
+from qkdlink.eve.panel import KEEPALIVE_S, Panel, last_will
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from, own_attacks
+from qkdlink.eve.relay import ClassicalRelay
+from qkdlink.eve.senses import Senses
+from qkdlink.eve.settings import EveSettings
+from qkdlink.eve.tap import LightTap, ReceiptTap
+from qkdlink.eve.topics import EVE, control_topic
 
 
 async def run(settings: EveSettings, folder: Path, seed: int | None, report_file: int | None) -> None:

@@ -17,24 +17,24 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits, pack, unpack
-from common.distillation.amplification import amplify
-from common.distillation.stages import SecretKey, VerifiedKey
-from common.errors import RemoteProtocolError
-from common.optics.detector import DetectorSettings, Receiver
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.records import Gates
-from common.optics.source import PulseSource, Source
-from common.optics.states import Basis
-from common.protocol.conversation import Line
-from common.protocol.parameters import LinkParameters
-from common.protocol.phases import BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, speaker_in
-from common.protocol.roles import Role
-from common.randomness import Choice, ChoiceStream, Nature, Randomness
-from common.wire.attachments import decode_gates, encode_gates
-from common.wire.framing import Envelope, Received, encode
-from common.wire.messages import (
+from qkdlink.common.bits import Bits, pack, unpack
+from qkdlink.common.distillation.amplification import amplify
+from qkdlink.common.distillation.stages import SecretKey, VerifiedKey
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.optics.detector import DetectorSettings, Receiver
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.optics.source import PulseSource, Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.protocol.conversation import Line
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.phases import BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, speaker_in
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Choice, ChoiceStream, Nature, Randomness
+from qkdlink.common.wire.attachments import decode_gates, encode_gates
+from qkdlink.common.wire.framing import Envelope, Received, encode
+from qkdlink.common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
     Checkpoint,
@@ -205,12 +205,13 @@ _BASIS_BITS = np.uint8(254)
 
 
 def _measured_in(bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One byte per gate, as `common.optics.gate_loops.measure` reads it."""
+    """One byte per gate, as `qkdlink.common.optics.gate_loops.measure` reads it."""
     return bases * _BASIS_BITS
 
 
 def _prepared_as(bits: Bits, bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One byte per pulse, as `common.optics.loops.choose` reads it where there is one class: none needs a second."""
+    """One byte per pulse, as `qkdlink.common.optics.loops.choose` reads it where there is one class: none needs a
+    second."""
     return bits | bases * _BASIS_BITS
 
 

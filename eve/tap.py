@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from common.errors import LinkError
-from common.journal.light_faults import LightFaults
-from common.optics.pulses import PulseTrain
-from common.optics.seal import LightSeal
-from common.transport.light_line import LightLine
-from common.transport.mqtt import Subscription
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, Receipt, open_light, split
-from eve.guarded import AttackError
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.light_faults import LightFaults
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.transport.mqtt import Subscription
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, Receipt, open_light, split
+from qkdlink.eve.guarded import AttackError
 
 STALL_S = 20
 """For so long a frame may be in an attack's hand: a node waits no longer for light (`light_patience_s`)."""

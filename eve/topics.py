@@ -1,6 +1,6 @@
 """Eve at the broker: her name there, and the topic on which she is told what to do."""
 
-from common.wire.topics import Topics
+from qkdlink.common.wire.topics import Topics
 
 EVE = "eve"
 """Who she is at the broker, and by which name the patch panel calls the way through her."""

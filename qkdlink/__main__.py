@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from common.startup import start
+from qkdlink.common.startup import start
 
 
 def main() -> None:

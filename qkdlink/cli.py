@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.errors import ConfigurationError
-from common.text_files import read_text, text_of
-from qkdlink import ca, lab, psk, web_of_trust
-from qkdlink.ending import run
-from qkdlink.options import (
+from qkdlink.commands import ca, lab, psk, web_of_trust
+from qkdlink.commands.ending import run
+from qkdlink.commands.options import (
     Anchor,
     AsJson,
     Attacks,
@@ -32,10 +30,12 @@ from qkdlink.options import (
     Verbose,
     Without,
 )
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.text_files import read_text, text_of
 
 if TYPE_CHECKING:
-    from lab.link_options import LinkOptions
-    from lab.security import Security
+    from qkdlink.deployment.homes.link_options import LinkOptions
+    from qkdlink.deployment.homes.security import Security
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,10 +93,10 @@ def demo(
 ) -> None:
     """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
     del verbose  # read from the command line by `main`, which prints the errors
-    from eve.named_attacks import named_attacks
-    from lab.link_options import LinkOptions
-    from lab.theft import loot_from
-    from qkdlink import demo as command
+    from qkdlink.commands import demo as command
+    from qkdlink.deployment.homes.link_options import LinkOptions
+    from qkdlink.deployment.stolen.theft import loot_from
+    from qkdlink.eve.named_attacks import named_attacks
 
     attacks = named_attacks(attack or ())
     options = command.link_options(
@@ -144,10 +144,10 @@ def up(
 ) -> None:
     """Run a whole link until Ctrl-C."""
     del verbose
-    from eve.named_attacks import named_attacks
-    from lab.link_options import LinkOptions
-    from lab.theft import loot_from
-    from qkdlink import demo as command
+    from qkdlink.commands import demo as command
+    from qkdlink.deployment.homes.link_options import LinkOptions
+    from qkdlink.deployment.stolen.theft import loot_from
+    from qkdlink.eve.named_attacks import named_attacks
 
     attacks = named_attacks(attack or ())
     options = command.link_options(
@@ -206,7 +206,7 @@ def init(
 ) -> None:
     """Make all that a broker, Alice and Bob need on machines of their own, each in a folder to carry there."""
     del verbose
-    from qkdlink import init as command
+    from qkdlink.commands import init as command
 
     command.init(
         home,
@@ -227,7 +227,7 @@ def eve(
 ) -> None:
     """Play Eve: switch her attacks while the link runs, and see what everybody sees of it."""
     del verbose
-    from qkdlink.eve import play
+    from qkdlink.commands.eve import play
 
     play(home, config, stolen or ())
 
@@ -243,7 +243,7 @@ def keyrate(
 ) -> None:
     """Compute the finite-key length of a block from its counts."""
     del verbose
-    from qkdlink.keyrate import keyrate as compute
+    from qkdlink.commands.keyrate import keyrate as compute
 
     result = compute(_text_of(file))
     if as_json:
@@ -262,7 +262,7 @@ def keyrate(
 def compare_authentication(*, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Run the same link once per scheme and once per anchor, and show what each costs and what it survives."""
     del verbose
-    from qkdlink import compare as command
+    from qkdlink.commands import compare as command
 
     raise typer.Exit(command.compare_authentication(as_json=as_json))
 
@@ -281,7 +281,7 @@ def bench(
 ) -> None:
     """Measure each stage beside a baseline, and a whole link: one table, in about five minutes."""
     del verbose
-    from qkdlink import bench as command
+    from qkdlink.commands import bench as command
 
     command.bench(quick=quick, long=long, as_json=as_json)
 
@@ -295,7 +295,7 @@ def keys(
 ) -> None:
     """Show a node's key store and ledger, never key material."""
     del verbose
-    from qkdlink import keys as command
+    from qkdlink.commands import keys as command
 
     command.show(home, as_json=as_json)
 
@@ -311,7 +311,7 @@ def bootstrap(
 ) -> None:
     """Say whether the bootstrap is closed; with --again, let the trust anchor authenticate the line once more."""
     del verbose
-    from qkdlink import keys as command
+    from qkdlink.commands import keys as command
 
     command.bootstrap(home, again=again)
 
@@ -328,13 +328,13 @@ def doctor(
 ) -> None:
     """Say what stands between a node and its link; exit status 0 if nothing does, 1 if something does."""
     del verbose
-    from qkdlink.doctor import doctor as examine
+    from qkdlink.commands.doctor import doctor as examine
 
     raise typer.Exit(examine(config, role, as_json=as_json))
 
 
 def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
-    from lab.security import Security
+    from qkdlink.deployment.homes.security import Security
 
     chosen = Security.chosen(anchor, scheme, insecure=insecure)
     if insecure and not chosen.trusts_anybody:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from lab.compilation import ensure_compiled
+from qkdlink.deployment.launching.compilation import ensure_compiled
 
 settings.register_profile("qkdlink", deadline=None)
 settings.load_profile("qkdlink")

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from common.authentication.place import place
-from common.authentication.scheme import Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.place import place
+from qkdlink.common.authentication.scheme import Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 _LABEL = b"qkdlink checkpoint signature v1\0"
 

@@ -2,8 +2,8 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from common.authentication.pinned_signature import PinnedSignature, pinned
-from common.authentication.scheme import SchemeName
+from qkdlink.common.authentication.pinned_signature import PinnedSignature, pinned
+from qkdlink.common.authentication.scheme import SchemeName
 
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from common.authentication.place import place
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.place import place
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 _NONCE = struct.Struct(">Q2s2s")
 

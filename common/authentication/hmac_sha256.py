@@ -8,9 +8,9 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Self
 
-from common.authentication.place import place
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.place import place
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 _LABEL = b"qkdlink checkpoint hmac v1\0"
 

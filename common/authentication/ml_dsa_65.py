@@ -2,8 +2,8 @@
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-from common.authentication.pinned_signature import PinnedSignature, pinned
-from common.authentication.scheme import SchemeName
+from qkdlink.common.authentication.pinned_signature import PinnedSignature, pinned
+from qkdlink.common.authentication.scheme import SchemeName
 
 PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES = 32, 1952
 """A private key is kept as its seed (FIPS 204, section 6.1)."""

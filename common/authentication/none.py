@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 
-from common.authentication.place import place
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.place import place
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 _LABEL = b"qkdlink checkpoint pinned signature v1\0"
 

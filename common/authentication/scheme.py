@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.transcript import Transcript
 
 
 class SchemeName(StrEnum):

@@ -21,10 +21,10 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from common.authentication.place import place
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
-from common.keys.allotment import UNIT_BYTES
+from qkdlink.common.authentication.place import place
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.keys.allotment import UNIT_BYTES
 
 _HALF = UNIT_BYTES // 2
 _CLAMPED_BITS = 106

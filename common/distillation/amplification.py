@@ -9,8 +9,12 @@ Source: Bennett, Brassard, Crepeau, Maurer, "Generalized privacy amplification",
 
 import numpy as np
 
-from common.distillation.stages import SecretKey, VerifiedKey
-from common.distillation.universal_hash import fastest_instructions, packed_toeplitz, toeplitz_seed_bits
+from qkdlink.common.distillation.stages import SecretKey, VerifiedKey
+from qkdlink.common.distillation.universal_hash import (
+    fastest_instructions,
+    packed_toeplitz,
+    toeplitz_seed_bits,
+)
 
 
 def amplification_seed_bits(key_length: int, secret_bits: int) -> int:

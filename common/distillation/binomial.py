@@ -6,7 +6,7 @@ Written here, since `scipy.special` takes a quarter of a second to be imported, 
 from math import exp, sqrt
 from statistics import NormalDist
 
-from common.distillation.factorials import deviance, stirling
+from qkdlink.common.distillation.factorials import deviance, stirling
 
 _MOST_TERMS = 10**6
 """Far more than the fraction needs: about the square root of the trials."""

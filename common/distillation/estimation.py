@@ -1,7 +1,7 @@
 """Parameter estimation: what the shown test bits say, per class; no bit of the key is sacrificed for it."""
 
-from common.bits import Bits
-from common.distillation.stages import Estimate, SiftedKey, count_classes
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.stages import Estimate, SiftedKey, count_classes
 
 _PRIOR_WEIGHT = 200
 """How many test bits the expected error rate is worth when reconciliation chooses its first block sizes."""

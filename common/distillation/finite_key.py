@@ -4,13 +4,13 @@ Every length is the smooth min-entropy that the counts guarantee, less what erro
 less a constant for the failure probabilities; evaluated in double precision and rounded down once, at the
 end. It is computed once, for a block whose size was fixed before its light: asking again and again, and
 stopping when the answer is good, would void it. The step from the test basis to the key basis is a choice
-(`common.distillation.sampling`): as printed, or exact.
+(`qkdlink.common.distillation.sampling`): as printed, or exact.
 """
 
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from common.distillation.decoy import (
+from qkdlink.common.distillation.decoy import (
     IntensityClasses,
     PhotonEvents,
     Tally,
@@ -18,8 +18,8 @@ from common.distillation.decoy import (
     single_photon_errors,
     two_decoy_events,
 )
-from common.distillation.entropy import entropy_of_bound
-from common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
+from qkdlink.common.distillation.entropy import entropy_of_bound
+from qkdlink.common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
 
 TWO_DECOY_TERMS = 21
 """Equal failure probabilities that sum to eps_sec. Source: Lim et al. (2014), appendix B."""

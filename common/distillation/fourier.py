@@ -17,7 +17,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
+from qkdlink.common.bits import Bits
 
 type _Spectrum = NDArray[np.complex128]
 

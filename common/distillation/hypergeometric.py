@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.factorials import deviance, stirling
+from qkdlink.common.distillation.factorials import deviance, stirling
 
 _MOST_TERMS = 8192
 """A longer tail is summed in strides: an array of all its terms would cost memory and add no digit."""

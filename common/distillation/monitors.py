@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.distillation import binomial
+from qkdlink.common.distillation import binomial
 
 FALSE_ALARM = 1e-6
 """Probability that one monitor refuses one block of an honest link."""

@@ -8,7 +8,7 @@ basis too improbable. An entropic-uncertainty proof needs that probability below
 from enum import StrEnum
 from math import ceil, floor, log, log2, sqrt
 
-from common.distillation.hypergeometric import most_marked
+from qkdlink.common.distillation.hypergeometric import most_marked
 
 
 class Sampling(StrEnum):

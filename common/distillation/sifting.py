@@ -7,10 +7,10 @@ makes the key, the rare one tests the channel, and the two are never pooled.
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.distillation.stages import Classes, SiftedKey
-from common.kernels import kernel
-from common.marked import SPARE_BYTES, select
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.stages import Classes, SiftedKey
+from qkdlink.common.kernels.compaction import SPARE_BYTES, select
+from qkdlink.common.kernels.compiled import kernel
 
 KEY_BASIS = 0
 """Number of the basis whose bits become key; the other one, 1, is shown."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
+from qkdlink.common.bits import Bits
 
 type Classes = NDArray[np.uint8]
 """The intensity class of each event: `uint8`, 0 for the strongest intensity."""

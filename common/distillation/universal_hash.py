@@ -15,15 +15,15 @@ from functools import cache
 
 import numpy as np
 
-from common.bits import Bits, pack, unpack
-from common.distillation.carryless.blocks import (
+from qkdlink.common.bits import Bits, pack, unpack
+from qkdlink.common.distillation.carryless.blocks import (
     PackedBits,
     hashed_by_karatsuba,
     hashed_by_transforms,
     transforms_are_cheaper,
 )
-from common.distillation.carryless.instructions import InstructionSet, available_instruction_sets
-from common.distillation.fourier import hashed_by_fourier
+from qkdlink.common.distillation.fourier import hashed_by_fourier
+from qkdlink.common.kernels.instructions import InstructionSet, available_instruction_sets
 
 
 def toeplitz_seed_bits(key_length: int, length: int) -> int:

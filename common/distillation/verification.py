@@ -25,9 +25,9 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits, pack
-from common.distillation.stages import ReconciledKey, VerifiedKey
-from common.kernels import kernel
+from qkdlink.common.bits import Bits, pack
+from qkdlink.common.distillation.stages import ReconciledKey, VerifiedKey
+from qkdlink.common.kernels.compiled import kernel
 
 _FIELD_BITS = 127
 _PRIME = 2**_FIELD_BITS - 1

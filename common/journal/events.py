@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from common.printable import printable
+from qkdlink.common.printable import printable
 
 
 def _shown(value: object) -> object:

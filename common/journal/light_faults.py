@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from common.journal.events import Event, LightFault
+from qkdlink.common.journal.events import Event, LightFault
 
 _ONE_BY_ONE = 3
 

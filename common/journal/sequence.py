@@ -1,6 +1,6 @@
 """Order the entries of one node that come from the broker: repeated ones are told apart, missing ones counted."""
 
-from common.journal.events import Entry
+from qkdlink.common.journal.events import Entry
 
 
 class EntrySequence:

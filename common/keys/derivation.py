@@ -22,7 +22,7 @@ from enum import StrEnum
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from common.keys.identifiers import SESSION_PATTERN, BlockId, is_name
+from qkdlink.common.keys.identifiers import SESSION_PATTERN, BlockId, is_name
 
 KEY_BYTES = 32
 """Length of the material and of every derived key."""

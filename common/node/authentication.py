@@ -2,16 +2,16 @@
 
 from typing import assert_never
 
-from common.authentication import ed25519, ml_dsa_65
-from common.authentication.gmac import Gmac
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.none import NoAuthentication
-from common.authentication.scheme import Authentication, SchemeName
-from common.authentication.wegman_carter import Pads, WegmanCarter
-from common.errors import ConfigurationError
-from common.keys.derivation import Label, session_key
-from common.node.vault import Vault
-from common.protocol.pinning import Pinning
+from qkdlink.common.authentication import ed25519, ml_dsa_65
+from qkdlink.common.authentication.gmac import Gmac
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.none import NoAuthentication
+from qkdlink.common.authentication.scheme import Authentication, SchemeName
+from qkdlink.common.authentication.wegman_carter import Pads, WegmanCarter
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.derivation import Label, session_key
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.pinning import Pinning
 
 
 def keyed_authentication(

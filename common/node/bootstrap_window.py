@@ -8,11 +8,11 @@ the latch closed. A node that is started again within its bootstrap begins to co
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from common.journal.events import BootstrapClosed
-from common.store.bootstrap import Vouched
-from common.transport.channel import ClassicalChannel
-from common.transport.psk import AnyConnection
-from common.transport.wire_bytes import wire_bytes
+from qkdlink.common.journal.events import BootstrapClosed
+from qkdlink.common.store.bootstrap import Vouched
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.transport.psk import AnyConnection
+from qkdlink.common.transport.wire_bytes import wire_bytes
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
-from common.node.settings import ProgramSettings, read_secret_line
-from common.transport.apparatus import apparatus_context
-from common.transport.mqtt import BrokerAccess
+from qkdlink.common.node.settings import ProgramSettings, read_secret_line
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.transport.mqtt import BrokerAccess
 
 _SECRET_BYTES = 16
 """In a client id: a broker logs out whoever was there under the id of somebody who comes, so nobody may guess it."""

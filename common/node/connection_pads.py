@@ -7,14 +7,14 @@ below is one that the peer takes a second time, because its store was put back f
 
 from dataclasses import dataclass
 
-from common.authentication.wegman_carter import Unit
-from common.node.vault import Vault
-from common.protocol.high_water import outdated
+from qkdlink.common.authentication.wegman_carter import Unit
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.high_water import outdated
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPads:
-    """One connection's `common.authentication.wegman_carter.Pads`."""
+    """One connection's `qkdlink.common.authentication.wegman_carter.Pads`."""
 
     vault: Vault
     node: str

@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from queue import Empty, Full, Queue
 
-from common.errors import ConfigurationError
-from common.journal.events import Entry, Event
-from common.node.journal_delivery import JournalDelivery
-from common.transport.mqtt import Bus
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import Entry, Event
+from qkdlink.common.node.journal_delivery import JournalDelivery
+from qkdlink.common.transport.mqtt import Bus
 
 MOST_UNPRINTED = 4096
 """Lines that wait for standard output: about 2 MB. If it stays slow the oldest ones are dropped, a gap for readers."""

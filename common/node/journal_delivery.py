@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-from common.errors import LinkError
-from common.transport.broker_refusals import MessageRefusedError
-from common.transport.mqtt import Bus
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.broker_refusals import MessageRefusedError
+from qkdlink.common.transport.mqtt import Bus
 
 MOST_WAITING = 4096
 """Lines that wait for the broker: about 2 MB. In a longer outage the oldest ones are dropped, a gap for readers."""

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.distillation.stages import SecretKey
-from common.journal.events import Entry
-from common.keys.identifiers import BlockId
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.journal.events import Entry
+from qkdlink.common.keys.identifiers import BlockId
 
 
 class Fingerprint:
@@ -54,4 +54,4 @@ class LauncherPipe:
             try:
                 os.write(self.file, json.dumps(report).encode() + b"\n")
             except BrokenPipeError:
-                self.file = None  # the launcher is gone, which ends this node (`common.node.station`)
+                self.file = None  # the launcher is gone, which ends this node (`qkdlink.common.node.station`)

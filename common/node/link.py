@@ -5,30 +5,30 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.authentication.scheme import Authentication, CheckpointScheme
-from common.authentication.wegman_carter import WegmanCarter
-from common.distillation.stages import SecretKey
-from common.errors import CredentialsError, LinkError, RemoteProtocolError, StarvationError
-from common.journal.events import Event
-from common.keys.identifiers import BlockId
-from common.node.meeting import Meeting
-from common.node.settling_scheme import SettlingScheme
-from common.node.timed_scheme import TimedScheme
-from common.node.vault import Vault
-from common.printable import printable
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.account import Account, Said
-from common.protocol.block import Block
-from common.protocol.conversation import BlockConversation, Conversation, Place
-from common.protocol.economy import Economy
-from common.protocol.greeting import Acquaintance
-from common.protocol.parameters import LinkParameters
-from common.protocol.pinning import Pinning
-from common.protocol.rekeying import BootstrapKeys
-from common.protocol.roles import Role
-from common.randomness import Randomness
-from common.transport.channel import ClassicalChannel
-from common.wire.messages import LONGEST_SENTENCE, Goodbye
+from qkdlink.common.authentication.scheme import Authentication, CheckpointScheme
+from qkdlink.common.authentication.wegman_carter import WegmanCarter
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import CredentialsError, LinkError, RemoteProtocolError, StarvationError
+from qkdlink.common.journal.events import Event
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.settling_scheme import SettlingScheme
+from qkdlink.common.node.timed_scheme import TimedScheme
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.printable import printable
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.account import Account, Said
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.conversation import BlockConversation, Conversation, Place
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.greeting import Acquaintance
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.protocol.rekeying import BootstrapKeys
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.wire.messages import LONGEST_SENTENCE, Goodbye
 
 type Distil = Callable[["LinkDeposit", Block], Awaitable[SecretKey | Aborted]]
 type StillTrusted = Callable[[], Awaitable[None]]

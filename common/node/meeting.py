@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from common.keys.identifiers import BlockId
-from common.node.vault import Vault
-from common.protocol.high_water import Marks, check_marks
-from common.protocol.resumption import (
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.high_water import Marks, check_marks
+from qkdlink.common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
     Statement,
@@ -16,13 +16,13 @@ from common.protocol.resumption import (
     is_proven,
     prove,
 )
-from common.store.schema import State
-from common.wire.messages import Holdings
+from qkdlink.common.store.schema import State
+from qkdlink.common.wire.messages import Holdings
 
 
 @dataclass(slots=True)
 class Meeting:
-    """One side's `common.protocol.greeting.PendingBlocks`, for one connection."""
+    """One side's `qkdlink.common.protocol.greeting.PendingBlocks`, for one connection."""
 
     vault: Vault
     authenticated_peer: bool = True

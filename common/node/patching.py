@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from common.journal.events import Event, PatchChanged, PatchRefused
-from common.node.settings import NodeSettings
-from common.transport.mqtt import Bus, Subscription
-from common.wire.patch import DIRECT, Patch, Route
-from common.wire.topics import Topics
+from qkdlink.common.journal.events import Event, PatchChanged, PatchRefused
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.transport.mqtt import Bus, Subscription
+from qkdlink.common.wire.patch import DIRECT, Patch, Route
+from qkdlink.common.wire.topics import Topics
 
 SILENCE_S = 5.0
 """For so long a panel that names another way than the direct one is believed without hearing of it again."""

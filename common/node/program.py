@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigurationError, QkdlinkError
-from common.node.pages import keep_pages
-from common.node.settings import ProgramSettings, load_settings
-from common.printable import printable
+from qkdlink.common.errors import ConfigurationError, QkdlinkError
+from qkdlink.common.node.pages import keep_pages
+from qkdlink.common.node.settings import ProgramSettings, load_settings
+from qkdlink.common.printable import printable
 
 _BEGINNINGS = frozenset((
     "an", "the", "this", "these", "that", "there", "he", "she", "it", "its", "no", "nobody",

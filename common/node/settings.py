@@ -19,18 +19,18 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from common.authentication.scheme import SchemeName
-from common.errors import ConfigurationError
-from common.keys.identifiers import Name
-from common.optics.seal import SEAL_KEY_BYTES
-from common.protocol.parameters import LinkParameters
-from common.text_files import read_text
-from common.transport.addresses import Address
-from common.transport.key_log import open_key_log
-from common.trust.anchor import AnchorName
-from common.units import unit_in_toml
-from common.value_faults import value_fault
-from common.wire.patch import Route
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.identifiers import Name
+from qkdlink.common.optics.seal import SEAL_KEY_BYTES
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.text_files import read_text
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.key_log import open_key_log
+from qkdlink.common.trust.anchor import AnchorName
+from qkdlink.common.units import unit_in_toml
+from qkdlink.common.value_faults import value_fault
+from qkdlink.common.wire.patch import Route
 
 CONFIGURATION_FILE = "node.toml"
 ENVIRONMENT_PREFIX = "QKDLINK_"

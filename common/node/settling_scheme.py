@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.authentication.scheme import CheckpointScheme, Tag
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.scheme import CheckpointScheme, Tag
+from qkdlink.common.authentication.transcript import Transcript
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.authentication.scheme import Authentication
-from common.distillation.stages import SecretKey
-from common.errors import DisagreementError, LinkError, QkdlinkError
-from common.journal.events import (
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import DisagreementError, LinkError, QkdlinkError
+from qkdlink.common.journal.events import (
     IN_ORDER,
     BlockSettled,
     EpochBegan,
@@ -23,40 +23,40 @@ from common.journal.events import (
     NodeStopped,
     PeerRefused,
 )
-from common.keys.derivation import key_id
-from common.keys.identifiers import BlockId
-from common.node.anchors.anchor import Anchor
-from common.node.anchors.choice import open_anchor
-from common.node.anchors.nobody import NobodyAnchor
-from common.node.authentication import keyed_authentication, pinning
-from common.node.bootstrap_window import BootstrapWindow
-from common.node.broker import broker_access
-from common.node.connection_pads import ConnectionPads
-from common.node.journal import Journal, JournalFile
-from common.node.launcher_pipe import LauncherPipe
-from common.node.link import Link, Party, StillTrusted
-from common.node.meeting import Meeting
-from common.node.patching import Patching, open_patching
-from common.node.program import sentence
-from common.node.settings import NodeSettings, read_seal_key
-from common.node.vault import OnSettled, Vault
-from common.optics.seal import LightSeal
-from common.printable import printable
-from common.protocol.conversation import Conversation
-from common.protocol.economy import Economy
-from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
-from common.protocol.roles import Role
-from common.randomness import Randomness
-from common.store.home_lock import locked_home
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from common.transport.addresses import Address
-from common.transport.broker_trouble import trouble_words
-from common.transport.channel import ClassicalChannel
-from common.transport.mqtt import Bus, connect
-from common.transport.psk import AnyConnection, check_cipher_suites
-from common.wire.pulse_frames import FrameFault
-from common.wire.topics import Topics
+from qkdlink.common.keys.derivation import key_id
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.anchors.anchor import Anchor
+from qkdlink.common.node.anchors.choice import open_anchor
+from qkdlink.common.node.anchors.nobody import NobodyAnchor
+from qkdlink.common.node.authentication import keyed_authentication, pinning
+from qkdlink.common.node.bootstrap_window import BootstrapWindow
+from qkdlink.common.node.broker import broker_access
+from qkdlink.common.node.connection_pads import ConnectionPads
+from qkdlink.common.node.journal import Journal, JournalFile
+from qkdlink.common.node.launcher_pipe import LauncherPipe
+from qkdlink.common.node.link import Link, Party, StillTrusted
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.patching import Patching, open_patching
+from qkdlink.common.node.program import sentence
+from qkdlink.common.node.settings import NodeSettings, read_seal_key
+from qkdlink.common.node.vault import OnSettled, Vault
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.printable import printable
+from qkdlink.common.protocol.conversation import Conversation
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.store.home_lock import locked_home
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.broker_trouble import trouble_words
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.transport.mqtt import Bus, connect
+from qkdlink.common.transport.psk import AnyConnection, check_cipher_suites
+from qkdlink.common.wire.pulse_frames import FrameFault
+from qkdlink.common.wire.topics import Topics
 
 _TOLD_REFUSALS = 20
 """Refusals told in a minute; a stranger who knocks without end fills neither journal nor disk."""

@@ -5,19 +5,19 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from common.authentication.scheme import SchemeName
-from common.authentication.wegman_carter import Unit
-from common.distillation.stages import SecretKey
-from common.errors import RemoteProtocolError, StarvationError
-from common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
-from common.keys.identifiers import BlockId
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.high_water import Marks
-from common.protocol.roles import Role
-from common.store.epochs import Epoch
-from common.store.key_store import KeyStore
-from common.store.schema import State
-from common.store.tag_units import UnitName
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.authentication.wegman_carter import Unit
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import RemoteProtocolError, StarvationError
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.epochs import Epoch
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.schema import State
+from qkdlink.common.store.tag_units import UnitName
 
 _TAKEN_BY = {Role.ALICE: OF_ALICE, Role.BOB: OF_BOB}
 """Which parts each party takes the units of its tags from."""
@@ -88,7 +88,8 @@ class Vault:
                 self.on_settled(block, None, available=False, late=False)
                 return None
 
-    # --- pending blocks at the next contact (`common.node.meeting`) -----------------------------------------------
+    # --- pending blocks at the next contact (`qkdlink.common.node.meeting`)
+    # -----------------------------------------------
 
     def is_live(self, block: BlockId) -> bool:
         """Whether a task is working on a block."""

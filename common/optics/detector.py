@@ -15,15 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.optics.fibre import Fibre
-from common.optics.gate_loops import measure, verdicts
-from common.optics.loops import PIECE, Thresholds, lane_keys, thresholds
-from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord
-from common.optics.source import BASIS_CHOICES, check_basis_probability
-from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, States, bb84_polarisation
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.gate_loops import measure, verdicts
+from qkdlink.common.optics.loops import PIECE, Thresholds, lane_keys, thresholds
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import MOST_PULSES, DetectionLog, DetectionRecord
+from qkdlink.common.optics.source import BASIS_CHOICES, check_basis_probability
+from qkdlink.common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, States, bb84_polarisation
+from qkdlink.common.randomness import ChoiceStream
 
 _LANES = 4  # light and dark counts (a chance has two), afterpulse of detector 0, of detector 1
 COSINES = (1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0, -math.sqrt(0.5), 0.0, math.sqrt(0.5))

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import PhotonStatistics, Source
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import PhotonStatistics, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from common.errors import ConfigurationError
+from qkdlink.common.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

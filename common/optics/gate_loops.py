@@ -1,11 +1,11 @@
-"""The compiled loops over gates: which detectors click, by nature's draws (`common.optics.loops`)."""
+"""The compiled loops over gates: which detectors click, by nature's draws (`qkdlink.common.optics.loops`)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.kernels import kernel
-from common.marked import SPARE_PLACES, list_marked
-from common.optics.loops import STRETCH, TOP_BYTE, Thresholds, completed, draw, glance_at
+from qkdlink.common.kernels.compaction import SPARE_PLACES, list_marked
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.optics.loops import STRETCH, TOP_BYTE, Thresholds, completed, draw, glance_at
 
 UNSURE = np.uint8(255)
 """The verdict of a first byte with which the other 56 bits decide."""

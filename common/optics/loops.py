@@ -18,8 +18,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from common.kernels import kernel
-from common.marked import SPARE_PLACES, list_marked
+from qkdlink.common.kernels.compaction import SPARE_PLACES, list_marked
+from qkdlink.common.kernels.compiled import kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

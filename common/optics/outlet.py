@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import ConfigurationError
-from common.optics.loops import thresholds
-from common.optics.pulses import PulseTrain
-from common.optics.side_light import REFLECTED_SHIFT, SideLight
-from common.optics.side_loops import draws
-from common.optics.states import PHOTON_NUMBERS
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.loops import thresholds
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.side_light import REFLECTED_SHIFT, SideLight
+from qkdlink.common.optics.side_loops import draws
+from qkdlink.common.optics.states import PHOTON_NUMBERS
 
 _BRIGHTEST_REFLECTION = 16.0
 """Mean photon number above which more tells nothing more; a pulse has room for 31."""

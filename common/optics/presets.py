@@ -1,14 +1,14 @@
 """Published devices by name, each cited: fibre, receiver, and the protocol they are for.
 
 What stands in the paper is marked published; the rest is our reading of it and marked so. The block sizes
-are what `lab.planning` finds to be the smallest that gives a key at the preset's own distance.
+are what `qkdlink.deployment.planning.planner` finds to be the smallest that gives a key at the preset's own distance.
 """
 
 from dataclasses import dataclass
 
-from common.errors import ConfigurationError
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import LocalProtocolError
-from common.optics.fibre import Fibre
-from common.optics.side_light import SideLight
-from common.optics.states import States
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.side_light import SideLight
+from qkdlink.common.optics.states import States
 
 
 @final
@@ -39,7 +39,7 @@ class PulseTrain:
 
     def __reduce__(self) -> str:
         raise LocalProtocolError(
-            "light cannot be copied or pickled: only common.optics.seal may put it into bytes"
+            "light cannot be copied or pickled: only qkdlink.common.optics.seal may put it into bytes"
         )
 
     @property

@@ -8,9 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.errors import LocalProtocolError
-from common.optics.loops import count_from, look_up
+from qkdlink.common.bits import Bits
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.optics.loops import count_from, look_up
 
 type Prepared = NDArray[np.uint8]
 """One byte per pulse: bit 0 is the key bit, bit 1 the basis (`Basis`), the bits above the class."""

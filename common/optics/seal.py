@@ -17,7 +17,7 @@ this interface, not Python.
 
 A frame is known again by its whole envelope and its tag, and by nothing that its sender merely claims: were the highest
 counter of a sender kept instead, one frame with the last counter would have all later ones refused. The latest
-`MOST_REMEMBERED` frames are remembered; of an older one its place says that it is over (`bob.receiver`).
+`MOST_REMEMBERED` frames are remembered; of an older one its place says that it is over (`qkdlink.bob.receiver`).
 """
 
 import secrets
@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from common.errors import ConfigurationError, RemoteProtocolError
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES
-from common.optics.side_light import SideLight
-from common.optics.states import States
+from qkdlink.common.errors import ConfigurationError, RemoteProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import MOST_PULSES
+from qkdlink.common.optics.side_light import SideLight
+from qkdlink.common.optics.states import States
 
 SEAL_KEY_BYTES = 32
 _VERSION = 1

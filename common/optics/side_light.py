@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import LocalProtocolError
+from qkdlink.common.errors import LocalProtocolError
 
 type Manners = NDArray[np.uint8]
 """One byte per pulse, as above; 0 is honest light."""
@@ -57,7 +57,7 @@ class SideLight:
 
     def __reduce__(self) -> str:
         raise LocalProtocolError(
-            "light cannot be copied or pickled: only common.optics.seal may put it into bytes"
+            "light cannot be copied or pickled: only qkdlink.common.optics.seal may put it into bytes"
         )
 
     def absorb(self) -> Manners:

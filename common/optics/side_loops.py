@@ -8,9 +8,9 @@ become stale by a change of it.
 import numpy as np
 from numpy.typing import NDArray
 
-from common.kernels import kernel
-from common.optics.gate_loops import afterpulses, fired_by_light
-from common.optics.loops import Thresholds, chance, draw
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.optics.gate_loops import afterpulses, fired_by_light
+from qkdlink.common.optics.loops import Thresholds, chance, draw
 
 SWITCHED_OFF = 8
 """Row of a table of side thresholds from which on the efficiency of the detectors is 0."""

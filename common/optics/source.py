@@ -17,14 +17,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.marked import SPARE_PLACES
-from common.optics.fibre import Fibre
-from common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
-from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, Prepared
-from common.optics.states import PHOTON_NUMBERS
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.kernels.compaction import SPARE_PLACES
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.loops import PIECE, Thresholds, choose, lane_keys, settle, shine, thresholds
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import MOST_PULSES, Prepared
+from qkdlink.common.optics.states import PHOTON_NUMBERS
+from qkdlink.common.randomness import ChoiceStream
 
 BASIS_CHOICES = 128
 CLASS_CHOICES = 256

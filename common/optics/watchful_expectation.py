@@ -7,10 +7,10 @@ then counted as they happen.
 
 from dataclasses import dataclass
 
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import expected_light
-from common.optics.fibre import Fibre
-from common.optics.source import Source
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.expectation import expected_light
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.optics.detector import COSINES, DetectorSettings, Receiver, click_thresholds, outcomes
-from common.optics.fibre import Fibre
-from common.optics.loops import Thresholds
-from common.optics.pulses import PulseTrain
-from common.optics.records import MOST_PULSES, DetectionLog, SideCounts
-from common.optics.side_light import BRIGHT, POWER_STEPS, RECEIVED, Arrival, Manners
-from common.optics.side_loops import SWITCHED_OFF, measure_watchfully
-from common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.optics.detector import COSINES, DetectorSettings, Receiver, click_thresholds, outcomes
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.loops import Thresholds
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import MOST_PULSES, DetectionLog, SideCounts
+from qkdlink.common.optics.side_light import BRIGHT, POWER_STEPS, RECEIVED, Arrival, Manners
+from qkdlink.common.optics.side_loops import SWITCHED_OFF, measure_watchfully
+from qkdlink.common.optics.states import PHOTON_NUMBERS, POLARISATIONS, Basis, bb84_polarisation
+from qkdlink.common.randomness import ChoiceStream
 
 OFF_CHOICES = 256
 _NO_BYTES: NDArray[np.uint8] = np.empty(0, np.uint8)

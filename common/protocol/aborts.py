@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.distillation.monitors import Monitor
-from common.protocol.phases import BlockPhase
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.protocol.phases import BlockPhase
 
 
 class AbortReason(StrEnum):

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from common.distillation.reconciliation.efficiency import efficiency
-from common.distillation.stages import Counts, Estimate, ReconciledKey, SiftedKey
-from common.journal.events import BlockEnded
-from common.keys.identifiers import BlockId
-from common.protocol.aborts import Aborted
+from qkdlink.common.distillation.reconciliation.efficiency import efficiency
+from qkdlink.common.distillation.stages import Counts, Estimate, ReconciledKey, SiftedKey
+from qkdlink.common.journal.events import BlockEnded
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.aborts import Aborted
 
 CLASS_NAMES = ("signal", "decoy", "vacuum")
 """What the intensity classes are called, strongest first."""

@@ -5,18 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from common.distillation.monitors import Monitor
-from common.errors import RemoteProtocolError
-from common.journal.events import BlockOpened, Event, StageReached
-from common.keys.identifiers import BlockId
-from common.protocol.aborts import AbortReason
-from common.protocol.account import Account
-from common.protocol.conversation import BlockConversation
-from common.protocol.economy import Economy
-from common.protocol.parameters import LinkParameters
-from common.protocol.pinning import Pinning
-from common.randomness import Choice, ChoiceStream, Randomness
-from common.wire.messages import Message
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.journal.events import BlockOpened, Event, StageReached
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.conversation import BlockConversation
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.randomness import Choice, ChoiceStream, Randomness
+from qkdlink.common.wire.messages import Message
 
 
 class Compute(Protocol):

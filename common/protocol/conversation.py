@@ -8,16 +8,24 @@ LocalProtocolError before a byte is sent, theirs a RemoteProtocolError.
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, cast
 
-from common.authentication.scheme import CheckpointScheme, Tag, uses_units
-from common.authentication.transcript import Transcript
-from common.distillation.monitors import Monitor
-from common.errors import LocalProtocolError, RemoteProtocolError
-from common.printable import printable
-from common.protocol.aborts import REASON_PHASES, Aborted, AbortReason, BlockRefused
-from common.protocol.phases import ABORTABLE, BLOCK_TABLE, FINAL_PHASES, BlockPhase, Move, Phase, Table
-from common.protocol.roles import Role
-from common.wire.framing import Envelope, Received, encode
-from common.wire.messages import LONGEST_SENTENCE, Abort, Checkpoint, Message
+from qkdlink.common.authentication.scheme import CheckpointScheme, Tag, uses_units
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.errors import LocalProtocolError, RemoteProtocolError
+from qkdlink.common.printable import printable
+from qkdlink.common.protocol.aborts import REASON_PHASES, Aborted, AbortReason, BlockRefused
+from qkdlink.common.protocol.phases import (
+    ABORTABLE,
+    BLOCK_TABLE,
+    FINAL_PHASES,
+    BlockPhase,
+    Move,
+    Phase,
+    Table,
+)
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.framing import Envelope, Received, encode
+from qkdlink.common.wire.messages import LONGEST_SENTENCE, Abort, Checkpoint, Message
 
 MOST_CHECKPOINTS = 8
 """Tags cost key bits, so a block has few: six on its straight course, never more than eight."""

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from common.distillation.stages import SecretKey
-from common.keys.identifiers import BlockId
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.keys.identifiers import BlockId
 
 
 class Deposit(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, exp, log
 
-from common.keys.allotment import RESERVE_BLOCKS, RESERVE_TARGET_BITS, upkeep_bits
+from qkdlink.common.keys.allotment import RESERVE_BLOCKS, RESERVE_TARGET_BITS, upkeep_bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ Alice's side of it is `alice/greeting.py`, Bob's `bob/greeting.py`; what both sa
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from common.errors import DisagreementError, RemoteProtocolError
-from common.keys.identifiers import FIRST_SESSION
-from common.protocol.conversation import Conversation, Line, Place
-from common.protocol.high_water import Marks
-from common.protocol.parameters import LinkParameters, differences
-from common.protocol.phases import LINK_TABLE, LinkPhase
-from common.protocol.roles import Role
-from common.wire.framing import LINK_BLOCK
-from common.wire.messages import PROTOCOL_VERSION, Hello, Holdings
+from qkdlink.common.errors import DisagreementError, RemoteProtocolError
+from qkdlink.common.keys.identifiers import FIRST_SESSION
+from qkdlink.common.protocol.conversation import Conversation, Line, Place
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.protocol.parameters import LinkParameters, differences
+from qkdlink.common.protocol.phases import LINK_TABLE, LinkPhase
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.framing import LINK_BLOCK
+from qkdlink.common.wire.messages import PROTOCOL_VERSION, Hello, Holdings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Acquaintance:
 
 
 class PendingBlocks(Protocol):
-    """Where pending blocks are kept, and judged; see `common.protocol.resumption`."""
+    """Where pending blocks are kept, and judged; see `qkdlink.common.protocol.resumption`."""
 
     def marks(self) -> Marks:
         """Return what this store has done and heard until now."""

@@ -10,8 +10,8 @@ The statements are the peer's word. They end a connection, never a node, and cha
 
 from dataclasses import dataclass
 
-from common.errors import OutdatedStoreError
-from common.wire.messages import Holdings
+from qkdlink.common.errors import OutdatedStoreError
+from qkdlink.common.wire.messages import Holdings
 
 FURTHEST_JUMP = 2**39
 """As far Alice follows Bob's word after her store was lost; a lying Bob leaves her as many numbers again."""

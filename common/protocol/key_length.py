@@ -9,19 +9,19 @@ from dataclasses import replace
 from math import inf
 from typing import assert_never
 
-from common.distillation.decoy import ContradictoryCountsError
-from common.distillation.estimation import starting_qber
-from common.distillation.finite_key import (
+from qkdlink.common.distillation.decoy import ContradictoryCountsError
+from qkdlink.common.distillation.estimation import starting_qber
+from qkdlink.common.distillation.finite_key import (
     KeyLength,
     Statistics,
     one_decoy_outlook,
     single_photon_length,
     two_decoy_length,
 )
-from common.distillation.monitors import Monitor
-from common.distillation.sampling import Sampling
-from common.distillation.stages import Counts, Estimate
-from common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.distillation.sampling import Sampling
+from qkdlink.common.distillation.stages import Counts, Estimate
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 
 LINK_SAMPLING = Sampling.EXACT
 """The printed formulas for sampling are no bounds with few test errors (`docs/security.md`, section 3)."""

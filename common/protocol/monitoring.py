@@ -1,7 +1,8 @@
 """Which monitors refuse a block: the honest link's expectation against what was counted, in one order.
 
-Each looks at its own numbers, has its own false alarm (`common.distillation.monitors`), and can be turned off by name.
-Alice's watchdog is hers alone; the rest is Bob's, once Alice has announced how many pulses of each class she emitted.
+Each looks at its own numbers, has its own false alarm (`qkdlink.common.distillation.monitors`), and can be turned off
+by name. Alice's watchdog is hers alone; the rest is Bob's, once Alice has announced how many pulses of each class she
+emitted.
 
 `qber-per-basis` and `decoy-analysis` are part of the bound, which pays for what it can pay for. They are named where
 nothing is left and the counts are not those of an honest link: a block that is too short, or a fibre that is too bad,
@@ -11,8 +12,8 @@ has no monitor to blame.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from common.distillation.finite_key import KeyLength
-from common.distillation.monitors import (
+from qkdlink.common.distillation.finite_key import KeyLength
+from qkdlink.common.distillation.monitors import (
     Alarm,
     Count,
     Monitor,
@@ -24,10 +25,10 @@ from common.distillation.monitors import (
     random_efficiency_alarm,
     vacuum_gain_alarm,
 )
-from common.distillation.stages import Counts, Estimate
-from common.optics.records import SideCounts
-from common.optics.watchful_expectation import WatchfulExpectation, watchful_expectation
-from common.protocol.parameters import LinkParameters
+from qkdlink.common.distillation.stages import Counts, Estimate
+from qkdlink.common.optics.records import SideCounts
+from qkdlink.common.optics.watchful_expectation import WatchfulExpectation, watchful_expectation
+from qkdlink.common.protocol.parameters import LinkParameters
 
 
 @dataclass(frozen=True, slots=True)

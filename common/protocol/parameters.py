@@ -6,16 +6,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from common.distillation.finite_key import require_one_decoy, require_two_decoys
-from common.distillation.monitors import Monitor
-from common.distillation.reconciliation.schedule import Pace
-from common.distillation.verification import verification_tag_bits
-from common.errors import ConfigurationError, RemoteProtocolError
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import Source
-from common.optics.watchful_receiver import check_switched_off_probability
-from common.unique_json import refuse_repeated_members
+from qkdlink.common.distillation.finite_key import require_one_decoy, require_two_decoys
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.distillation.reconciliation.schedule import Pace
+from qkdlink.common.distillation.verification import verification_tag_bits
+from qkdlink.common.errors import ConfigurationError, RemoteProtocolError
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.watchful_receiver import check_switched_off_probability
+from qkdlink.common.unique_json import refuse_repeated_members
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 SMALLEST_EPSILON = 1e-30

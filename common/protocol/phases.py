@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.protocol.roles import Role
-from common.wire import messages as say
-from common.wire.messages import Message
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire import messages as say
+from qkdlink.common.wire.messages import Message
 
 
 class LinkPhase(StrEnum):

@@ -5,7 +5,7 @@ Only signature schemes need them, and only during the bootstrap; otherwise both 
 
 from dataclasses import dataclass
 
-from common.errors import RemoteProtocolError
+from qkdlink.common.errors import RemoteProtocolError
 
 
 @dataclass(slots=True)

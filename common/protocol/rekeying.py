@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
 
 
 @dataclass(frozen=True, slots=True)

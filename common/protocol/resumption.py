@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.protocol.roles import Role
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.roles import Role
 
 _NAMED = struct.Struct(">16sQ")
 _PROOF_BYTES = 32

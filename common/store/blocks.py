@@ -4,12 +4,12 @@ import sqlite3
 import time
 from dataclasses import dataclass, field
 
-from common.errors import LocalProtocolError
-from common.keys.identifiers import BlockId
-from common.store.database import Database
-from common.store.owner import StoreOwner, place_of
-from common.store.schema import LARGEST_NUMBER, State
-from common.store.sealing import StoreSeal
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.owner import StoreOwner, place_of
+from qkdlink.common.store.schema import LARGEST_NUMBER, State
+from qkdlink.common.store.sealing import StoreSeal
 
 LAST_NUMBER = "last-number"
 """The highest block number that Alice has used up."""

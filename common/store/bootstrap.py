@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from common.errors import ConfigurationError
-from common.store.database import Database
-from common.store.schema import State
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.schema import State
 
 _UNAUTHENTICATED = "unauthenticated"
 _GENERATION = "generation"

@@ -3,17 +3,17 @@
 They are no key that this link has produced: no ledger counts them, no epoch, reserve or application is served from
 them. The store remembers by a derived name which files it has had, because no pad of a file may be used in a second
 bootstrap; nothing of a pad goes into the name, which leaves the node no more than its mark beside the file does
-(`common.trust.used_marks`): that one says so when this store is lost.
+(`qkdlink.common.trust.used_marks`): that one says so when this store is lost.
 """
 
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.keys.allotment import UNIT_BYTES, Purpose
-from common.store.database import Database
-from common.store.owner import StoreOwner, place_of_pad
-from common.store.sealing import StoreSeal
+from qkdlink.common.keys.allotment import UNIT_BYTES, Purpose
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.owner import StoreOwner, place_of_pad
+from qkdlink.common.store.sealing import StoreSeal
 
 _BURNT = "nothing: the bootstrap was over"
 

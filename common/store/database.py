@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from common.errors import ConfigurationError
+from qkdlink.common.errors import ConfigurationError
 
 
 class Database:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from common.keys.identifiers import BlockId
-from common.store.database import Database
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ an operator opens the bootstrap again, because the store at the other end may ha
 
 from dataclasses import dataclass
 
-from common.keys.allotment import Purpose
-from common.store.blocks import LAST_NUMBER
-from common.store.database import Database
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.store.blocks import LAST_NUMBER
+from qkdlink.common.store.database import Database
 
 _BLOCKS_BEFORE, _UNITS_BEFORE = "marks: row of the last block before", "marks: row of the last unit before"
 

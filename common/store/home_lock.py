@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import ConfigurationError
+from qkdlink.common.errors import ConfigurationError
 
 PROCESS_FILE = ".in-use"
 """Which process has the home; it tells people, and decides nothing."""

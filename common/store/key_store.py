@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, LocalProtocolError
-from common.keys.allotment import (
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.keys.allotment import (
     APPLICATIONS,
     LINK_PSK_BITS,
     RESERVE_TARGET_BITS,
@@ -21,23 +21,23 @@ from common.keys.allotment import (
     Purpose,
     cut,
 )
-from common.keys.derivation import resume_proof_key
-from common.keys.identifiers import BlockId
-from common.protocol.high_water import Marks
-from common.store.blocks import Blocks, NewBlock
-from common.store.bootstrap import Bootstrap, Vouched
-from common.store.bootstrap_pads import BootstrapPads
-from common.store.database import Database
-from common.store.epochs import Epoch, Epochs
-from common.store.high_water import HighWater
-from common.store.ledger import Balance, Ledger
-from common.store.opening import STORE_FILE, open_database, told_by
-from common.store.owner import StoreOwner
-from common.store.parts import Parts
-from common.store.pinned_keys import PinnedKeys
-from common.store.schema import Entry, State
-from common.store.sealing import StoreSeal
-from common.store.tag_units import TagUnits
+from qkdlink.common.keys.derivation import resume_proof_key
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.store.blocks import Blocks, NewBlock
+from qkdlink.common.store.bootstrap import Bootstrap, Vouched
+from qkdlink.common.store.bootstrap_pads import BootstrapPads
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.epochs import Epoch, Epochs
+from qkdlink.common.store.high_water import HighWater
+from qkdlink.common.store.ledger import Balance, Ledger
+from qkdlink.common.store.opening import STORE_FILE, open_database, told_by
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.store.parts import Parts
+from qkdlink.common.store.pinned_keys import PinnedKeys
+from qkdlink.common.store.schema import Entry, State
+from qkdlink.common.store.sealing import StoreSeal
+from qkdlink.common.store.tag_units import TagUnits
 
 
 class KeyStore:

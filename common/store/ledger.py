@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, Purpose
-from common.store.database import Database
-from common.store.epochs import Epoch
-from common.store.schema import Entry, State
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, Purpose
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.epochs import Epoch
+from qkdlink.common.store.schema import Entry, State
 
 _GONE = (Entry.SPENT, Entry.BURNT)
 

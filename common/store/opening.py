@@ -6,11 +6,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import quote
 
-from common.errors import ConfigurationError
-from common.store.database import Database
-from common.store.owner import StoreOwner, place_of_seal
-from common.store.schema import SCHEMA_VERSION, TABLES
-from common.store.sealing import StoreSeal
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.owner import StoreOwner, place_of_seal
+from qkdlink.common.store.schema import SCHEMA_VERSION, TABLES
+from qkdlink.common.store.sealing import StoreSeal
 
 STORE_FILE, STORE_KEY_FILE = "store.db", "store.key"
 _BUSY_TIMEOUT_S = 10.0

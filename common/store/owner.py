@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.keys.identifiers import BlockId
+from qkdlink.common.keys.identifiers import BlockId
 
 
 @dataclass(frozen=True, slots=True)

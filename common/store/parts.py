@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.keys.allotment import APPLICATIONS, OF_ALICE, OF_BOB, UNIT_BITS, Part, Purpose
-from common.keys.identifiers import BlockId
-from common.store.database import Database
-from common.store.ledger import Ledger
-from common.store.owner import StoreOwner, place_of
-from common.store.schema import Entry, State
-from common.store.sealing import StoreSeal
+from qkdlink.common.keys.allotment import APPLICATIONS, OF_ALICE, OF_BOB, UNIT_BITS, Part, Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.ledger import Ledger
+from qkdlink.common.store.owner import StoreOwner, place_of
+from qkdlink.common.store.schema import Entry, State
+from qkdlink.common.store.sealing import StoreSeal
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.errors import ConfigurationError
-from common.store.database import Database
-from common.store.sealing import StoreSeal
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.sealing import StoreSeal
 
 _SIGNS_WITH = "scheme of the signing keys"
 _PINNED, _OWN = "pinned key of the peer", "own signing key"

@@ -8,9 +8,9 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from common.errors import ConfigurationError
-from common.text_files import read_text
-from common.trust.private_files import NewFile, write_new
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.text_files import read_text
+from qkdlink.common.trust.private_files import NewFile, write_new
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12

@@ -10,13 +10,13 @@ import re
 import sqlite3
 from dataclasses import dataclass
 
-from common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, UNIT_BYTES, Purpose
-from common.keys.identifiers import BlockId
-from common.store.database import Database
-from common.store.ledger import Ledger
-from common.store.owner import StoreOwner, place_of
-from common.store.schema import Entry
-from common.store.sealing import StoreSeal
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, UNIT_BYTES, Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.database import Database
+from qkdlink.common.store.ledger import Ledger
+from qkdlink.common.store.owner import StoreOwner, place_of
+from qkdlink.common.store.schema import Entry
+from qkdlink.common.store.sealing import StoreSeal
 
 # eighteen digits fit into SQLite's integers; a name has one spelling, so that equal units have equal names
 _NAME = re.compile(

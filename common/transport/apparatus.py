@@ -7,8 +7,8 @@ is believed here opens nothing on the classical channel. Light is sealed besides
 import ssl
 from pathlib import Path
 
-from common.errors import CredentialsError
-from common.trust.pem import openssl_file, read_certificate, read_private_key
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.pem import openssl_file, read_certificate, read_private_key
 
 
 def apparatus_context(

@@ -4,9 +4,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from common.errors import CredentialsError, LinkError
-from common.transport.addresses import Address
-from common.transport.refusals import explain
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.refusals import explain
 
 _REASONS = {
     4: "user name or password is wrong",

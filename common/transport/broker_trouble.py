@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
-from common.printable import printable
-from common.transport.addresses import Address
+from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
+from qkdlink.common.printable import printable
+from qkdlink.common.transport.addresses import Address
 
 _MOST_CAUSES = 8
 """Different causes that are reported in one outage, and messages that are reported as refused."""

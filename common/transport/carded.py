@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from common.errors import CredentialsError, LinkError, UnprovenRefusalError
-from common.transport.connections import (
+from qkdlink.common.errors import CredentialsError, LinkError, UnprovenRefusalError
+from qkdlink.common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
     Door,
@@ -30,11 +30,11 @@ from common.transport.connections import (
     admit,
     connect,
 )
-from common.transport.refusals import explain
-from common.transport.tls import PeerIdentity, check_peer
-from common.trust.card_holder import CardHolder
-from common.trust.node_card import LARGEST_CARD_BYTES, SignedCard
-from common.trust.pem import openssl_file
+from qkdlink.common.transport.refusals import explain
+from qkdlink.common.transport.tls import PeerIdentity, check_peer
+from qkdlink.common.trust.card_holder import CardHolder
+from qkdlink.common.trust.node_card import LARGEST_CARD_BYTES, SignedCard
+from qkdlink.common.trust.pem import openssl_file
 
 _LENGTH_BYTES = 4
 _SAID_TOO_MUCH = "the peer went on talking in clear after its card: somebody may have put words in its mouth"
@@ -71,8 +71,8 @@ async def listen(
 ) -> AsyncIterator[Door]:
     """Accept the holder's peer by its card, and nobody else, for as long as the context lasts.
 
-    Yields the door; `common.transport.connections.admit` says what becomes of connections. Raises CredentialsError if
-    our own card or certificate cannot be used, LinkError if the address cannot be listened at.
+    Yields the door; `qkdlink.common.transport.connections.admit` says what becomes of connections. Raises
+    CredentialsError if our own card or certificate cannot be used, LinkError if the address cannot be listened at.
     """
     _context(holder, server_side=True)
 

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 
-from common.errors import CredentialsError
-from common.transport.connections import (
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
     Door,
@@ -17,9 +17,9 @@ from common.transport.connections import (
     admit,
     connect,
 )
-from common.transport.refusals import explain
-from common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
-from common.trust.credentials import NodeCredentials
+from qkdlink.common.transport.refusals import explain
+from qkdlink.common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
+from qkdlink.common.trust.credentials import NodeCredentials
 
 
 async def dial(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from common.errors import LinkError, RemoteProtocolError
-from common.wire.framing import LENGTHS, LINK_BLOCK, Received, body_length, decode
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.wire.framing import LENGTHS, LINK_BLOCK, Received, body_length, decode
 
 _QUEUED_MESSAGES = 8
 """Conversations alternate, so a correct peer is never more than a few messages ahead."""

@@ -4,8 +4,9 @@ In TLS 1.3 the dialler cannot see at the handshake whether the listener will hav
 names only afterwards. So the first application byte is the listener's ACCEPTED; until it has arrived, a dialler's
 call does not return, and a refusal has one place where it can show.
 
-What differs between certificates (`common.transport.certified`), keys (`common.transport.psk`) and node cards
-(`common.transport.carded`) is a `Handshake`; how one connects, waits, accepts and refuses is written once.
+What differs between certificates (`qkdlink.common.transport.certified`), keys (`qkdlink.common.transport.psk`) and node
+cards (`qkdlink.common.transport.carded`) is a `Handshake`; how one connects, waits, accepts and refuses is written
+once.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ from pathlib import Path
 from ssl import SSLContext, SSLObject
 from typing import NamedTuple, Protocol, cast
 
-from common.errors import CredentialsError, LinkError, UnprovenRefusalError
-from common.transport.key_log import write_secrets
-from common.transport.refusals import explain
-from common.transport.shedding import KnownSources, Places, source_of
-from common.transport.tls import PeerIdentity
+from qkdlink.common.errors import CredentialsError, LinkError, UnprovenRefusalError
+from qkdlink.common.transport.key_log import write_secrets
+from qkdlink.common.transport.refusals import explain
+from qkdlink.common.transport.shedding import KnownSources, Places, source_of
+from qkdlink.common.transport.tls import PeerIdentity
 
 ACCEPTED = b"\x06"
 """What the listener says once it has checked who dials (ASCII's "acknowledge")."""
@@ -38,7 +39,7 @@ MAX_HANDSHAKES = 96
 MAX_SILENT = 128
 """Handshakes at a time, and connections on which nothing has come yet: these cost no TLS and displace no handshake.
 
-Beyond either number one has to give way; `common.transport.shedding` says which.
+Beyond either number one has to give way; `qkdlink.common.transport.shedding` says which.
 """
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

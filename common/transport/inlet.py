@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
-from common.errors import LinkError
-from common.transport.light_line import LightLine
-from common.transport.mqtt import Delivery
-from common.wire.patch import Route
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.transport.mqtt import Delivery
+from qkdlink.common.wire.patch import Route
 
 
 class Inlet:

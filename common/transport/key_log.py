@@ -8,8 +8,8 @@ import os
 import ssl
 from pathlib import Path
 
-from common.errors import ConfigurationError
-from common.trust.private_files import SECRET_MODE
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.trust.private_files import SECRET_MODE
 
 
 def open_key_log(path: Path) -> Path:

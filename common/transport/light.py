@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from common.errors import LinkError
-from common.protocol.aborts import LightLost
-from common.transport.inlet import Inlet
-from common.transport.light_line import LightLine
-from common.wire.pulse_frames import FrameHeader, Receipt
+from qkdlink.common.errors import LinkError
+from qkdlink.common.protocol.aborts import LightLost
+from qkdlink.common.transport.inlet import Inlet
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.wire.pulse_frames import FrameHeader, Receipt
 
 
 class LightOutlet:

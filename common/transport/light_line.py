@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from common.errors import CredentialsError, LinkError
-from common.transport.addresses import Address
-from common.transport.broker_refusals import LoginRefusedError, explain_broker, too_long_for
-from common.transport.broker_trouble import BrokerTrouble
-from common.transport.light_wire import CONNECT_TIMEOUT_S, LightWire
-from common.transport.mqtt import BrokerAccess, Delivery, Subscription
-from common.transport.renewal import stay_connected
-from common.wire.mqtt_packets import (
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.broker_refusals import LoginRefusedError, explain_broker, too_long_for
+from qkdlink.common.transport.broker_trouble import BrokerTrouble
+from qkdlink.common.transport.light_wire import CONNECT_TIMEOUT_S, LightWire
+from qkdlink.common.transport.mqtt import BrokerAccess, Delivery, Subscription
+from qkdlink.common.transport.renewal import stay_connected
+from qkdlink.common.wire.mqtt_packets import (
     UNSUPPORTED,
     V5,
     V311,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.errors import LinkError
-from common.transport.broker_refusals import LoginRefusedError, why_not_taken
-from common.transport.mqtt import Delivery
-from common.wire.mqtt_packets import (
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.broker_refusals import LoginRefusedError, why_not_taken
+from qkdlink.common.transport.mqtt import Delivery
+from qkdlink.common.wire.mqtt_packets import (
     FIRST_REFUSAL,
     KEEPALIVE_S,
     LONGEST_BODY,

@@ -16,9 +16,9 @@ import aiomqtt
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-from common.errors import LinkError
-from common.transport.addresses import Address
-from common.transport.broker_refusals import (
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.broker_refusals import (
     TOO_LONG,
     LoginRefusedError,
     MessageRefusedError,
@@ -26,9 +26,9 @@ from common.transport.broker_refusals import (
     too_long_for,
     why_not_taken,
 )
-from common.transport.broker_trouble import BrokerTrouble
-from common.transport.renewal import stay_connected
-from common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED, V5, V311, publication_head
+from qkdlink.common.transport.broker_trouble import BrokerTrouble
+from qkdlink.common.transport.renewal import stay_connected
+from qkdlink.common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED, V5, V311, publication_head
 
 _QUEUED_DELIVERIES = 256
 _QUEUED_PUBLISHES = 256

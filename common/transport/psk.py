@@ -18,14 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeIs
 
-from common.errors import ConfigurationError, CredentialsError, LinkError, UnprovenRefusalError
-from common.keys.derivation import (
-    BOOTSTRAP_KEY_ID,
-    KEY_BYTES,
-    LONGEST_IDENTITY_BYTES,
-    parse_identity,
-)
-from common.transport.connections import (
+from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, UnprovenRefusalError
+from qkdlink.common.keys.derivation import BOOTSTRAP_KEY_ID, KEY_BYTES, LONGEST_IDENTITY_BYTES, parse_identity
+from qkdlink.common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
     Door,
@@ -35,9 +30,9 @@ from common.transport.connections import (
     admit,
     connect,
 )
-from common.transport.refusals import explain
-from common.transport.tls import PeerIdentity
-from common.transport.unauthenticated import UnknownPeer
+from qkdlink.common.transport.refusals import explain
+from qkdlink.common.transport.tls import PeerIdentity
+from qkdlink.common.transport.unauthenticated import UnknownPeer
 
 NO_COMMON_KEY = (
     "a home was put back from an older copy or its store was lost, here or at the other end: run `qkdlink bootstrap"
@@ -66,7 +61,7 @@ class KeyedPeer:
 
     name: str
     identity: str
-    """What was said in clear; see `common.keys.derivation.psk_identity`."""
+    """What was said in clear; see `qkdlink.common.keys.derivation.psk_identity`."""
 
     @property
     def key_id(self) -> str:
@@ -190,7 +185,7 @@ async def listen_psk(
 ) -> AsyncIterator[Door]:
     """Accept whoever proves one of `keys`, and nobody else, for as long as the context lasts.
 
-    Yields the door; `common.transport.connections.admit` says what becomes of connections. A key that `keys` no
+    Yields the door; `qkdlink.common.transport.connections.admit` says what becomes of connections. A key that `keys` no
     longer gives opens nothing from then on; connections that it has opened go on. Raises LinkError if the address
     cannot be listened at.
     """

@@ -8,7 +8,7 @@ sending the alert that would give the reason: what arrives then is the end of th
 import socket
 import ssl
 
-from common.errors import CredentialsError, LinkError, UnprovenRefusalError
+from qkdlink.common.errors import CredentialsError, LinkError, UnprovenRefusalError
 
 _OTHER_AUTHORITY = "the peer's certificate comes from another authority than this link's"
 _NOT_TLS = "the peer does not speak TLS"

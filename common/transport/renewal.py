@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from common.errors import CredentialsError, LinkError
-from common.transport.broker_trouble import BrokerTrouble
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport.broker_trouble import BrokerTrouble
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 

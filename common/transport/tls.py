@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common.errors import CredentialsError
-from common.trust.algorithms import tls_has, tls_has_not
-from common.trust.certificates import dns_names, fingerprint, purposes
-from common.trust.credentials import NodeCredentials
-from common.trust.pem import openssl_file
-from common.trust.pki import lists_pem
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.algorithms import tls_has, tls_has_not
+from qkdlink.common.trust.certificates import dns_names, fingerprint, purposes
+from qkdlink.common.trust.credentials import NodeCredentials
+from qkdlink.common.trust.pem import openssl_file
+from qkdlink.common.trust.pki import lists_pem
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from common.errors import CredentialsError
-from common.transport.connections import (
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     Connection,
     Door,
@@ -24,10 +24,10 @@ from common.transport.connections import (
     admit,
     connect,
 )
-from common.transport.refusals import explain
-from common.trust.algorithms import KeyAlgorithm
-from common.trust.pki import Validity
-from common.trust.self_signed import self_signed
+from qkdlink.common.transport.refusals import explain
+from qkdlink.common.trust.algorithms import KeyAlgorithm
+from qkdlink.common.trust.pki import Validity
+from qkdlink.common.trust.self_signed import self_signed
 
 _NOBODY = "nobody-is-authenticated"
 _DAYS = 3652
@@ -71,8 +71,8 @@ async def listen_to_anybody(
 ) -> AsyncIterator[Door]:
     """Accept whoever dials, and call it `peer_name`, for as long as the context lasts.
 
-    Yields the door; `common.transport.connections.admit` says what becomes of connections. Raises LinkError if the
-    address cannot be listened at.
+    Yields the door; `qkdlink.common.transport.connections.admit` says what becomes of connections. Raises LinkError if
+    the address cannot be listened at.
     """
     context = _unverified(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0

@@ -8,15 +8,15 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common.errors import CredentialsError
-from common.protocol.roles import Role
-from common.trust import algorithms
-from common.trust.algorithms import PrivateKey, algorithm_of, tls_has, tls_has_not
-from common.trust.credentials import SIGNATURE_CONTEXT
-from common.trust.node_card import CardRole, SignedCard
-from common.trust.openpgp import Keyring
-from common.trust.pem import read_certificate, read_private_key
-from common.trust.web_of_trust import check_place, verify_card
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.trust import algorithms
+from qkdlink.common.trust.algorithms import PrivateKey, algorithm_of, tls_has, tls_has_not
+from qkdlink.common.trust.credentials import SIGNATURE_CONTEXT
+from qkdlink.common.trust.node_card import CardRole, SignedCard
+from qkdlink.common.trust.openpgp import Keyring
+from qkdlink.common.trust.pem import read_certificate, read_private_key
+from qkdlink.common.trust.web_of_trust import check_place, verify_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class CardCredentials:
         return self.certificate.public_bytes(Encoding.DER)
 
     def sign(self, data: bytes) -> bytes:
-        """Sign as `common.trust.credentials.NodeCredentials.sign` does; `verify_signature` there verifies."""
+        """Sign as `qkdlink.common.trust.credentials.NodeCredentials.sign` does; `verify_signature` there verifies."""
         return algorithms.sign(self._private_key, SIGNATURE_CONTEXT + data)
 
     def check_unchanged(self) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common.trust.algorithms import algorithm_of
+from qkdlink.common.trust.algorithms import algorithm_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common.errors import CredentialsError
-from common.trust import algorithms
-from common.trust.algorithms import KeyAlgorithm, PrivateKey, algorithm_of
-from common.trust.certificates import dns_names, fingerprint, is_authority, purposes
-from common.trust.pem import (
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import algorithms
+from qkdlink.common.trust.algorithms import KeyAlgorithm, PrivateKey, algorithm_of
+from qkdlink.common.trust.certificates import dns_names, fingerprint, is_authority, purposes
+from qkdlink.common.trust.pem import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
     PRIVATE_KEY_FILE,
@@ -25,7 +25,7 @@ from common.trust.pem import (
     read_chain,
     read_private_key,
 )
-from common.trust.revocation import common_name, read_lists_in_force, refuse_revoked
+from qkdlink.common.trust.revocation import common_name, read_lists_in_force, refuse_revoked
 
 SIGNATURE_CONTEXT = b"qkdlink v1 signature\x00"
 """Stands before whatever a node signs, so that no signature of ours is one that TLS asks for, or the reverse

@@ -3,7 +3,8 @@
     {"card": {"link", "node", "role", "begins", "ends", "certificate"}, "signature": "-----BEGIN PGP SIGNATURE-----..."}
 
 The signature is detached and runs over a heading and the card's values in one canonical form, so that what was signed
-is what was read. A card is public. Nothing on it is believed before `common.trust.web_of_trust` has verified it.
+is what was read. A card is public. Nothing on it is believed before `qkdlink.common.trust.web_of_trust` has verified
+it.
 """
 
 import json
@@ -17,13 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
-from common.errors import CredentialsError
-from common.keys.identifiers import Name
-from common.protocol.roles import Role
-from common.text_files import text_of
-from common.trust.certificates import dns_names
-from common.trust.pki import Validity
-from common.unique_json import refuse_repeated_members
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.keys.identifiers import Name
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.text_files import text_of
+from qkdlink.common.trust.certificates import dns_names
+from qkdlink.common.trust.pki import Validity
+from qkdlink.common.unique_json import refuse_repeated_members
 
 NODE_CARD_FILE = "node-card.json"
 LARGEST_CARD_BYTES = 64 * 1024

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self, cast
 
-from common.errors import CredentialsError
+from qkdlink.common.errors import CredentialsError
 
 TIME_LIMIT_S = 4.0
 """Of one run, which takes some hundredths of a second; two of them fit into a handshake's time."""

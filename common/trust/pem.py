@@ -12,8 +12,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from common.errors import CredentialsError
-from common.trust.algorithms import KeyAlgorithm, PrivateKey, algorithm_of
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.algorithms import KeyAlgorithm, PrivateKey, algorithm_of
 
 CERTIFICATE_FILE = "certificate.pem"
 PRIVATE_KEY_FILE = "private-key.pem"

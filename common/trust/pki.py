@@ -1,10 +1,10 @@
 """A small certificate authority: it vouches, once per node, that a key belongs to a name.
 
 A *plain* authority is one self-signed certificate that issues. The nodes' authority has two floors
-(`common.trust.hierarchy`): what issues is there an *issuing* authority, for which a root vouches. Certificates follow
-RFC 5280, section 4.2: critical basic constraints and key usage, subject and authority key identifiers, the node's name
-as the first DNS name of the subject alternative name (RFC 9525 no longer looks for it in the common name). A node may
-dial on one link and listen on another, hence both extended key usages.
+(`qkdlink.deployment.certificates.hierarchy`): what issues is there an *issuing* authority, for which a root vouches.
+Certificates follow RFC 5280, section 4.2: critical basic constraints and key usage, subject and authority key
+identifiers, the node's name as the first DNS name of the subject alternative name (RFC 9525 no longer looks for it in
+the common name). A node may dial on one link and listen on another, hence both extended key usages.
 """
 
 import re
@@ -20,10 +20,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from common.errors import CredentialsError
-from common.trust.algorithms import KeyAlgorithm, PrivateKey, PublicKey, new_private_key, signature_hash
-from common.trust.certificates import is_authority, serial
-from common.trust.pem import (
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.algorithms import (
+    KeyAlgorithm,
+    PrivateKey,
+    PublicKey,
+    new_private_key,
+    signature_hash,
+)
+from qkdlink.common.trust.certificates import is_authority, serial
+from qkdlink.common.trust.pem import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
     PRIVATE_KEY_FILE,
@@ -33,7 +39,7 @@ from common.trust.pem import (
     read_private_key,
     read_revocation_lists,
 )
-from common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, replace, write_new
+from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, replace, write_new
 
 AUTHORITY_DAYS = 3652
 NODE_DAYS = 365

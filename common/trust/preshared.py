@@ -1,7 +1,7 @@
 """A secret that was delivered out of band: the file, made once, read strictly, and cut by a published rule.
 
     bits               for
-    first 256          the bootstrap's keys: its TLS line, its HMAC tags (see `common.keys.derivation`)
+    first 256          the bootstrap's keys: its TLS line, its HMAC tags (see `qkdlink.common.keys.derivation`)
     the rest, halved   pads of Wegman-Carter tags, Alice to Bob and Bob to Alice, in whole units of 256 bits
 
 Its first line is a checksum (CRC-32), which a file that another hand has made may lack. It stands before the digits, so
@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from common.errors import CredentialsError
-from common.keys.allotment import TAG_BITS, UNIT_BITS
-from common.keys.derivation import KEY_BYTES
-from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS
-from common.text_files import text_of
-from common.trust.private_files import NewFile, write_new
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.keys.allotment import TAG_BITS, UNIT_BITS
+from qkdlink.common.keys.derivation import KEY_BYTES
+from qkdlink.common.protocol.rekeying import MOST_BOOTSTRAP_KEYS
+from qkdlink.common.text_files import text_of
+from qkdlink.common.trust.private_files import NewFile, write_new
 
 KEY_BITS = 8 * KEY_BYTES
 PADS_FROM_BITS = KEY_BITS + MOST_BOOTSTRAP_KEYS * 2 * TAG_BITS

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.errors import CredentialsError
+from qkdlink.common.errors import CredentialsError
 
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644

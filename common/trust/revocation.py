@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from common.errors import CredentialsError
-from common.trust.pem import read_revocation_lists
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.pem import read_revocation_lists
 
 
 def read_lists_in_force(

@@ -4,8 +4,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from common.trust.algorithms import KeyAlgorithm, PrivateKey, new_private_key, signature_hash
-from common.trust.pki import Validity, check_name
+from qkdlink.common.trust.algorithms import KeyAlgorithm, PrivateKey, new_private_key, signature_hash
+from qkdlink.common.trust.pki import Validity, check_name
 
 
 def self_signed(name: str, validity: Validity, algorithm: KeyAlgorithm) -> tuple[bytes, bytes]:

@@ -7,8 +7,8 @@ the same place has another name, so the mark of the last one does not stand in i
 import os
 from pathlib import Path
 
-from common.errors import CredentialsError
-from common.trust.private_files import SECRET_MODE, flush_folder
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.private_files import SECRET_MODE, flush_folder
 
 
 def mark_of(file: Path) -> Path:

@@ -7,9 +7,9 @@ therefore looked up by itself, and that one has to be valid.
 
 from datetime import datetime
 
-from common.errors import CredentialsError
-from common.trust.node_card import CardRole, NodeCard, SignedCard
-from common.trust.openpgp import Keyring
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.node_card import CardRole, NodeCard, SignedCard
+from qkdlink.common.trust.openpgp import Keyring
 
 _STATUS = "[GNUPG:] "
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import pack, unpack
-from common.kernels import kernel
+from qkdlink.common.bits import pack, unpack
+from qkdlink.common.kernels.compiled import kernel
 
 _LONGEST_GAP_BYTES = 5
 """Seven bits per byte: five bytes carry every gap of a block of up to 2**32 pulses."""

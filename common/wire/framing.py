@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import HIGHEST_BLOCK, SessionId
-from common.printable import printable
-from common.unique_json import refuse_repeated_members
-from common.wire.messages import MESSAGE_TYPES, Count, Message
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import HIGHEST_BLOCK, SessionId
+from qkdlink.common.printable import printable
+from qkdlink.common.unique_json import refuse_repeated_members
+from qkdlink.common.wire.messages import MESSAGE_TYPES, Count, Message
 
 LENGTHS = struct.Struct(">II")
 LONGEST_HEADER = 64 * 1024

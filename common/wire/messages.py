@@ -1,14 +1,14 @@
 """What Alice and Bob say to each other: one frozen model each.
 
 Fields marked `Attachment` travel as raw bytes behind the JSON text; every other field is small and bounded. The
-order of a block's messages stands in `common.protocol.phases`.
+order of a block's messages stands in `qkdlink.common.protocol.phases`.
 """
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from common.keys.identifiers import Name
+from qkdlink.common.keys.identifiers import Name
 
 
 class AttachmentMark:
@@ -143,7 +143,7 @@ class DetectionAnnouncement(Message):
     type: Literal["detection-announcement"] = "detection-announcement"
     detections: Count
     gaps: Attachment
-    """Distances between clicked gates, as `common.wire.attachments.encode_gates` writes them."""
+    """Distances between clicked gates, as `qkdlink.common.wire.attachments.encode_gates` writes them."""
     bases: Attachment
     """One bit per detection: 0 key basis, 1 test basis."""
 
@@ -190,7 +190,7 @@ class ParityQuestions(Message):
 
     type: Literal["parity-questions"] = "parity-questions"
     questions: Attachment
-    """As `common.wire.parities.encode_questions` writes them."""
+    """As `qkdlink.common.wire.parities.encode_questions` writes them."""
 
 
 class ParityAnswers(Message):

@@ -15,10 +15,10 @@ bit per parity, in the order of the questions and of their lanes, lowest first.
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import check_packed
-from common.distillation.reconciliation.parity import Questions, lanes_in
-from common.distillation.reconciliation.schedule import PASSES
-from common.kernels import kernel
+from qkdlink.common.bits import check_packed
+from qkdlink.common.distillation.reconciliation.parity import Questions, lanes_in
+from qkdlink.common.distillation.reconciliation.schedule import PASSES
+from qkdlink.common.kernels.compiled import kernel
 
 _SHORTEST, _LONGEST = 4, 1 + 5 + 5 + 1 + 8
 _MASK_FOLLOWS, _ALL_LANES = 64, 65

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from common.unique_json import refuse_repeated_members
+from qkdlink.common.unique_json import refuse_repeated_members
 
 LONGEST_PATCH_BYTES = 256
 

@@ -11,7 +11,7 @@
     34+n    4      number of frames in the block
     38+n    8      number of the first pulse
     46+n    4      number of pulses in the frame
-    50+n           sealed pulses (`common.optics.seal`); the header is their associated data
+    50+n           sealed pulses (`qkdlink.common.optics.seal`); the header is their associated data
 
 A receipt is the header's fields from `session` to `sequence`, nothing else.
 """
@@ -20,8 +20,8 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.optics.pulses import PulseTrain
-from common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken, sealed_bytes
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken, sealed_bytes
 
 _MAGIC = b"QKDL"
 _VERSION = 1

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from eve.relay import ClassicalRelay, Way
+from qkdlink.eve.relay import ClassicalRelay, Way
 
 
 class Hand(Protocol):
@@ -87,7 +87,8 @@ class _CountingHand:
 
 @dataclass(slots=True)
 class Chain:
-    """The treatment of a relay that a chain of attacks is (`eve.relay.Treatment`); empty while she is transparent."""
+    """The treatment of a relay that a chain of attacks is (`qkdlink.eve.relay.Treatment`); empty while she is
+    transparent."""
 
     relay: ClassicalRelay
     attacks: tuple[ClassicalAttack, ...] = ()

@@ -2,16 +2,16 @@
 
 from pydantic import ValidationError
 
-from common.errors import ConfigurationError
-from common.node.settings import first_fault
-from eve.classical_attacks.base import ClassicalAttack
-from eve.classical_attacks.cut import Cut
-from eve.classical_attacks.delay import Delay
-from eve.classical_attacks.drop import Drop
-from eve.classical_attacks.reflect import Reflect
-from eve.classical_attacks.replay import Replay
-from eve.classical_attacks.show_certificate import ShowCertificate
-from eve.classical_attacks.tamper import Tamper
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.settings import first_fault
+from qkdlink.eve.classical_attacks.base import ClassicalAttack
+from qkdlink.eve.classical_attacks.cut import Cut
+from qkdlink.eve.classical_attacks.delay import Delay
+from qkdlink.eve.classical_attacks.drop import Drop
+from qkdlink.eve.classical_attacks.reflect import Reflect
+from qkdlink.eve.classical_attacks.replay import Replay
+from qkdlink.eve.classical_attacks.show_certificate import ShowCertificate
+from qkdlink.eve.classical_attacks.tamper import Tamper
 
 _LISTED: tuple[type[ClassicalAttack], ...] = (Delay, Drop, Tamper, Replay, Reflect, Cut, ShowCertificate)
 

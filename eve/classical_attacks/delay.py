@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from eve.classical_attacks.base import Counting, Line
-from eve.relay import Way
+from qkdlink.eve.classical_attacks.base import Counting, Line
+from qkdlink.eve.relay import Way
 
 
 class Delay(Counting):

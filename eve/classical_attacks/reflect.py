@@ -4,8 +4,8 @@ and a handshake that meets itself finds no listener's name in its own offer (RFC
 
 from typing import ClassVar
 
-from eve.classical_attacks.base import Counting, Line
-from eve.relay import Way
+from qkdlink.eve.classical_attacks.base import Counting, Line
+from qkdlink.eve.relay import Way
 
 
 class Reflect(Counting):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from tempfile import NamedTemporaryFile
 from typing import ClassVar
 
-from common.keys.derivation import LISTENER
-from common.trust.algorithms import KeyAlgorithm
-from common.trust.pki import Validity
-from common.trust.self_signed import self_signed
-from eve.classical_attacks.base import ClassicalAttack, Hand, Line
-from eve.relay import Way
+from qkdlink.common.keys.derivation import LISTENER
+from qkdlink.common.trust.algorithms import KeyAlgorithm
+from qkdlink.common.trust.pki import Validity
+from qkdlink.common.trust.self_signed import self_signed
+from qkdlink.eve.classical_attacks.base import ClassicalAttack, Hand, Line
+from qkdlink.eve.relay import Way
 
 _DAYS = 1
 

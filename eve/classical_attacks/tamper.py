@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from eve.classical_attacks.base import Counting, Line
-from eve.relay import Way
+from qkdlink.eve.classical_attacks.base import Counting, Line
+from qkdlink.eve.relay import Way
 
 
 class Tamper(Counting):

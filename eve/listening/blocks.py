@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.bits import Bits, unpack
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import Schedule, schedule
-from common.optics.bench import Mask
-from common.optics.records import Gates
-from common.optics.states import Basis
-from common.wire.attachments import decode_classes, decode_gates
-from common.wire.messages import (
+from qkdlink.common.bits import Bits, unpack
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.schedule import Schedule, schedule
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.wire.attachments import decode_classes, decode_gates
+from qkdlink.common.wire.messages import (
     Abort,
     AmplificationSeed,
     BasisAnnouncement,
@@ -25,11 +25,11 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
-from common.wire.parities import decode_questions
-from eve.click_memory import Published
-from eve.listening.errors import located_pairs
-from eve.listening.hellos import NotUnderstood
-from eve.relay import Way
+from qkdlink.common.wire.parities import decode_questions
+from qkdlink.eve.click_memory import Published
+from qkdlink.eve.listening.errors import located_pairs
+from qkdlink.eve.listening.hellos import NotUnderstood
+from qkdlink.eve.relay import Way
 
 _MOST_PARITIES = 2**28
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.rows import bits_at, taken_apart
-from common.distillation.reconciliation.schedule import PASSES, Schedule
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.rows import bits_at, taken_apart
+from qkdlink.common.distillation.reconciliation.schedule import PASSES, Schedule
 
 
 def located_pairs(plan: Schedule, shuffle_seed: bytes, questions: Sequence[Questions]) -> NDArray[np.int64]:

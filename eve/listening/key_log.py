@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from common.errors import ConfigurationError
+from qkdlink.common.errors import ConfigurationError
 
 _LONGEST_LINE_BYTES = 512
 _MOST_BYTES = 64 * 2**20

@@ -13,26 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.distillation.leftover_hash import min_entropy_suffices
-from common.distillation.stages import SecretKey
-from common.distillation.verification import verification_tag_bits
-from common.errors import ConfigurationError
-from common.journal.events import EveLearnt, Event
-from common.keys.identifiers import BlockId
-from common.node.launcher_pipe import LauncherPipe
-from common.optics.records import Gates
-from common.optics.states import Basis
-from common.protocol.parameters import LinkParameters
-from common.wire.framing import LINK_BLOCK, Envelope
-from common.wire.messages import OpenBlock
-from eve.click_memory import Published
-from eve.listening.blocks import OverheardBlock
-from eve.listening.hellos import NotUnderstood
-from eve.listening.recovery import recover
-from eve.listening.tls import Secrets
-from eve.listening.words import OverheardLine
-from eve.notebook import Bases, Knowledge
-from eve.relay import Way
+from qkdlink.common.distillation.leftover_hash import min_entropy_suffices
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.distillation.verification import verification_tag_bits
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import EveLearnt, Event
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.launcher_pipe import LauncherPipe
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.wire.framing import LINK_BLOCK, Envelope
+from qkdlink.common.wire.messages import OpenBlock
+from qkdlink.eve.click_memory import Published
+from qkdlink.eve.listening.blocks import OverheardBlock
+from qkdlink.eve.listening.hellos import NotUnderstood
+from qkdlink.eve.listening.recovery import recover
+from qkdlink.eve.listening.tls import Secrets
+from qkdlink.eve.listening.words import OverheardLine
+from qkdlink.eve.notebook import Bases, Knowledge
+from qkdlink.eve.relay import Way
 
 type Known = Callable[[str, int, Gates, Bases], Knowledge]
 """(session, block, gates, their bases) -> what her notes say of these bits, now that the bases are told."""
@@ -45,7 +45,7 @@ type Noted = Callable[[str, int], None]
 
 _BODY_BYTES_PER_PULSE = 2
 _SMALLEST_BODY_LIMIT = 1 << 20
-"""As the nodes bound each other's messages (`common.node.station`)."""
+"""As the nodes bound each other's messages (`qkdlink.common.node.station`)."""
 
 
 def longest_body(parameters: LinkParameters) -> int:
@@ -196,7 +196,7 @@ class Listener:
     """Connections that she does not understand."""
 
     def passed(self, connection: int, way: Way, data: bytes) -> None:
-        """Note bytes that pass; to be read later (`eve.relay.Watch`)."""
+        """Note bytes that pass; to be read later (`qkdlink.eve.relay.Watch`)."""
         self._passed.append((connection, way, data))
         self._something.set()
 

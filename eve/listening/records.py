@@ -1,6 +1,7 @@
 """TLS 1.3 records: cut out of a stream of bytes, and opened with the traffic secret of their direction.
 
-Before TLS a line of the web of trust carries one node card each way (`common.transport.carded`); it is stepped over.
+Before TLS a line of the web of trust carries one node card each way (`qkdlink.common.transport.carded`); it is stepped
+over.
 
 Source: RFC 8446, sections 5.1 to 5.4, 7.1 to 7.3.
 """
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from common.trust.node_card import LARGEST_CARD_BYTES
-from eve.listening.hellos import NotUnderstood
+from qkdlink.common.trust.node_card import LARGEST_CARD_BYTES
+from qkdlink.eve.listening.hellos import NotUnderstood
 
 HEADER_BYTES = 5
 _MOST_PLAIN_BYTES = 2**14

@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits, unpack
-from common.distillation.amplification import amplify
-from common.distillation.reconciliation.cascade import Answerer
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.rows import parity_rows
-from common.distillation.reconciliation.schedule import Schedule
-from common.distillation.stages import SecretKey, VerifiedKey
-from common.distillation.verification import verification_tag
-from common.wire.messages import AmplificationSeed, VerificationHash
-from common.wire.parities import encode_parities
-from eve.listening.blocks import OverheardBlock
-from eve.listening.hellos import NotUnderstood
-from eve.notebook import Knowledge
+from qkdlink.common.bits import Bits, unpack
+from qkdlink.common.distillation.amplification import amplify
+from qkdlink.common.distillation.reconciliation.cascade import Answerer
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.rows import parity_rows
+from qkdlink.common.distillation.reconciliation.schedule import Schedule
+from qkdlink.common.distillation.stages import SecretKey, VerifiedKey
+from qkdlink.common.distillation.verification import verification_tag
+from qkdlink.common.wire.messages import AmplificationSeed, VerificationHash
+from qkdlink.common.wire.parities import encode_parities
+from qkdlink.eve.listening.blocks import OverheardBlock
+from qkdlink.eve.listening.hellos import NotUnderstood
+from qkdlink.eve.notebook import Knowledge
 
 MOST_UNKNOWN = 1024
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from eve.listening.hellos import (
+from qkdlink.eve.listening.hellos import (
     CLIENT_HELLO,
     SERVER_HELLO,
     ClientHello,
@@ -20,9 +20,9 @@ from eve.listening.hellos import (
     read_client_hello,
     read_server_hello,
 )
-from eve.listening.key_log import Label
-from eve.listening.records import SUITES, Content, Opener, Record, RecordReader, Suite
-from eve.relay import Way
+from qkdlink.eve.listening.key_log import Label
+from qkdlink.eve.listening.records import SUITES, Content, Opener, Record, RecordReader, Suite
+from qkdlink.eve.relay import Way
 
 type Secrets = Callable[[Label, bytes], bytes | None]
 """(which, ClientHello random) -> the secret, None if it is not known (yet)."""

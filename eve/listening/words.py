@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from common.errors import RemoteProtocolError
-from common.transport.connections import ACCEPTED
-from common.wire.framing import LENGTHS, Envelope, body_length, decode
-from eve.listening.hellos import NotUnderstood
-from eve.listening.tls import OverheardTls, Secrets
-from eve.relay import Way
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.transport.connections import ACCEPTED
+from qkdlink.common.wire.framing import LENGTHS, Envelope, body_length, decode
+from qkdlink.eve.listening.hellos import NotUnderstood
+from qkdlink.eve.listening.tls import OverheardTls, Secrets
+from qkdlink.eve.relay import Way
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """What an attack on light is: a frozen settings model that takes a frame and gives one back.
 
-An attack sees light through its tools alone (`common.optics.bench`) and writes what it learns into the notes of the
-block. It keeps nothing between frames, so that attacks can be switched, added and removed while a link runs; several
-form a chain, the first being the nearest to Alice. Any class with `name` and `touch` is an attack; `Attack` adds the
-`fraction` of pulses that it touches, and sees to the others.
+An attack sees light through its tools alone (`qkdlink.common.optics.adversary`) and writes what it learns into the
+notes of the block. It keeps nothing between frames, so that attacks can be switched, added and removed while a link
+runs; several form a chain, the first being the nearest to Alice. Any class with `name` and `touch` is an attack;
+`Attack` adds the `fraction` of pulses that it touches, and sees to the others.
 """
 
 from abc import ABC, abstractmethod
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.optics.bench import Bench, Mask
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.source import PhotonStatistics, Source
-from common.optics.watchful_receiver import DetectorFlaws
-from common.protocol.parameters import LinkParameters
-from common.randomness import Choice, ChoiceStream, Nature, Randomness
-from eve.flight import GateModel, Marks
-from eve.notebook import BlockNotes, FlightPage
+from qkdlink.common.optics.adversary import Bench, Mask
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.source import PhotonStatistics, Source
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Choice, ChoiceStream, Nature, Randomness
+from qkdlink.eve.flight import GateModel, Marks
+from qkdlink.eve.notebook import BlockNotes, FlightPage
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """0..1."""

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from eve.flight import TAPPED, Marks
-from eve.notebook import BlockNotes, StoredPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.flight import TAPPED, Marks
+from qkdlink.eve.notebook import BlockNotes, StoredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
 
 
 class BeamSplitting(Attack):

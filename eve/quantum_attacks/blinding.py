@@ -15,14 +15,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from common.optics.side_light import POWER_STEPS
-from common.optics.states import PHOTON_NUMBERS, Basis, bb84_polarisation
-from eve.flight import GONE
-from eve.notebook import BlockNotes, MeasuredPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
-from eve.quantum_attacks.gain import detected
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.side_light import POWER_STEPS
+from qkdlink.common.optics.states import PHOTON_NUMBERS, Basis, bb84_polarisation
+from qkdlink.eve.flight import GONE
+from qkdlink.eve.notebook import BlockNotes, MeasuredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.eve.quantum_attacks.gain import detected
 
 _CHOICES, _ANSWERS = 1, 2
 _BASIS, _COIN = np.uint8(1), np.uint8(2)

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from eve.notebook import BlockNotes
-from eve.quantum_attacks.base import Attack, EveTools
-from eve.quantum_attacks.intercept_resend import resent
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.notebook import BlockNotes
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools
+from qkdlink.eve.quantum_attacks.intercept_resend import resent
 
 _CHOICES = 1
 _HALFWAY = 1

@@ -12,19 +12,19 @@ from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
-from common.errors import ConfigurationError
-from common.value_faults import value_fault
-from eve.quantum_attacks.base import Attack, QuantumAttack
-from eve.quantum_attacks.beam_splitting import BeamSplitting
-from eve.quantum_attacks.blinding import Blinding
-from eve.quantum_attacks.breidbart import Breidbart
-from eve.quantum_attacks.intercept_resend import InterceptResend
-from eve.quantum_attacks.jamming import Jamming
-from eve.quantum_attacks.photon_number_splitting import PhotonNumberSplitting
-from eve.quantum_attacks.state_discrimination import UnambiguousStateDiscrimination
-from eve.quantum_attacks.time_shift import TimeShift
-from eve.quantum_attacks.transparent import Transparent
-from eve.quantum_attacks.trojan_horse import TrojanHorse
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.value_faults import value_fault
+from qkdlink.eve.quantum_attacks.base import Attack, QuantumAttack
+from qkdlink.eve.quantum_attacks.beam_splitting import BeamSplitting
+from qkdlink.eve.quantum_attacks.blinding import Blinding
+from qkdlink.eve.quantum_attacks.breidbart import Breidbart
+from qkdlink.eve.quantum_attacks.intercept_resend import InterceptResend
+from qkdlink.eve.quantum_attacks.jamming import Jamming
+from qkdlink.eve.quantum_attacks.photon_number_splitting import PhotonNumberSplitting
+from qkdlink.eve.quantum_attacks.state_discrimination import UnambiguousStateDiscrimination
+from qkdlink.eve.quantum_attacks.time_shift import TimeShift
+from qkdlink.eve.quantum_attacks.transparent import Transparent
+from qkdlink.eve.quantum_attacks.trojan_horse import TrojanHorse
 
 _LISTED: tuple[type[Attack], ...] = (
     Transparent,

@@ -7,8 +7,8 @@ probability C so that the gain is 1 - (1 - Y_0)(1 - C), with or without her.
 from collections.abc import Sequence
 from math import exp, factorial
 
-from common.optics.source import PhotonStatistics, Source
-from common.optics.states import PHOTON_NUMBERS
+from qkdlink.common.optics.source import PhotonStatistics, Source
+from qkdlink.common.optics.states import PHOTON_NUMBERS
 
 
 def signal_photons(source: Source) -> tuple[float, ...]:

@@ -12,12 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from common.optics.states import Basis, bb84_polarisation
-from eve.flight import GONE
-from eve.notebook import BlockNotes, MeasuredPage
-from eve.quantum_attacks.base import Attack, EveTools
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.states import Basis, bb84_polarisation
+from qkdlink.eve.flight import GONE
+from qkdlink.eve.notebook import BlockNotes, MeasuredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools
 
 _CHOICES = 1
 _BASIS = np.uint8(1)

@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from eve.flight import GONE, Marks
-from eve.notebook import BlockNotes, FlightPage
-from eve.quantum_attacks.base import Attack, EveTools
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.flight import GONE, Marks
+from qkdlink.eve.notebook import BlockNotes, FlightPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools
 
 
 class Jam(StrEnum):

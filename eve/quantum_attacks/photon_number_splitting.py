@@ -13,13 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from common.optics.states import PHOTON_NUMBERS
-from eve.flight import COUNTED, GONE, Marks
-from eve.notebook import BlockNotes, StoredPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
-from eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.states import PHOTON_NUMBERS
+from qkdlink.eve.flight import COUNTED, GONE, Marks
+from qkdlink.eve.notebook import BlockNotes, StoredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
 
 _CHOICES = 1
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import NO_CONCLUSION, Counted, Mask, conclusive_probability
-from common.optics.pulses import PulseTrain
-from common.optics.states import Basis, bb84_polarisation
-from eve.flight import COUNTED, GONE
-from eve.notebook import BlockNotes, MeasuredPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
-from eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
+from qkdlink.common.optics.adversary import NO_CONCLUSION, Counted, Mask, conclusive_probability
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.states import Basis, bb84_polarisation
+from qkdlink.eve.flight import COUNTED, GONE
+from qkdlink.eve.notebook import BlockNotes, MeasuredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.eve.quantum_attacks.gain import detected, expected_light_clicks, shares_to_pass, signal_photons
 
 _CONCLUSIVE, _REST = 1, 2
 _ENOUGH = 3

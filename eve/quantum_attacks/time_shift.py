@@ -2,7 +2,7 @@
 
 A click then points to the detector that sees better: with the efficiencies in a ratio r it is the favoured one with
 probability 1 / (1 + r), in both bases and without an error: a little less where photons go astray, where several are
-sent, and where a click is a dark count (`eve.flight`). Shifting either way at random keeps zeros and ones
+sent, and where a click is a dark count (`qkdlink.eve.flight`). Shifting either way at random keeps zeros and ones
 balanced, and a fibre of less loss makes up for what the worse detector misses. She measures nothing and disturbs
 nothing; the times of arrival tell.
 
@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.optics.bench import Mask
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.side_light import Arrival
-from eve.flight import Marks
-from eve.notebook import BlockNotes, FlightPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
-from eve.quantum_attacks.gain import expected_light_clicks
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.side_light import Arrival
+from qkdlink.eve.flight import Marks
+from qkdlink.eve.notebook import BlockNotes, FlightPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.eve.quantum_attacks.gain import expected_light_clicks
 
 _SHIFTS = 1
 _BISECTIONS = 60

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from eve.notebook import BlockNotes
-from eve.quantum_attacks.base import Attack, EveTools
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.notebook import BlockNotes
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools
 
 
 class Transparent(Attack):

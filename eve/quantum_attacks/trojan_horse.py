@@ -1,8 +1,8 @@
 """Trojan horse: shine a probe into Alice's outlet, and read her settings off what comes back.
 
 The apparatus sends the probe (`probe_photons`); the reflections fly out beside Alice's pulses with their polarisation
-(`common.optics.outlet`). At Eve's entrance they are parted from her light, whatever is done to that, and here they are
-kept until the bases are known. With a mean of mu_out reflected photons a bit is known with probability 1 -
+(`qkdlink.common.optics.outlet`). At Eve's entrance they are parted from her light, whatever is done to that, and here
+they are kept until the bases are known. With a mean of mu_out reflected photons a bit is known with probability 1 -
 exp(-mu_out). Bob sees nothing; a watchdog on Alice's outlet sees the probe, and isolation keeps mu_out small.
 
 Sources: Gisin, Fasel, Kraus, Zbinden, Ribordy, Phys. Rev. A 73, 022320 (2006); Lucamarini et al., Phys. Rev. X 5,
@@ -13,10 +13,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from common.optics.bench import Mask
-from common.optics.pulses import PulseTrain
-from eve.notebook import BlockNotes, StoredPage
-from eve.quantum_attacks.base import Attack, EveTools, PublicLink
+from qkdlink.common.optics.adversary import Mask
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.eve.notebook import BlockNotes, StoredPage
+from qkdlink.eve.quantum_attacks.base import Attack, EveTools, PublicLink
 
 
 class TrojanHorse(Attack):

@@ -8,15 +8,15 @@ from types import ModuleType
 
 import pytest
 
-import alice.steps
-import bob.steps
+import qkdlink.alice.steps
+import qkdlink.bob.steps
 from tests.support.source import tree, where
 
 HELPERS = {"_answer", "_ask"}
 """Parts of a stage that have a name of their own."""
 
 STAGES = ["transmit", "sift", "estimate_errors", "reconcile", "verify", "amplify", "confirm"]
-COLUMNS = {"alice": alice.steps, "bob": bob.steps}
+COLUMNS = {"alice": qkdlink.alice.steps, "bob": qkdlink.bob.steps}
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -69,7 +69,7 @@ def test_nobody_but_the_table_asks_which_role_somebody_has():
         lambda path: [ast.unparse(node) for node in _comparisons(tree(path)) if _names_a_role(node)]
     )
     # the pictures of the table, Eve, and a diagnosis, which looks at a node that does not run
-    sees_both_from_outside = ("lab/documents/", "eve/", "common/node/diagnosis/")
+    sees_both_from_outside = ("maintenance/documents/", "eve/", "qkdlink/deployment/diagnosis/")
     assert [file for file in asked if not file.startswith(sees_both_from_outside)] == []
 
 

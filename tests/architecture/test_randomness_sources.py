@@ -3,11 +3,11 @@
 import ast
 from pathlib import Path
 
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.node.settings import NodeSettings
-from common.protocol.parameters import LinkParameters
-from common.randomness import Choice, Nature
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Choice, Nature
 from tests.support.source import files, imports, name, names_used, tree, where
 
 SECRET_CHOICES = {
@@ -19,7 +19,7 @@ SECRET_CHOICES = {
 }
 """Every secret choice of a block, and the one file of the nodes that draws it."""
 
-PROGRAMS = files("alice", "bob", "eve", "common", "qkdlink")
+PROGRAMS = files("alice", "bob", "eve", "common", "qkdlink/commands", "qkdlink/views", "qkdlink/deployment")
 MAKERS = {
     *("default_rng", "Generator", "RandomState", "seed", "SeedSequence"),
     *("PCG64", "PCG64DXSM", "Philox", "SFC64", "MT19937"),

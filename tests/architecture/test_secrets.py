@@ -11,35 +11,35 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from common.authentication.gmac import Gmac
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.scheme import Tag
-from common.authentication.wegman_carter import Unit, _Direction
-from common.distillation import stages
-from common.distillation.stages import ReconciledKey, SecretKey, SiftedKey, VerifiedKey
-from common.keys.identifiers import FIRST_SESSION, BlockId
-from common.node.launcher_pipe import LauncherPipe
-from common.node.vault import Vault
-from common.optics.detector import Receiver
-from common.optics.fibre import Fibre
-from common.optics.memory import QuantumMemory
-from common.optics.presets import preset
-from common.optics.pulses import PulseTrain
-from common.optics.records import DetectionRecord, PreparationRecord
-from common.optics.seal import LightSeal
-from common.optics.side_light import SideLight
-from common.optics.source import PulseSource, Source
-from common.protocol.roles import Role
-from common.randomness import Choice, ChoiceStream, Nature, Randomness
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from common.store.sealing import StoreSeal
-from common.trust.preshared import PresharedSecret
-from eve.notebook import BlockNotes, Knowledge, MeasuredPage
-from eve.store_and_forge import Learnt
+import qkdlink
+from qkdlink.common.authentication.gmac import Gmac
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.scheme import Tag
+from qkdlink.common.authentication.wegman_carter import Unit, _Direction
+from qkdlink.common.distillation import stages
+from qkdlink.common.distillation.stages import ReconciledKey, SecretKey, SiftedKey, VerifiedKey
+from qkdlink.common.keys.identifiers import FIRST_SESSION, BlockId
+from qkdlink.common.node.launcher_pipe import LauncherPipe
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.optics.detector import Receiver
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.photon_memory import QuantumMemory
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import DetectionRecord, PreparationRecord
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.optics.side_light import SideLight
+from qkdlink.common.optics.source import PulseSource, Source
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Choice, ChoiceStream, Nature, Randomness
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.store.sealing import StoreSeal
+from qkdlink.common.trust.preshared import PresharedSecret
+from qkdlink.eve.notebook import BlockNotes, Knowledge, MeasuredPage
+from qkdlink.eve.store_and_forge import Learnt
 from tests.support.samples import SAMPLES
 from tests.support.schemes import ed25519_schemes, signature_schemes
-from tests.support.source import PACKAGES
 
 BITS = np.tile(np.array([1, 0, 1, 1, 0, 0, 1, 0], np.uint8), 8)
 PACKED = np.packbits(BITS).tobytes()
@@ -155,20 +155,20 @@ def test_every_stage_of_a_key_that_holds_bits_is_looked_at_here():
 
 
 PUBLIC = {
-    "eve.flight.Flight.flying": "probabilities of photons, and no bit",
-    "eve.flight.Flight.lost": "likewise",
-    "eve.listening.blocks.OverheardBlock.shuffle_seed": "was said aloud",
-    "lab.undetermined.Disclosed.shuffle_seed": "was said aloud",
-    "eve.listening.hellos.ClientHello.random": "goes over the line in the clear",
-    "eve.listening.records.Record.header": "five bytes of a TLS record, in the clear",
-    "common.authentication.certificate_signature.CertificateSignature.fingerprints": "of certificates",
-    "common.authentication.certificate_signature.CertificateSignature.sign": "a function",
-    "common.authentication.certificate_signature.CertificateSignature.verify_peer": "a function",
-    "common.distillation.reconciliation.parity.Questions.indices": "are said aloud",
-    "common.protocol.conversation.Place.holdings": "a digest that both transcripts have",
-    "common.protocol.pinning.Pinning.ours": "a public key",
-    "common.protocol.pinning.Pinning.pinned": "a public key",
-    "common.protocol.pinning.Pinning.theirs": "a public key",
+    "qkdlink.eve.flight.Flight.flying": "probabilities of photons, and no bit",
+    "qkdlink.eve.flight.Flight.lost": "likewise",
+    "qkdlink.eve.listening.blocks.OverheardBlock.shuffle_seed": "was said aloud",
+    "qkdlink.lab.light.undetermined.Disclosed.shuffle_seed": "was said aloud",
+    "qkdlink.eve.listening.hellos.ClientHello.random": "goes over the line in the clear",
+    "qkdlink.eve.listening.records.Record.header": "five bytes of a TLS record, in the clear",
+    "qkdlink.common.authentication.certificate_signature.CertificateSignature.fingerprints": "of certificates",
+    "qkdlink.common.authentication.certificate_signature.CertificateSignature.sign": "a function",
+    "qkdlink.common.authentication.certificate_signature.CertificateSignature.verify_peer": "a function",
+    "qkdlink.common.distillation.reconciliation.parity.Questions.indices": "are said aloud",
+    "qkdlink.common.protocol.conversation.Place.holdings": "a digest that both transcripts have",
+    "qkdlink.common.protocol.pinning.Pinning.ours": "a public key",
+    "qkdlink.common.protocol.pinning.Pinning.pinned": "a public key",
+    "qkdlink.common.protocol.pinning.Pinning.theirs": "a public key",
 }
 """Fields of bytes or arrays that may be printed, each with the reason."""
 _MATERIAL = re.compile(r"\b(bytes|bytearray|memoryview|ndarray|NDArray|Bits)\b")
@@ -177,10 +177,8 @@ _MATERIAL = re.compile(r"\b(bytes|bytearray|memoryview|ndarray|NDArray|Bits)\b")
 def _printed_material() -> set[str]:
     """Every field of bytes or arrays, of every dataclass and model, that its representation shows."""
     found = set()
-    for package in PACKAGES:
-        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-            if module.name.endswith("__main__"):
-                continue
+    for module in pkgutil.walk_packages(qkdlink.__path__, "qkdlink."):
+        if not module.name.endswith("__main__") and not module.name.startswith("qkdlink.benchmarks"):
             for kind in vars(importlib.import_module(module.name)).values():
                 if isinstance(kind, type) and kind.__module__ == module.name:
                     found |= {f"{module.name}.{kind.__name__}.{name}" for name in _shown(kind)}

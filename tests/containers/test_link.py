@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from common.keys.allotment import UNIT_BITS
+from qkdlink.common.keys.allotment import UNIT_BITS
 from tests.containers.compose import NODES, Project, docker
 
 pytestmark = pytest.mark.timeout(300)

@@ -1,7 +1,7 @@
 """The outcome matrix in containers: Eve takes both places where she holds all that authenticates, and only there.
 
-The twelve cells of `lab.matrix`, one after the other on one link, whose homes are brought back to where each begins:
-seven of them each time, the others with `pytest -m evidence tests/containers`.
+The twelve cells of `qkdlink.lab.middle.matrix`, one after the other on one link, whose homes are brought back to where
+each begins: seven of them each time, the others with `pytest -m evidence tests/containers`.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from common.authentication.scheme import SchemeName
-from lab.matrix import MATRIX, Cell, Stolen
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.lab.middle.matrix import MATRIX, Cell, Stolen
 from tests.containers.compose import NODES, ROOT, Project, project
 
 STRANGERS = ROOT / "tests" / "containers" / "strangers"

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import run
-from benchmarks.run import PLANS, Length, Plan
-from benchmarks.table import Sizes
-from lab.broker import find_mosquitto
 from qkdlink import cli
+from qkdlink.benchmarks import run
+from qkdlink.benchmarks.run import PLANS, Length, Plan
+from qkdlink.benchmarks.table import Sizes
+from qkdlink.deployment.brokers.broker import find_mosquitto
 
 TINY = Plan(
     Sizes(
@@ -69,7 +69,7 @@ def test_without_mosquitto_the_link_is_skipped_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "find_mosquitto", lambda: None)
-    monkeypatch.setattr("benchmarks.table.find_mosquitto", lambda: None)
+    monkeypatch.setattr("qkdlink.benchmarks.table.find_mosquitto", lambda: None)
     assert bench(monkeypatch, "--quick") == 0
     said = capfd.readouterr()
     assert "link: skipped. Mosquitto is not installed" in said.err

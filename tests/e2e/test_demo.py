@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from common.journal.events import BlockEnded
-from common.protocol.parameters import LinkParameters
-from lab.broker import find_mosquitto
-from lab.home import open_home
 from qkdlink import cli
-from qkdlink import demo as command
+from qkdlink.commands import demo as command
+from qkdlink.common.journal.events import BlockEnded
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.homes.home import open_home
 from tests.support.processes import Journal, RunningProcess, full_disk, small_parameters, without_mosquitto
 
 QKDLINK = [str(Path(sys.executable).with_name("qkdlink"))]
@@ -166,7 +166,7 @@ def test_alice_and_bob_are_processes_of_their_own_and_their_commands_hold_no_sec
     assert len(pids) == 2
     assert os.getpid() not in pids
     for name in ("alice", "bob"):
-        (arguments,) = [words for words in demo.commands if words[2:4] == ["-m", name]]
+        (arguments,) = [words for words in demo.commands if words[2:4] == ["-m", f"qkdlink.{name}"]]
         assert arguments[4] == "--config"
         assert set(arguments[6::2]) <= {"--report-fd", "--seed"}
     assert not re.search(r"[0-9a-f]{32}", " ".join(word for words in demo.commands for word in words))

@@ -14,12 +14,12 @@ QKDLINK = (sys.executable, "-P", "-m", "qkdlink")
 SMALL = ("--protocol", "single-photon", "--block-pulses", "200000", "--blocks", "1")
 INTERRUPTED = """
 import os, runpy, signal, sys
-import common.startup
-prepared = common.startup.open_missing_streams
+import qkdlink.common.startup
+prepared = qkdlink.common.startup.open_missing_streams
 def then_wait():
     prepared()
     signal.setitimer(signal.ITIMER_REAL, {delay})
-common.startup.open_missing_streams = then_wait
+qkdlink.common.startup.open_missing_streams = then_wait
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), {number}))
 sys.argv[1:] = {arguments}
 runpy.run_module({program!r}, run_name="__main__", alter_sys=True)

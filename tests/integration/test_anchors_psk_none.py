@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from common.authentication.scheme import SchemeName
-from common.errors import ConfigurationError
-from common.journal.events import BootstrapClosed, EpochBegan, NodeStarted, PeerRefused
-from common.keys.allotment import Purpose
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
-from common.transport.connections import is_anybody_at
-from common.trust.anchor import AnchorName
-from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
-from common.trust.private_files import NewFile, write_new
-from lab.home import ALICE, BOB, open_home
-from lab.launcher import run_to_the_end
-from lab.link_result import LinkResult
-from lab.security import Security
-from qkdlink import keys as keys_command
+from qkdlink.commands import keys as keys_command
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import BootstrapClosed, EpochBegan, NodeStarted, PeerRefused
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.transport.connections import is_anybody_at
+from qkdlink.common.trust.anchor import AnchorName
+from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
+from qkdlink.common.trust.private_files import NewFile, write_new
+from qkdlink.deployment.homes.home import ALICE, BOB, open_home
+from qkdlink.deployment.homes.security import Security
+from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import LinkResult
 from tests.support.processes import Bench, bench, small_parameters, until
 
 TINY = small_parameters(pulses=60_000)

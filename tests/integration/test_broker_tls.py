@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from alice.settings import AliceSettings
-from common.errors import CredentialsError, LinkError
-from common.node.broker import broker_access, light_access
-from common.node.settings import BrokerSettings, load_settings
-from common.transport import mqtt
-from common.transport.addresses import Address
-from common.transport.apparatus import apparatus_context
-from common.transport.light_line import connect_light
-from common.transport.mqtt import BrokerAccess, Bus, connect
-from common.trust.pki import create_authority, issue
-from lab.broker import find_mosquitto
-from lab.home import LinkAddresses
-from lab.installation import Site, install
-from lab.ports import free_port
-from qkdlink.demo import planned
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.commands.demo import planned
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.node.broker import broker_access, light_access
+from qkdlink.common.node.settings import BrokerSettings, load_settings
+from qkdlink.common.transport import mqtt
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
+from qkdlink.common.trust.pki import create_authority, issue
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.brokers.ports import free_port
+from qkdlink.deployment.homes.home import LinkAddresses
+from qkdlink.deployment.homes.installation import Site, install
 from tests.support.processes import guarded
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")

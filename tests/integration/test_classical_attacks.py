@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.journal.events import LineLost, PeerRefused
-from common.transport.addresses import Address
-from eve.classical_attacks.base import Chain
-from eve.classical_attacks.catalogue import TREATMENTS, text_of, treatment_from
-from eve.relay import ClassicalRelay
-from lab.agreement import NODES, Audit
-from lab.home import ALICE, BOB
-from lab.kill_trials import tiny_parameters
-from lab.ports import LOOPBACK, free_port
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import LineLost, PeerRefused
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.eve.classical_attacks.base import Chain
+from qkdlink.eve.classical_attacks.catalogue import TREATMENTS, text_of, treatment_from
+from qkdlink.eve.relay import ClassicalRelay
+from qkdlink.lab.faults.agreement import NODES, Audit
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.processes import Bench, bench, until
 
 PATIENCE_S = 1.0

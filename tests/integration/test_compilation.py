@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common import kernels
-from lab import compilation
+from qkdlink.common.kernels import compiled as kernels
+from qkdlink.deployment.launching import compilation
 
 STEPS = """
 for n in (1, 2):
@@ -81,15 +81,16 @@ def test_what_cannot_be_compiled_ahead_is_left_to_the_nodes(
 
 
 CALLED = """
-from lab.kernel_use import STEPS
-from common import kernels
+from qkdlink.deployment.launching.kernel_use import STEPS
+from qkdlink.common.kernels import compiled as kernels
 for step in STEPS.values():
     step()
 inner = {name for each in kernels._folders for name in each.py_func.__code__.co_names}
 print(*(each.__name__ for each in kernels._folders if not each.signatures and each.__name__ not in inner))
 """
 BY_PROCESSOR = {"list_marked_anywhere", "list_marked_at_once", "select_anywhere", "select_at_once"}
-"""Two ways of two tasks, under names that do not say which one: `common.marked` chooses by what the processor has."""
+"""Two ways of two tasks, under names that do not say which one: `qkdlink.common.kernels.compaction` chooses by what the
+processor has."""
 
 
 def test_every_kernel_is_called_by_what_is_compiled_ahead() -> None:

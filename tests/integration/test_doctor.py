@@ -15,30 +15,30 @@ from pathlib import Path
 
 import pytest
 
-from alice.greeting import greet
-from alice.settings import AliceSettings
-from alice.station import largest_packet
-from bob.settings import BobSettings
-from common.errors import ConfigurationError
-from common.journal.events import EpochBegan, LineLost, NodeStopped, PatchRefused, PeerRefused
-from common.node.diagnosis.causes import Obstacle
-from common.node.diagnosis.examination import examine_node
-from common.node.diagnosis.findings import Diagnosis, Finding, Outcome
-from common.node.diagnosis.house import Patient
-from common.node.settings import NodeSettings, load_settings
-from common.protocol.roles import Role
-from common.transport.addresses import Address
-from common.transport.mqtt import LONGEST_MESSAGE, BrokerAccess, connect
-from common.trust.pki import create_authority
-from common.trust.preshared import PADS_FROM_BITS, create_preshared
-from common.wire.mqtt_packets import LONGEST_PACKET
-from common.wire.topics import Topics
-from lab import broker
-from lab.broker import find_mosquitto
-from lab.home import ALICE, BOB, replace_file
-from lab.ports import LOOPBACK, free_port
+from qkdlink.alice.greeting import greet
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.alice.station import largest_packet
+from qkdlink.bob.settings import BobSettings
 from qkdlink.cli import main
-from qkdlink.doctor import doctor
+from qkdlink.commands.doctor import doctor
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import EpochBegan, LineLost, NodeStopped, PatchRefused, PeerRefused
+from qkdlink.common.node.settings import NodeSettings, load_settings
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.mqtt import LONGEST_MESSAGE, BrokerAccess, connect
+from qkdlink.common.trust.pki import create_authority
+from qkdlink.common.trust.preshared import PADS_FROM_BITS, create_preshared
+from qkdlink.common.wire.mqtt_packets import LONGEST_PACKET
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.brokers import broker
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.diagnosis.causes import Obstacle
+from qkdlink.deployment.diagnosis.examination import examine_node
+from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding, Outcome
+from qkdlink.deployment.diagnosis.house import Patient
+from qkdlink.deployment.homes.home import ALICE, BOB, replace_file
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
@@ -399,7 +399,12 @@ def test_a_tls_library_without_a_suite_for_psks_is_found_before_anything_is_trie
     sections = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n"
     policy.write_text(f"{sections}Ciphersuites = TLS_AES_256_GCM_SHA384\n")
     tried = subprocess.run(
-        [sys.executable, "-P", "-c", "from common.transport.psk import check_cipher_suites as c; c()"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "from qkdlink.common.transport.psk import check_cipher_suites as c; c()",
+        ],
         env={**os.environ, "OPENSSL_CONF": str(policy)},
         capture_output=True,
         text=True,

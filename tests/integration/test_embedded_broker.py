@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.transport.addresses import Address
-from common.transport.light_line import connect_light
-from common.transport.mqtt import BrokerAccess, connect
-from lab.broker import run_broker
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.mqtt import BrokerAccess, connect
+from qkdlink.deployment.brokers.broker import run_broker
 from tests.support.processes import without_mosquitto
 
 VISITORS, ROUNDS = 12, 12

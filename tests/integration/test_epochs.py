@@ -13,33 +13,33 @@ from pathlib import Path
 
 import pytest
 
-from alice.greeting import greet
-from bob.session import Session
-from bob.station import Bob
-from common.errors import CredentialsError, LinkError
-from common.journal.events import EpochBegan, LineLost, PeerRefused, RekeyingPostponed
-from common.keys.allotment import TAG_BITS, Purpose
-from common.keys.derivation import key_id, link_psk, psk_identity
-from common.keys.identifiers import BlockId
-from common.protocol.greeting import Introduction, link_conversation
-from common.protocol.high_water import Marks
-from common.protocol.parameters import LinkParameters
-from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS
-from common.protocol.roles import Role
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE, STORE_KEY_FILE
-from common.transport.addresses import Address
-from common.transport.certified import dial
-from common.transport.channel import ClassicalChannel
-from common.transport.connections import Connection, is_anybody_at
-from common.transport.psk import NO_COMMON_KEY, dial_psk
-from common.transport.tls import PeerIdentity
-from common.trust import pki
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pki import Validity
-from lab.home import ALICE, BOB
-from lab.ports import LOOPBACK, free_port
-from qkdlink import keys as keys_command
+from qkdlink.alice.greeting import greet
+from qkdlink.bob.session import Session
+from qkdlink.bob.station import Bob
+from qkdlink.commands import keys as keys_command
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.journal.events import EpochBegan, LineLost, PeerRefused, RekeyingPostponed
+from qkdlink.common.keys.allotment import TAG_BITS, Purpose
+from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.greeting import Introduction, link_conversation
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE, STORE_KEY_FILE
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.certified import dial
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.transport.connections import Connection, is_anybody_at
+from qkdlink.common.transport.psk import NO_COMMON_KEY, dial_psk
+from qkdlink.common.transport.tls import PeerIdentity
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.pki import Validity
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.processes import Bench, LocalNode, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 

@@ -6,17 +6,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.authentication.scheme import SchemeName
-from common.journal.events import AnyEvent, BlockEnded, CommandRefused, Entry, HalfLinkChanged, PeerRefused
-from common.transport.mqtt import BrokerAccess, connect
-from common.wire.topics import Topics
-from eve.topics import EVE, control_topic
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
-from lab.kill_trials import tiny_parameters, tiny_settings
-from lab.launcher import RunningLink, run_link
-from lab.leaks import FACING_ALICE, FACING_BOB
-from lab.man_in_the_middle import arm
-from lab.matrix import Cell, Stolen
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.journal.events import (
+    AnyEvent,
+    BlockEnded,
+    CommandRefused,
+    Entry,
+    HalfLinkChanged,
+    PeerRefused,
+)
+from qkdlink.common.transport.mqtt import BrokerAccess, connect
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
+from qkdlink.deployment.launching.launcher import RunningLink, run_link
+from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB
+from qkdlink.eve.topics import EVE, control_topic
+from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
+from qkdlink.lab.middle.man_in_the_middle import arm
+from qkdlink.lab.middle.matrix import Cell, Stolen
 from tests.support.processes import Bench, RunningProcess, until
 
 CELL = Cell(Stolen.CERTIFICATES_AFTER, SchemeName.WEGMAN_CARTER)

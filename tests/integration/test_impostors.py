@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import BlockEnded, EpochBegan, LineLost, PeerRefused
-from common.keys.allotment import Purpose
-from common.keys.derivation import key_id, link_psk, psk_identity
-from common.store.key_store import KeyStore
-from common.transport.addresses import Address
-from common.transport.connections import ACCEPTED
-from common.trust import pki
-from common.trust.pki import Validity
-from lab.home import ALICE, BOB
-from lab.ports import LOOPBACK
+from qkdlink.common.journal.events import BlockEnded, EpochBegan, LineLost, PeerRefused
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.connections import ACCEPTED
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.pki import Validity
+from qkdlink.deployment.brokers.ports import LOOPBACK
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 

@@ -1,12 +1,12 @@
-"""Processes killed at named points: a sample of the matrix whose whole is `python -m lab.evidence kills`."""
+"""Processes killed at named points: a sample of the matrix whose whole is `python -m maintenance.evidence kills`."""
 
 import pytest
 
-from lab.evidence_kills import conclude, trials
-from lab.home import ALICE, BOB
-from lab.kill_points import POINTS
-from lab.kill_trials import Trial, run_trial
-from lab.mortal import Death
+from maintenance.evidence.kills import conclude, trials
+from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.lab.faults.kill_points import POINTS
+from qkdlink.lab.faults.kill_trials import Trial, run_trial
+from qkdlink.lab.faults.mortal import Death
 
 SAMPLE = (
     "alice mid-light (8), together",

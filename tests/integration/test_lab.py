@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab.scenarios.scenario import scenario
-from lab.sweeps import Axis, Sweep, measured, swept
+from qkdlink.lab.light.sweeps import Axis, Sweep, measured, swept
+from qkdlink.lab.scenarios.scenario import scenario
 
 
 @pytest.mark.parametrize("name", ["bootstrap-psk", "endpoint-compromised-past"])

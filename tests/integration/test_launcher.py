@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import LinkError
-from common.journal.events import BlockEnded, Entry
-from lab.endings import told_end
-from lab.home import open_home
-from lab.launcher import Node, RunningLink, run_link
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import BlockEnded, Entry
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.launching.endings import told_end
+from qkdlink.deployment.launching.launcher import Node, RunningLink, run_link
 from tests.support.processes import small_parameters, until
 from tests.support.splices import spliced_link
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import BlockEnded, LightFault
-from common.optics.expectation import expected_statistics
-from common.protocol.aborts import AbortReason
-from common.transport.mqtt import BrokerAccess, connect
-from common.wire.pulse_frames import FrameHeader
-from common.wire.topics import Topics
-from lab.broker import find_mosquitto
-from lab.home import ALICE, BOB
+from qkdlink.common.journal.events import BlockEnded, LightFault
+from qkdlink.common.optics.expectation import expected_statistics
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.transport.mqtt import BrokerAccess, connect
+from qkdlink.common.wire.pulse_frames import FrameHeader
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.light_proxy import LightProxy
 from tests.support.processes import ADMIN, Bench, Journal, bench, small_parameters, without_mosquitto
 

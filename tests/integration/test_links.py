@@ -8,18 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from common.distillation.stages import SecretKey
-from common.errors import LinkError
-from common.journal.events import BlockEnded, BlockOpened, LightFault, LineLost, NodeStopped, PeerRefused
-from common.keys.identifiers import BlockId
-from common.node.vault import Vault
-from common.protocol.aborts import AbortReason
-from common.protocol.parameters import ProtocolName
-from common.transport.mqtt import BrokerAccess, Subscription, connect
-from common.wire.topics import Topics
-from lab.broker import find_mosquitto
-from lab.home import ALICE, BOB
-from lab.ports import LOOPBACK
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import (
+    BlockEnded,
+    BlockOpened,
+    LightFault,
+    LineLost,
+    NodeStopped,
+    PeerRefused,
+)
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.transport.mqtt import BrokerAccess, Subscription, connect
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.brokers.ports import LOOPBACK
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.eavesdropper import Eavesdropper, eavesdropping
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 

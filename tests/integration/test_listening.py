@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from common.distillation.monitors import Monitor
-from common.errors import ConfigurationError
-from common.journal.events import NodeStarted
-from eve.recorder import Wire, read_recording
-from eve.topics import EVE
-from lab.decrypt_later import (
+from qkdlink.cli import app
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import NodeStarted
+from qkdlink.deployment.homes.home import ALICE, BOB, KEY_LOG_FILE, open_home
+from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import Outcome
+from qkdlink.eve.recorder import Wire, read_recording
+from qkdlink.eve.topics import EVE
+from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
+from qkdlink.lab.recordings.decrypt_later import (
     Hand,
     blocks_read,
     combined_is_safe_while_either_holds,
     decrypt_later,
     rank_check,
 )
-from lab.home import ALICE, BOB, KEY_LOG_FILE, open_home
-from lab.key_exchanges import KeySource
-from lab.kill_trials import tiny_parameters, tiny_settings
-from lab.launcher import run_to_the_end
-from lab.link_result import Outcome
-from lab.recording import make_recording
-from qkdlink.cli import app
+from qkdlink.lab.recordings.recording import make_recording
+from qkdlink.lab.traffic.key_exchanges import KeySource
 from tests.support.processes import Journal
 
 BLOCKS = 3

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from common.journal.events import BlockEnded, BlockOpened, Entry
-from lab.home import ALICE, open_home
-from lab.launcher import run_link
+from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
+from qkdlink.deployment.homes.home import ALICE, open_home
+from qkdlink.deployment.launching.launcher import run_link
+from qkdlink.lab.faults.rough_line import long_line
 from tests.support.processes import small_parameters
 
 ROUND_TRIP_S = 0.01
@@ -54,7 +55,7 @@ async def test_over_a_long_line_more_blocks_are_under_way_and_one_takes_half_as_
         small_parameters(),
         blocks=BLOCKS,
         watch=watched.watch,
-        round_trip_s=ROUND_TRIP_S,
+        line=long_line(ROUND_TRIP_S),
     ) as link:
         await link.until_done()
     assert len(watched.ended) == BLOCKS

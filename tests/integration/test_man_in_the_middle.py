@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from common.authentication.scheme import SchemeName
-from common.errors import ConfigurationError
-from lab.home import open_home
-from lab.kill_trials import tiny_parameters, tiny_settings
-from lab.launcher import run_to_the_end
-from lab.leaks import Loot
-from lab.link_result import Outcome
-from lab.man_in_the_middle import play
-from lab.matrix import ALL_CELLS, IMPOSTURE, MATRIX, Cell, Evidence, Stolen
-from lab.theft import steal
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import Outcome
+from qkdlink.deployment.stolen.leaks import Loot
+from qkdlink.deployment.stolen.theft import steal
+from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
+from qkdlink.lab.middle.man_in_the_middle import play
+from qkdlink.lab.middle.matrix import ALL_CELLS, IMPOSTURE, MATRIX, Cell, Evidence, Stolen
 
 NONE, WEGMAN_CARTER = SchemeName.NONE, SchemeName.WEGMAN_CARTER
 PLAYED = (

@@ -20,16 +20,16 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from common.errors import CredentialsError, LinkError
-from common.transport import tls
-from common.transport.certified import dial, listen
-from common.transport.connections import Connection
-from common.transport.tls import dialler_context, listener_context
-from common.trust import pki
-from common.trust.algorithms import KeyAlgorithm, signature_hash, tls_has
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.hierarchy import Hierarchy, create_authorities
-from common.trust.pem import read_chain, read_private_key, read_revocation_lists
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport import tls
+from qkdlink.common.transport.certified import dial, listen
+from qkdlink.common.transport.connections import Connection
+from qkdlink.common.transport.tls import dialler_context, listener_context
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.algorithms import KeyAlgorithm, signature_hash, tls_has
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from qkdlink.common.trust.pem import read_chain, read_private_key, read_revocation_lists
+from qkdlink.deployment.certificates.hierarchy import Hierarchy, create_authorities
 
 NODES = ("alice", "bob")
 CLASSICAL = [algorithm for algorithm in KeyAlgorithm if algorithm is not KeyAlgorithm.ML_DSA_65]

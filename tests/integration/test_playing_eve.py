@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable, Static
 
-from common.journal.events import (
+from qkdlink.cli import main
+from qkdlink.commands.eve import open_wires
+from qkdlink.common.journal.events import (
     BlockEnded,
     BlockOpened,
     CommandRefused,
@@ -17,20 +19,18 @@ from common.journal.events import (
     NodeStopped,
     PatchChanged,
 )
-from common.node.settings import load_settings
-from common.transport.addresses import Address
-from eve.control import AttackLight, Go
-from eve.settings import EveSettings
-from eve.topics import control_topic
-from lab.broker import find_mosquitto
-from lab.home import LinkAddresses, Splice
-from lab.installation import Site, install
-from lab.kill_trials import tiny_parameters
-from lab.ports import LOOPBACK, free_port
-from qkdlink.cli import main
-from qkdlink.eve import open_wires
-from qkdlink.eve_console import EveConsole
-from qkdlink.eve_scene import Scene
+from qkdlink.common.node.settings import load_settings
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import LinkAddresses, Splice
+from qkdlink.deployment.homes.installation import Site, install
+from qkdlink.eve.control import AttackLight, Go
+from qkdlink.eve.settings import EveSettings
+from qkdlink.eve.topics import control_topic
+from qkdlink.lab.faults.kill_trials import tiny_parameters
+from qkdlink.views.eve_console import EveConsole
+from qkdlink.views.eve_scene import Scene
 from tests.support.processes import Journal, until
 from tests.support.splices import BRISK, TOPICS, SplicedLink, spliced_link
 from tests.support.terminals import on_a_terminal, programs
@@ -38,7 +38,7 @@ from tests.support.terminals import on_a_terminal, programs
 OWN = """
 from typing import ClassVar
 
-from eve.quantum_attacks.base import Attack
+from qkdlink.eve.quantum_attacks.base import Attack
 
 
 class Absorber(Attack):

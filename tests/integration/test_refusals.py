@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import NodeStarted
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from common.trust import pki
-from lab.home import ALICE, BOB, LinkHome
-from lab.mortal import Mortal
-from lab.ports import LOOPBACK, free_port
+from qkdlink.common.journal.events import NodeStarted
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.trust import pki
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.lab.faults.mortal import Mortal
 from tests.support.processes import Bench, Journal, bench, small_parameters, until
 
 NOW = datetime.now(UTC)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from common.journal.events import BlockOpened, EpochBegan, LineLost, PeerRefused
-from common.protocol.aborts import AbortReason
-from common.wire.pulse_frames import FrameHeader
-from lab.home import ALICE, BOB
+from qkdlink.common.journal.events import BlockOpened, EpochBegan, LineLost, PeerRefused
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.wire.pulse_frames import FrameHeader
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.light_proxy import LightProxy
 from tests.support.processes import Bench, SpawnedNode, bench, small_parameters, until
 

@@ -9,15 +9,23 @@ from typing import Any
 
 import pytest
 
-from common.authentication import ed25519
-from common.authentication.scheme import SchemeName
-from common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, Event, PeerRefused, ReserveLow
-from common.keys.allotment import OF_ALICE, OF_BOB
-from common.node.vault import Vault
-from common.protocol.aborts import AbortReason
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from lab.home import ALICE, BOB
+from qkdlink.common.authentication import ed25519
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.journal.events import (
+    BlockEnded,
+    BlockOpened,
+    Entry,
+    EpochBegan,
+    Event,
+    PeerRefused,
+    ReserveLow,
+)
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.stores import LINK, block, secret
 

@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from common.errors import LinkError
-from common.journal.events import BlockEnded, EveState, LineLost, NodeStopped, PatchChanged, PatchRefused
-from common.wire.patch import LONGEST_PATCH_BYTES, Patch
-from eve.control import Plug
-from eve.topics import control_topic
-from lab.broker import find_mosquitto
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import (
+    BlockEnded,
+    EveState,
+    LineLost,
+    NodeStopped,
+    PatchChanged,
+    PatchRefused,
+)
+from qkdlink.common.wire.patch import LONGEST_PATCH_BYTES, Patch
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.eve.control import Plug
+from qkdlink.eve.topics import control_topic
 from tests.support.processes import until
 from tests.support.splices import PATIENCE_S, TOPICS, Cable, SplicedLink, eve_behind, spliced_link
 

@@ -3,13 +3,13 @@
 import asyncio
 from pathlib import Path
 
-from common.journal.events import BlockEnded, ReserveLow
-from common.node.program import sentence
-from common.wire.pulse_frames import FrameHeader
-from lab.home import ALICE, BOB
-from lab.kill_trials import tiny_parameters
-from lab.ordeal import run_ordeal
-from qkdlink.keys import bootstrap
+from qkdlink.commands.keys import bootstrap
+from qkdlink.common.journal.events import BlockEnded, ReserveLow
+from qkdlink.common.node.program import sentence
+from qkdlink.common.wire.pulse_frames import FrameHeader
+from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.lab.faults.kill_trials import tiny_parameters
+from qkdlink.lab.faults.ordeal import run_ordeal
 from tests.support.light_proxy import LightProxy, pass_on
 from tests.support.processes import Bench, bench, until
 

@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from common.errors import CredentialsError, LinkError
-from common.transport import connections
-from common.transport.certified import dial, listen
-from common.transport.connections import ACCEPTED, Connection
-from common.transport.tls import check_peer, dialler_context, listener_context
-from common.trust import pki
-from common.trust.algorithms import PrivateKey
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.hierarchy import create_authorities
-from common.trust.pem import read_certificate, read_chain, read_private_key
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport import connections
+from qkdlink.common.transport.certified import dial, listen
+from qkdlink.common.transport.connections import ACCEPTED, Connection
+from qkdlink.common.transport.tls import check_peer, dialler_context, listener_context
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.algorithms import PrivateKey
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from qkdlink.common.trust.pem import read_certificate, read_chain, read_private_key
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 from tests.support.foreign_tls import answering, knock
 
 NOW = datetime.now(UTC)

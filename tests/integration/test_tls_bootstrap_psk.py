@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from common.authentication.scheme import SchemeName
-from common.errors import CredentialsError, LinkError
-from common.keys.derivation import bootstrap_identity, bootstrap_psk, parse_identity, psk_identity
-from common.node.anchors.nobody import NobodyAnchor
-from common.node.anchors.preshared import PresharedAnchor
-from common.protocol.roles import Role
-from common.transport.addresses import Address
-from common.transport.certified import dial
-from common.transport.connections import ACCEPTED
-from common.transport.psk import AnyConnection, LinkKeys, dial_psk, listen_psk
-from common.transport.unauthenticated import dial_anybody, listen_to_anybody
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.preshared import PresharedSecret
-from lab.home import open_home
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.keys.derivation import bootstrap_identity, bootstrap_psk, parse_identity, psk_identity
+from qkdlink.common.node.anchors.nobody import NobodyAnchor
+from qkdlink.common.node.anchors.preshared import PresharedAnchor
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.certified import dial
+from qkdlink.common.transport.connections import ACCEPTED
+from qkdlink.common.transport.psk import AnyConnection, LinkKeys, dial_psk, listen_psk
+from qkdlink.common.transport.unauthenticated import dial_anybody, listen_to_anybody
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.preshared import PresharedSecret
+from qkdlink.deployment.homes.home import open_home
 from tests.support.foreign_tls import answering
 
 HOST = "127.0.0.1"
@@ -198,7 +198,7 @@ async def test_no_line_that_is_meant_to_be_authenticated_accepts_one_that_is_not
 
 def test_one_file_alone_verifies_nobody() -> None:
     root = Path(__file__).parents[2]
-    packages = ("alice", "bob", "common", "lab", "qkdlink")
+    packages = ("alice", "bob", "common", "qkdlink")
     files = [path for package in packages for path in (root / package).rglob("*.py")]
     lax = [path.name for path in files if "CERT_NONE" in path.read_text(encoding="utf-8")]
     assert lax == ["unauthenticated.py"]

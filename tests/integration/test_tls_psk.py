@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import CredentialsError, LinkError
-from common.keys.derivation import psk_identity
-from common.transport import connections, psk
-from common.transport.certified import listen
-from common.transport.connections import ACCEPTED, Connection
-from common.transport.psk import (
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.keys.derivation import psk_identity
+from qkdlink.common.transport import connections, psk
+from qkdlink.common.transport.certified import listen
+from qkdlink.common.transport.connections import ACCEPTED, Connection
+from qkdlink.common.transport.psk import (
     KeyedPeer,
     LinkKeys,
     check_keyed,
@@ -34,9 +34,9 @@ from common.transport.psk import (
     psk_dialler_context,
     psk_listener_context,
 )
-from common.trust import pki
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 from tests.support.foreign_tls import answering, knock
 
 SESSION = "0123456789abcdef" * 2

@@ -1,9 +1,9 @@
 """A transparent Eve changes nothing: a seeded link makes the very same counts, rates and keys through her."""
 
-from common.optics.presets import DEFAULT_PRESET, preset
-from common.protocol.parameters import ProtocolName
-from lab.evidence_transparent import compare
-from lab.planning import plan, task_for
+from maintenance.evidence.transparent import compare
+from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.deployment.planning.planner import plan, task_for
 
 PULSES = 1_000_000
 

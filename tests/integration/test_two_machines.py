@@ -23,17 +23,17 @@ from typing import Any
 
 import pytest
 
-from common.journal.events import EpochBegan
-from common.node.diagnosis import examination
-from common.node.diagnosis.network import reach
-from common.store.key_store import KeyStore
-from common.transport.addresses import Address
-from common.trust.hierarchy import create_authorities
-from common.trust.pki import Validity, create_authority, issue
-from lab.broker import find_mosquitto
-from lab.home import ALICE, BOB, LinkAddresses
-from lab.installation import BROKER, NODES_AUTHORITY, Site, install
-from qkdlink.doctor import doctor
+from qkdlink.commands.doctor import doctor
+from qkdlink.common.journal.events import EpochBegan
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.trust.pki import Validity, create_authority, issue
+from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.certificates.hierarchy import create_authorities
+from qkdlink.deployment.diagnosis import examination
+from qkdlink.deployment.diagnosis.network import reach
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses
+from qkdlink.deployment.homes.installation import BROKER, NODES_AUTHORITY, Site, install
 from tests.support.processes import Journal, guarded, small_parameters
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -141,7 +141,7 @@ class World:
         self, machine: Machine, role: str, folder: Path, **environment: str
     ) -> subprocess.Popen[bytes]:
         """Start a node as the recipe says."""
-        command = (sys.executable, "-P", "-m", role, "--config", str(folder / "node.toml"))
+        command = (sys.executable, "-P", "-m", f"qkdlink.{role}", "--config", str(folder / "node.toml"))
         return machine.start(*command, folder=folder, log=folder / "node.log", **environment)
 
     def until_listening(self, port: int, program: subprocess.Popen[bytes], log: Path) -> None:

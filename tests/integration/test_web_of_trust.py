@@ -11,23 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import CredentialsError, LinkError
-from common.journal.events import BlockEnded, EpochBegan, PeerRefused
-from common.protocol.roles import Role
-from common.transport import carded, connections
-from common.transport.connections import ACCEPTED, Connection
-from common.trust.anchor import AnchorName
-from common.trust.card_holder import CardHolder, HolderFiles
-from common.trust.card_making import CARD_CERTIFICATE_FILE, CARD_PRIVATE_KEY_FILE, Wish, make_card
-from common.trust.credentials import verify_signature
-from common.trust.node_card import LARGEST_CARD_BYTES, NODE_CARD_FILE, CardRole, user_id
-from common.trust.openpgp import Keyring
-from common.trust.openpgp_signing import signing_in
-from common.trust.pki import Validity
-from lab.home import ALICE, BOB, open_home
-from lab.launcher import run_to_the_end
-from lab.security import Security
-from lab.web_of_trust import KEYRING_FOLDER, furnish_web_of_trust
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.journal.events import BlockEnded, EpochBegan, PeerRefused
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport import carded, connections
+from qkdlink.common.transport.connections import ACCEPTED, Connection
+from qkdlink.common.trust.anchor import AnchorName
+from qkdlink.common.trust.card_holder import CardHolder, HolderFiles
+from qkdlink.common.trust.credentials import verify_signature
+from qkdlink.common.trust.node_card import LARGEST_CARD_BYTES, NODE_CARD_FILE, CardRole, user_id
+from qkdlink.common.trust.openpgp import Keyring
+from qkdlink.common.trust.pki import Validity
+from qkdlink.deployment.certificates.card_making import (
+    CARD_CERTIFICATE_FILE,
+    CARD_PRIVATE_KEY_FILE,
+    Wish,
+    make_card,
+)
+from qkdlink.deployment.certificates.openpgp_signing import signing_in
+from qkdlink.deployment.homes.home import ALICE, BOB, open_home
+from qkdlink.deployment.homes.security import Security
+from qkdlink.deployment.homes.web_of_trust import KEYRING_FOLDER, furnish_web_of_trust
+from qkdlink.deployment.launching.launcher import run_to_the_end
 from tests.support.processes import bench, small_parameters, until
 from tests.support.society import LINK, Person, Society, needs_gpg, person, society
 

@@ -3,17 +3,17 @@ import asyncio
 import numpy as np
 import pytest
 
-import alice.steps
-import bob.steps
-from common.distillation.reconciliation.schedule import Pace
-from common.journal.events import BlockOpened, StageReached
-from common.protocol.conversation import MOST_CHECKPOINTS
-from common.protocol.parameters import ProtocolName
-from common.protocol.phases import BlockPhase
-from common.protocol.roles import Role
-from common.randomness import Nature, Randomness
-from common.wire.framing import LENGTHS, LONGEST_HEADER
-from common.wire.messages import Checkpoint, Message, ParityAnswers, ParityQuestions
+import qkdlink.alice.steps
+import qkdlink.bob.steps
+from qkdlink.common.distillation.reconciliation.schedule import Pace
+from qkdlink.common.journal.events import BlockOpened, StageReached
+from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.phases import BlockPhase
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Nature, Randomness
+from qkdlink.common.wire.framing import LENGTHS, LONGEST_HEADER
+from qkdlink.common.wire.messages import Checkpoint, Message, ParityAnswers, ParityQuestions
 from tests.support.pair import Ending, Pair, small_block
 
 STAGES = ["transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm"]
@@ -98,7 +98,7 @@ def test_what_the_parties_are_made_of_does_not_print_a_bit_of_the_key(ending: En
 
 
 def test_the_stages_of_both_columns_are_those_they_tell():
-    for column in (alice.steps, bob.steps):
+    for column in (qkdlink.alice.steps, qkdlink.bob.steps):
         told = [name for name in vars(column) if name in {*STAGES, "estimate_errors"}]
         assert {"estimate" if name == "estimate_errors" else name for name in told} == set(STAGES)
 

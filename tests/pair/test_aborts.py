@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-import alice.steps
-import bob.steps
-from common.bits import Bits
-from common.distillation.finite_key import KeyLength
-from common.distillation.verification import verification_tag
-from common.optics.fibre import Fibre
-from common.protocol.aborts import AbortReason
-from common.protocol.conversation import MOST_CHECKPOINTS
-from common.protocol.key_length import secret_length
-from common.protocol.parameters import ProtocolName
-from common.protocol.phases import BlockPhase
-from common.protocol.roles import Role
-from common.wire.messages import (
+import qkdlink.alice.steps
+import qkdlink.bob.steps
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.finite_key import KeyLength
+from qkdlink.common.distillation.verification import verification_tag
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
+from qkdlink.common.protocol.key_length import secret_length
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.phases import BlockPhase
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.messages import (
     Abort,
     AmplificationSeed,
     BasisAnnouncement,
@@ -114,7 +114,7 @@ async def test_keys_that_are_not_the_same_are_found_out_and_dropped(monkeypatch:
         other[17] ^= 1
         return verification_tag(other, seed, eps_cor)
 
-    monkeypatch.setattr(bob.steps, "verification_tag", of_another_key)
+    monkeypatch.setattr(qkdlink.bob.steps, "verification_tag", of_another_key)
     ending = await Pair().play()
     settled(ending, AbortReason.VERIFICATION_FAILED, Role.BOB)
     assert never_said(ending, AmplificationSeed)
@@ -125,7 +125,7 @@ async def test_a_length_beyond_bobs_own_bound_is_refused(monkeypatch: pytest.Mon
         length = secret_length(*arguments)  # type: ignore[arg-type]
         return replace(length, secret_bits=length.secret_bits + 1)
 
-    monkeypatch.setattr(alice.steps, "secret_length", one_bit_too_many)
+    monkeypatch.setattr(qkdlink.alice.steps, "secret_length", one_bit_too_many)
     ending = await Pair().play()
     assert "Bob's bound" in settled(ending, AbortReason.LENGTHS_DISAGREE, Role.BOB)
     assert never_said(ending, Confirmation)

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from common.keys.allotment import Purpose
-from common.keys.identifiers import BlockId
-from common.protocol.roles import Role
-from common.store.schema import State
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.schema import State
 from tests.support.stores import block, fast_folder, secret
 from tests.support.vaults import GREETING_MESSAGES, Side, contact
 

@@ -4,15 +4,15 @@ from functools import lru_cache
 
 import pytest
 
-from common.authentication import ed25519
-from common.authentication.scheme import SchemeName
-from common.distillation.stages import SecretKey
-from common.errors import RemoteProtocolError
-from common.protocol.aborts import AbortReason
-from common.protocol.economy import Economy
-from common.protocol.parameters import LinkParameters
-from common.protocol.pinning import Pinning
-from common.wire.messages import AmplificationSeed, BlockAccepted, OpenBlock
+from qkdlink.common.authentication import ed25519
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.wire.messages import AmplificationSeed, BlockAccepted, OpenBlock
 from tests.support.pair import Ending, Pair, small_block
 from tests.support.schemes import SCHEMES, wegman_carter
 

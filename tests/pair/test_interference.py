@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.authentication.scheme import SchemeName
-from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
-from common.optics.fibre import Fibre
-from common.protocol.aborts import Aborted
-from common.protocol.parameters import LinkParameters, ProtocolName
-from common.protocol.roles import Role
-from common.wire.messages import Checkpoint, Message
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.protocol.aborts import Aborted
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.messages import Checkpoint, Message
 from tests.support.interference import (
     after_the_next,
     altered,

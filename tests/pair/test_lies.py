@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.authentication.scheme import CheckpointScheme
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import MAX_INDICES
-from common.errors import LinkError, RemoteProtocolError
-from common.protocol.conversation import BlockConversation, Line, Place
-from common.protocol.parameters import ProtocolName
-from common.protocol.roles import Role
-from common.wire.messages import (
+from qkdlink.common.authentication.scheme import CheckpointScheme
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.schedule import MAX_INDICES
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.protocol.conversation import BlockConversation, Line, Place
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
     BlockAccepted,
@@ -29,7 +29,7 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
-from common.wire.parities import encode_questions
+from qkdlink.common.wire.parities import encode_questions
 from tests.support.pair import Ending, Pair, small_block
 
 ALICE, BOB = Role.ALICE, Role.BOB
@@ -171,7 +171,7 @@ async def test_nonsense_is_refused_although_its_tag_is_right(name: str):
 async def test_an_alice_who_answers_beyond_the_budget_of_the_block_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("alice.steps.parity_budget", lambda *_: 2**40)
+    monkeypatch.setattr("qkdlink.alice.steps.parity_budget", lambda *_: 2**40)
     ending = await Pair(bob_misreads_key_bits=0.2).play()
     assert isinstance(ending.bob.outcome, RemoteProtocolError)
     assert "the budget of the block is" in str(ending.bob.outcome)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from common.distillation.reconciliation.schedule import PASSES
-from common.distillation.stages import SecretKey
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.protocol.parameters import ProtocolName
-from common.protocol.roles import Role
-from common.randomness import Choice, ChoiceStream, Randomness
-from common.wire.messages import (
+from qkdlink.common.distillation.reconciliation.schedule import PASSES
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Choice, ChoiceStream, Randomness
+from qkdlink.common.wire.messages import (
     AmplificationSeed,
     Checkpoint,
     Confirmation,
@@ -26,7 +26,7 @@ from common.wire.messages import (
     TestBits,
     VerificationHash,
 )
-from common.wire.parities import decode_questions
+from qkdlink.common.wire.parities import decode_questions
 from tests.support.apparatus import MemoryDeposit
 from tests.support.interference import altered
 from tests.support.pair import Delivery, Ending, Pair, Said, faithfully, small_block

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import OutdatedStoreError, RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.node.connection_pads import ConnectionPads
-from common.protocol.high_water import FURTHEST_JUMP, Marks
-from common.protocol.roles import Role
+from qkdlink.common.errors import OutdatedStoreError, RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.connection_pads import ConnectionPads
+from qkdlink.common.protocol.high_water import FURTHEST_JUMP, Marks
+from qkdlink.common.protocol.roles import Role
 from tests.support.stores import block, in_memory, secret
 from tests.support.vaults import NAMES, Contact, Side, contact
 

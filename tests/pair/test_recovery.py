@@ -14,34 +14,40 @@ from functools import partial
 
 import pytest
 
-import alice.steps
-import bob.steps
-from alice.greeting import greet as greet_bob
-from bob.greeting import greet as greet_alice
-from common.authentication import ed25519, ml_dsa_65
-from common.authentication.scheme import SchemeName
-from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
-from common.journal.events import BlockEnded, Event
-from common.keys.allotment import Purpose
-from common.keys.identifiers import BlockId
-from common.node.authentication import keyed_authentication
-from common.node.link import Distil, Link, LinkDeposit, Party
-from common.node.meeting import Meeting
-from common.node.vault import Vault
-from common.optics.fibre import Fibre
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.block import Block
-from common.protocol.economy import Economy
-from common.protocol.greeting import Introduction, link_conversation
-from common.protocol.parameters import LinkParameters
-from common.protocol.pinning import Pinning
-from common.protocol.roles import Role
-from common.randomness import Randomness
-from common.store.schema import State
-from common.transport.channel import ClassicalChannel, StreamLine
-from common.wire.framing import Received, decode
-from common.wire.messages import BasisAnnouncement, Checkpoint, Confirmation, DetectionAnnouncement, Message
+import qkdlink.alice.steps
+import qkdlink.bob.steps
+from qkdlink.alice.greeting import greet as greet_bob
+from qkdlink.bob.greeting import greet as greet_alice
+from qkdlink.common.authentication import ed25519, ml_dsa_65
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.journal.events import BlockEnded, Event
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.authentication import keyed_authentication
+from qkdlink.common.node.link import Distil, Link, LinkDeposit, Party
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.greeting import Introduction, link_conversation
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.store.schema import State
+from qkdlink.common.transport.channel import ClassicalChannel, StreamLine
+from qkdlink.common.wire.framing import Received, decode
+from qkdlink.common.wire.messages import (
+    BasisAnnouncement,
+    Checkpoint,
+    Confirmation,
+    DetectionAnnouncement,
+    Message,
+)
 from tests.support.apparatus import MemoryReceiver, MemoryTransmitter
 from tests.support.pair import small_block
 from tests.support.stores import ALICE_OWNER, LINK, block, fast_folder, open_store, secret
@@ -229,10 +235,10 @@ async def played(links: dict[Role, Link], number: int) -> tuple[Outcome, Outcome
     transmitter = MemoryTransmitter(receiver.take, 2**20)
 
     async def alices(deposit: LinkDeposit, one: Block) -> SecretKey | Aborted:
-        return await alice.steps.distil(transmitter, deposit, one)
+        return await qkdlink.alice.steps.distil(transmitter, deposit, one)
 
     async def bobs(deposit: LinkDeposit, one: Block) -> SecretKey | Aborted:
-        return await bob.steps.distil(receiver, deposit, one)
+        return await qkdlink.bob.steps.distil(receiver, deposit, one)
 
     return await asyncio.gather(
         lived(links[Role.ALICE], number, alices),

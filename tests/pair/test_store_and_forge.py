@@ -1,17 +1,17 @@
 import numpy as np
 
-from common.authentication.transcript import Transcript
-from common.bits import Bits
-from common.errors import LinkError, RemoteProtocolError
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import PulseSource
-from common.protocol.conversation import BlockConversation
-from common.protocol.parameters import LinkParameters, ProtocolName
-from common.protocol.phases import BlockPhase, Phase
-from common.protocol.roles import Role
-from common.randomness import Choice, Randomness
-from common.wire.messages import (
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.bits import Bits
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import PulseSource
+from qkdlink.common.protocol.conversation import BlockConversation
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.phases import BlockPhase, Phase
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Choice, Randomness
+from qkdlink.common.wire.messages import (
     BasisAnnouncement,
     Checkpoint,
     DetectionAnnouncement,
@@ -19,7 +19,7 @@ from common.wire.messages import (
     Message,
     OpenBlock,
 )
-from eve.store_and_forge import StoreAndForge
+from qkdlink.eve.store_and_forge import StoreAndForge
 from tests.support.pair import Ending, Pair
 
 LINK = LinkParameters(

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from common.distillation.stages import SecretKey
-from common.keys.identifiers import BlockId
-from common.optics.detector import Receiver
-from common.optics.pulses import PulseTrain
-from common.optics.records import DetectionRecord, PreparationRecord
-from common.optics.source import PulseSource
-from common.optics.states import Basis
-from common.protocol.aborts import LightLost
-from common.protocol.block import Block
-from common.randomness import Choice, Nature
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.optics.detector import Receiver
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import DetectionRecord, PreparationRecord
+from qkdlink.common.optics.source import PulseSource
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.protocol.aborts import LightLost
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.randomness import Choice, Nature
 
 
 class MemoryDeposit:

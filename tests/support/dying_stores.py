@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from common.errors import ConfigurationError
-from common.keys.allotment import OF_ALICE, Purpose
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE
-from common.store.tag_units import UnitName
-from lab.mortal import fork_server
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import OF_ALICE, Purpose
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE
+from qkdlink.common.store.tag_units import UnitName
+from qkdlink.lab.faults.mortal import fork_server
 from tests.support.stores import block, deposit, open_store, secret
 
 LARGE_BITS = 400_000
@@ -84,9 +84,11 @@ def told_until_killed(folder: Path, names: int) -> list[str]:
 
 
 def _processes() -> ForkServerContext:
-    """Return what forks them; the nodes of `lab.mortal` come from the same server, which preloads only what it is told
-    first."""
-    return fork_server("tests.support.dying_stores", "lab.mortal", "lab.warm")
+    """Return what forks them; the nodes of `qkdlink.lab.faults.mortal` come from the same server, which preloads only
+    what it is told first."""
+    return fork_server(
+        "tests.support.dying_stores", "qkdlink.lab.faults.mortal", "qkdlink.deployment.launching.warm"
+    )
 
 
 def _take_and_tell(folder: Path, listener: Connection) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from lab.broker import RunningBroker
+from qkdlink.deployment.brokers.broker import RunningBroker
 from tests.support.processes import ADMIN
 
 

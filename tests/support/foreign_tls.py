@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from common.transport.connections import ACCEPTED
+from qkdlink.common.transport.connections import ACCEPTED
 
 
 async def knock(port: int, context: ssl.SSLContext) -> bytes:

@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from common.authentication.scheme import SchemeName
-from common.errors import StarvationError
-from common.protocol.economy import Backoff
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import StarvationError
+from qkdlink.common.protocol.economy import Backoff
 
 
 def idle_settings(*, attacked: bool = False) -> SimpleNamespace:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Sequence
 
-from common.protocol.roles import Role
-from common.wire.framing import LENGTHS, Envelope, decode, encode
-from common.wire.messages import Message
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.framing import LENGTHS, Envelope, decode, encode
+from qkdlink.common.wire.messages import Message
 from tests.support.pair import Delivery, Relay, Said, faithfully
 
 

@@ -5,10 +5,10 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from common.transport.addresses import Address
-from common.wire.mqtt_packets import V5
-from common.wire.pulse_frames import FrameHeader, split
-from lab.ports import LOOPBACK
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.wire.mqtt_packets import V5
+from qkdlink.common.wire.pulse_frames import FrameHeader, split
+from qkdlink.deployment.brokers.ports import LOOPBACK
 
 _CONNECT, _PUBLISH = 0x10, 0x30
 _PUBACK = b"\x40\2\0\1"

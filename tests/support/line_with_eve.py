@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.monitors import Count
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import expected_statistics
-from common.optics.fibre import Fibre
-from common.optics.loops import lane_keys
-from common.optics.outlet import Outlet
-from common.optics.records import DetectionRecord
-from common.optics.source import PulseSource, Source
-from common.optics.states import Basis
-from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
-from common.randomness import ChoiceStream, Randomness
-from eve.notebook import BlockNotes, Knowledge
-from eve.quantum_attacks.base import PublicLink, QuantumAttack, play
-from eve.quantum_attacks.catalogue import attack_from
+from qkdlink.common.distillation.monitors import Count
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.expectation import expected_statistics
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.loops import lane_keys
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.records import DetectionRecord
+from qkdlink.common.optics.source import PulseSource, Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
+from qkdlink.common.randomness import ChoiceStream, Randomness
+from qkdlink.eve.notebook import BlockNotes, Knowledge
+from qkdlink.eve.quantum_attacks.base import PublicLink, QuantumAttack, play
+from qkdlink.eve.quantum_attacks.catalogue import attack_from
 
 SIGMAS = 5
 """A false alarm of 5.7e-7 per number (two-sided, normal)."""

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from common.errors import LinkError
-from common.wire.framing import Received, decode
+from qkdlink.common.errors import LinkError
+from qkdlink.common.wire.framing import Received, decode
 
 
 class Room:

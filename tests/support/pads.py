@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from common.authentication.wegman_carter import UNIT_BYTES, Unit
-from common.errors import StarvationError
-from common.protocol.roles import Role
+from qkdlink.common.authentication.wegman_carter import UNIT_BYTES, Unit
+from qkdlink.common.errors import StarvationError
+from qkdlink.common.protocol.roles import Role
 
 
 @dataclass

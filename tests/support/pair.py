@@ -11,27 +11,27 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-import alice.steps
-import bob.steps
-from common.authentication.scheme import Authentication, CheckpointScheme
-from common.distillation.stages import SecretKey
-from common.errors import LinkError, RemoteProtocolError
-from common.journal.events import Event
-from common.keys.identifiers import BlockId
-from common.optics.presets import preset
-from common.optics.pulses import PulseTrain
-from common.protocol.aborts import Aborted
-from common.protocol.account import Account
-from common.protocol.block import Block
-from common.protocol.conversation import BlockConversation, Line, Place
-from common.protocol.economy import Economy
-from common.protocol.parameters import LinkParameters, ProtocolName
-from common.protocol.pinning import Pinning
-from common.protocol.roles import Role
-from common.randomness import Randomness
-from common.wire.framing import decode
-from common.wire.messages import Message
-from lab.planning import plan, task_for
+import qkdlink.alice.steps
+import qkdlink.bob.steps
+from qkdlink.common.authentication.scheme import Authentication, CheckpointScheme
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.journal.events import Event
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.protocol.aborts import Aborted
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.conversation import BlockConversation, Line, Place
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.wire.framing import decode
+from qkdlink.common.wire.messages import Message
+from qkdlink.deployment.planning.planner import plan, task_for
 from tests.support.apparatus import MemoryDeposit, MemoryReceiver, MemoryTransmitter
 from tests.support.lines import MemoryLine, Room
 from tests.support.schemes import signature_schemes
@@ -210,8 +210,8 @@ class Pair:
         a, b = parties
         transmitter = MemoryTransmitter(launch, self.frame_pulses, fault=self.alice_loses_light)
         return [
-            live(room, "alice", a, alice.steps.distil(transmitter, a.deposit, a.block)),
-            live(room, "bob", b, bob.steps.distil(receiver, b.deposit, b.block)),
+            live(room, "alice", a, qkdlink.alice.steps.distil(transmitter, a.deposit, a.block)),
+            live(room, "bob", b, qkdlink.bob.steps.distil(receiver, b.deposit, b.block)),
         ]
 
     def _party(self, role: Role, line: Line) -> Party:

@@ -18,21 +18,21 @@ from typing import IO, Any, Self
 
 import pytest
 
-from alice.settings import AliceSettings
-from alice.station import run as run_alice
-from bob.settings import BobSettings
-from bob.station import run as run_bob
-from common.errors import QkdlinkError
-from common.journal.events import AnyEvent, BlockEnded, BlockOpened, Entry
-from common.node.program import sentence
-from common.optics.presets import DEFAULT_PRESET, preset
-from common.protocol.parameters import LinkParameters, ProtocolName
-from common.transport.addresses import Address
-from lab import broker as lab_broker
-from lab.broker import BrokerUser, RunningBroker, run_broker
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file, toml
-from lab.planning import plan, task_for
-from lab.ports import LOOPBACK, free_port
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.alice.station import run as run_alice
+from qkdlink.bob.settings import BobSettings
+from qkdlink.bob.station import run as run_bob
+from qkdlink.common.errors import QkdlinkError
+from qkdlink.common.journal.events import AnyEvent, BlockEnded, BlockOpened, Entry
+from qkdlink.common.node.program import sentence
+from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers import broker as lab_broker
+from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_broker
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file, toml
+from qkdlink.deployment.planning.planner import plan, task_for
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
 SMALL_BLOCK = 200_000
@@ -64,7 +64,7 @@ def guarded(
 ) -> subprocess.Popen[bytes]:
     """Start a program that does not ask who started it, such as a broker: it ends with us, even if we are killed."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "lab.guard", *command],
+        [sys.executable, "-P", "-m", "qkdlink.deployment.launching.guard", *command],
         stdin=subprocess.PIPE,
         start_new_session=True,
         cwd=cwd,
@@ -256,7 +256,15 @@ class Bench:
     def spawn(self, name: str, *options: str, file_limit: int | None = None) -> SpawnedNode:
         """Start a node as a process, with further options and a limit to the size of its files."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", name, "--config", str(self.home.configuration(name)), *options],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                f"qkdlink.{name}",
+                "--config",
+                str(self.home.configuration(name)),
+                *options,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -272,7 +280,9 @@ class Bench:
         told = {str(self.home.broker / "mosquitto.conf"), str(self.broker.address.port)}
         running = RunningProcess.all_now()
         broker = next(
-            p for p in running if p.command and p.command[-1] in told and "lab.guard" not in p.command
+            p
+            for p in running
+            if p.command and p.command[-1] in told and "qkdlink.deployment.launching.guard" not in p.command
         )
         os.kill(broker.pid, signal.SIGKILL)
         return broker.command

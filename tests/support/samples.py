@@ -1,7 +1,7 @@
 """One small valid message of every type."""
 
-from common.wire import messages as say
-from common.wire.messages import Message
+from qkdlink.common.wire import messages as say
+from qkdlink.common.wire.messages import Message
 
 _SAMPLES: tuple[Message, ...] = (
     say.Hello(

@@ -7,14 +7,14 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from common.authentication import ed25519, ml_dsa_65
-from common.authentication.certificate_signature import CertificateSignature
-from common.authentication.gmac import Gmac
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.none import NoAuthentication
-from common.authentication.pinned_signature import PinnedSignature
-from common.authentication.scheme import Authentication, SchemeName
-from common.authentication.wegman_carter import WegmanCarter
+from qkdlink.common.authentication import ed25519, ml_dsa_65
+from qkdlink.common.authentication.certificate_signature import CertificateSignature
+from qkdlink.common.authentication.gmac import Gmac
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.none import NoAuthentication
+from qkdlink.common.authentication.pinned_signature import PinnedSignature
+from qkdlink.common.authentication.scheme import Authentication, SchemeName
+from qkdlink.common.authentication.wegman_carter import WegmanCarter
 from tests.support.pads import pads
 
 type Ends = tuple[Authentication, Authentication]

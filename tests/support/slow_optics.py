@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.optics.detector import DetectorSettings, click_thresholds
-from common.optics.fibre import Fibre
-from common.optics.loops import lane_keys
-from common.optics.source import Source, _photon_tails
-from common.randomness import ChoiceStream
+from qkdlink.common.optics.detector import DetectorSettings, click_thresholds
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.loops import lane_keys
+from qkdlink.common.optics.source import Source, _photon_tails
+from qkdlink.common.randomness import ChoiceStream
 
 _64_BITS = 2**64 - 1
 

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from common.protocol.roles import Role
-from common.trust.card_holder import CardCredentials, CardHolder, HolderFiles
-from common.trust.card_making import CARD_CERTIFICATE_FILE, CARD_PRIVATE_KEY_FILE, Wish, make_card
-from common.trust.node_card import NODE_CARD_FILE, CardRole, SignedCard, user_id
-from common.trust.openpgp_signing import Hand, signing_in
-from lab.web_of_trust import KEYRING_FOLDER, new_key, trust_fully
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.trust.card_holder import CardCredentials, CardHolder, HolderFiles
+from qkdlink.common.trust.node_card import NODE_CARD_FILE, CardRole, SignedCard, user_id
+from qkdlink.deployment.certificates.card_making import (
+    CARD_CERTIFICATE_FILE,
+    CARD_PRIVATE_KEY_FILE,
+    Wish,
+    make_card,
+)
+from qkdlink.deployment.certificates.openpgp_signing import Hand, signing_in
+from qkdlink.deployment.homes.web_of_trust import KEYRING_FOLDER, new_key, trust_fully
 
 LINK = "link-1"
 needs_gpg = pytest.mark.skipif(shutil.which("gpg") is None, reason="GnuPG is not installed")

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("alice", "bob", "eve", "common", "lab", "qkdlink")
+PACKAGES = ("alice", "bob", "eve", "common", "qkdlink", "maintenance")
 
 
 def files(*folders: str) -> list[Path]:
-    """All modules of these packages or folders, of the whole project if none is named."""
+    """All modules of these packages or folders, of the whole project if none is named; links are not followed."""
     return sorted(path for folder in folders or PACKAGES for path in (ROOT / folder).rglob("*.py"))
 
 

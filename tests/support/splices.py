@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import AnyEvent, BlockEnded, BlockSettled, Entry
-from common.protocol.parameters import LinkParameters
-from common.transport.addresses import Address
-from common.transport.mqtt import BrokerAccess, Bus, connect
-from common.wire.topics import Topics
-from eve.control import Command
-from eve.topics import EVE, control_topic
-from lab.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
-from lab.kill_trials import tiny_parameters
-from lab.launcher import OnEnd, RunningLink, run_link
-from lab.ports import LOOPBACK, free_port
+from qkdlink.common.journal.events import AnyEvent, BlockEnded, BlockSettled, Entry
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.deployment.homes.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
+from qkdlink.deployment.launching.launcher import OnEnd, RunningLink, run_link
+from qkdlink.eve.control import Command
+from qkdlink.eve.topics import EVE, control_topic
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.processes import until
 
 BRISK = {"rekey_blocks": 2, "backoff_first_s": 0.01, "backoff_longest_s": 0.5, "light_patience_s": 2.0}

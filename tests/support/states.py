@@ -1,6 +1,6 @@
 """Single states of light, as tests launch them."""
 
-from common.optics.states import POLARISATIONS
+from qkdlink.common.optics.states import POLARISATIONS
 
 
 def pulse_state(polarisation: int, photons: int) -> int:

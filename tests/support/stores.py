@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from common.distillation.stages import SecretKey
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE
-from common.store.owner import StoreOwner
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE
+from qkdlink.common.store.owner import StoreOwner
 
 LINK = "link-1"
 SESSION = "5e" * 16

@@ -3,10 +3,10 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from common.keys.identifiers import NAME_PATTERN, SESSION_PATTERN
-from common.wire import messages as say
-from common.wire.framing import Envelope
-from common.wire.messages import Message
+from qkdlink.common.keys.identifiers import NAME_PATTERN, SESSION_PATTERN
+from qkdlink.common.wire import messages as say
+from qkdlink.common.wire.framing import Envelope
+from qkdlink.common.wire.messages import Message
 
 _counts = st.integers(0, 2**40)
 _lengths = st.integers(1, 2**40)

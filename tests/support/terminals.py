@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.broker import find_mosquitto
+from qkdlink.deployment.brokers.broker import find_mosquitto
 from tests.support.processes import Journal, until
 
 _ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), "TERM": "xterm-256color"}
@@ -25,7 +25,9 @@ async def programs(link: Path) -> AsyncIterator[dict[str, Journal]]:
     journals = {name: Journal(link / name / "journal.jsonl") for name in ("eve", "bob", "alice")}
     try:
         for name, journal in journals.items():
-            running.append(_start(link / name, sys.executable, "-m", name, "--config", "node.toml"))
+            running.append(
+                _start(link / name, sys.executable, "-m", f"qkdlink.{name}", "--config", "node.toml")
+            )
             await until(lambda journal=journal: bool(journal.events), f"{name}'s first word", 60)
         yield journals
     finally:

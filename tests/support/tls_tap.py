@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from common.trust.algorithms import KeyAlgorithm
-from common.trust.pki import Validity
-from common.trust.self_signed import self_signed
-from eve.relay import Way
+from qkdlink.common.trust.algorithms import KeyAlgorithm
+from qkdlink.common.trust.pki import Validity
+from qkdlink.common.trust.self_signed import self_signed
+from qkdlink.eve.relay import Way
 
 PSK = bytes(range(32))
 type Tapped = list[tuple[Way, bytes]]

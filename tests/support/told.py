@@ -1,6 +1,6 @@
 """Events as a node tells them, for tests that care for some of their fields."""
 
-from common.journal.events import BlockEnded
+from qkdlink.common.journal.events import BlockEnded
 
 
 def block_ended(

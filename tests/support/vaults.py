@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alice.greeting import greet as greet_bob
-from bob.greeting import greet as greet_alice
-from common.errors import LinkError, OutdatedStoreError
-from common.keys.identifiers import BlockId
-from common.node.meeting import Meeting
-from common.node.vault import Vault
-from common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
-from common.protocol.roles import Role
-from common.store.schema import State
+from qkdlink.alice.greeting import greet as greet_bob
+from qkdlink.bob.greeting import greet as greet_alice
+from qkdlink.common.errors import LinkError, OutdatedStoreError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.schema import State
 from tests.support.lines import MemoryLine, Room
 from tests.support.pair import small_block
 from tests.support.stores import ALICE_OWNER, LINK, open_store

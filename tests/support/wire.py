@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from common.transport.addresses import Address
-from lab.ports import LOOPBACK
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers.ports import LOOPBACK
 
 
 class Wire:

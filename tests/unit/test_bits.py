@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.bits import pack, unpack
+from qkdlink.common.bits import pack, unpack
 
 bit_lists = st.lists(st.integers(0, 1), max_size=70)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-KERNEL = """from common.kernels import kernel
+KERNEL = """from qkdlink.common.kernels.compiled import kernel
 {imported}
 
 @kernel

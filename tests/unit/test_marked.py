@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import marked
+from qkdlink.common.kernels import compaction as marked
 
 WAYS = [
     marked.list_marked_anywhere,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.printable import LONGEST_TEXT, printable
-from common.unique_json import members_once, refuse_repeated_members
+from qkdlink.common.printable import LONGEST_TEXT, printable
+from qkdlink.common.unique_json import members_once, refuse_repeated_members
 
 
 @given(st.text(), st.integers(3, 50))

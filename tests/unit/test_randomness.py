@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.randomness import Choice, ChoiceStream, Nature, Randomness
+from qkdlink.common.randomness import Choice, ChoiceStream, Nature, Randomness
 
 KEY = bytes(range(32))
 BITS = 8 * 2**17
@@ -61,7 +61,7 @@ def test_every_key_of_an_unseeded_stream_is_drawn_from_the_operating_system(monk
         drawn.append(original(count))
         return drawn[-1]
 
-    monkeypatch.setattr("common.randomness.secrets.token_bytes", watched)
+    monkeypatch.setattr("qkdlink.common.randomness.secrets.token_bytes", watched)
     for purpose in Choice:
         stream = Randomness("alice").choices(purpose, 1)
         assert len(drawn[-1]) == 32

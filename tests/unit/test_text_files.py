@@ -4,23 +4,24 @@ import codecs
 import io
 import shutil
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from alice.settings import AliceSettings
-from common.errors import QkdlinkError
-from common.node.settings import load_settings, read_seal_key, read_secret_line
-from common.store.sealing import StoreSeal
-from common.transport.addresses import Address
-from common.transport.apparatus import apparatus_context
-from common.trust.pem import read_chain, read_private_key, read_revocation_lists
-from common.trust.preshared import PresharedSecret, create_preshared
-from lab.home import LinkAddresses
-from lab.installation import Site, install, is_installed
-from lab.scenarios.scenario import read as read_scenario
 from qkdlink import cli
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.common.errors import QkdlinkError
+from qkdlink.common.node.settings import load_settings, read_seal_key, read_secret_line
+from qkdlink.common.store.sealing import StoreSeal
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.trust.pem import read_chain, read_private_key, read_revocation_lists
+from qkdlink.common.trust.preshared import PresharedSecret, create_preshared
+from qkdlink.deployment.homes.home import LinkAddresses
+from qkdlink.deployment.homes.installation import Site, install, is_installed
+from qkdlink.lab.scenarios.scenario import read as read_scenario
 from tests.support.processes import small_parameters
 
 SITE = Site(LinkAddresses(*(Address("127.0.0.1", port) for port in (8883, 7000, 7001))))
@@ -36,7 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "password").write_text("secret\n")
     (folder / "password").chmod(0o600)
     (folder / "block.json").write_text("{}\n")
-    shutil.copy(Path(cli.__file__).parents[1] / "lab" / "scenarios" / "intercept-resend-on.toml", folder)
+    name = "intercept-resend-on.toml"
+    (folder / name).write_bytes(resources.files("qkdlink.lab.scenarios").joinpath(name).read_bytes())
     return folder
 
 

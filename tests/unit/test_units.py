@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from alice.settings import AliceSettings
-from common.errors import ConfigurationError
-from common.node.settings import load_settings
-from common.units import unit_beside, unit_in_toml, unit_of
-from eve.classical_attacks.catalogue import treatment_from
-from eve.quantum_attacks.catalogue import attack_from
-from lab.experiments.catalogue import experiment_of
 from qkdlink import cli
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.settings import load_settings
+from qkdlink.common.units import unit_beside, unit_in_toml, unit_of
+from qkdlink.eve.classical_attacks.catalogue import treatment_from
+from qkdlink.eve.quantum_attacks.catalogue import attack_from
+from qkdlink.lab.scenarios.experiments.catalogue import experiment_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 

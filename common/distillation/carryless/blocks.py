@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.carryless.emission import Words, add
-from common.distillation.carryless.instructions import InstructionSet, Lanes
-from common.distillation.carryless.karatsuba import LEAF_WORDS, middle_product
-from common.distillation.carryless.spectra import BLOCK_BITS, Chunks, middle_products
-from common.kernels import kernel
+from qkdlink.common.distillation.carryless.karatsuba import LEAF_WORDS, middle_product
+from qkdlink.common.distillation.carryless.spectra import BLOCK_BITS, Chunks, middle_products
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.kernels.emission import Words, add
+from qkdlink.common.kernels.instructions import InstructionSet, Lanes
 
 # Measured: what a transform, and a sum of products over the points, take in smallest blocks of Karatsuba's.
 _LEAVES_PER_TRANSFORM = 10_000

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from llvmlite import ir
 from numba.core import cgutils
 
-from common.distillation.carryless.emission import Words, at, emitted
-from common.distillation.carryless.instructions import Lanes, Vectors
-from common.kernels import kernel
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.kernels.emission import Words, at, emitted
+from qkdlink.common.kernels.instructions import Lanes, Vectors
 
 POINTS_LOG2 = 16
 POINTS = 1 << POINTS_LOG2

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from common.distillation.carryless.emission import Words, add, at, emitted
-from common.distillation.carryless.instructions import Lanes, Vectors
-from common.kernels import kernel
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.kernels.emission import Words, add, at, emitted
+from qkdlink.common.kernels.instructions import Lanes, Vectors
 
 LEAF_WORDS = 16
 """Words of the smallest block."""

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.carryless.conversion import POINTS
-from common.distillation.carryless.emission import Words
-from common.distillation.carryless.instructions import Lanes
-from common.distillation.carryless.transform import add_products, constants, transform, transform_back
-from common.kernels import kernel
+from qkdlink.common.distillation.carryless.conversion import POINTS
+from qkdlink.common.distillation.carryless.transform import add_products, constants, transform, transform_back
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.kernels.emission import Words
+from qkdlink.common.kernels.instructions import Lanes
 
 type Chunks = NDArray[np.uint32]
 """Coefficient 32 i + j of a polynomial over GF(2) is bit j of chunk i."""

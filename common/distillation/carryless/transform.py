@@ -21,11 +21,11 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from common.distillation.carryless.conversion import POINTS, POINTS_LOG2, convert, convert_back
-from common.distillation.carryless.emission import Words, at, emitted
-from common.distillation.carryless.field import even_points
-from common.distillation.carryless.instructions import Lanes, Vectors
-from common.kernels import kernel
+from qkdlink.common.distillation.carryless.conversion import POINTS, POINTS_LOG2, convert, convert_back
+from qkdlink.common.distillation.carryless.field import even_points
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.kernels.emission import Words, at, emitted
+from qkdlink.common.kernels.instructions import Lanes, Vectors
 
 _BLOCKS = POINTS // 2  # at the lowest level; so many constants there are
 

@@ -23,12 +23,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.distillation.reconciliation.efficiency import parity_budget
-from common.distillation.reconciliation.frame import Course, Frame
-from common.distillation.reconciliation.parity import Questions, lanes_in
-from common.distillation.reconciliation.schedule import PASSES, Pace, Schedule, schedule
-from common.distillation.reconciliation.shuffle import (
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.reconciliation.efficiency import parity_budget
+from qkdlink.common.distillation.reconciliation.frame import Course, Frame
+from qkdlink.common.distillation.reconciliation.parity import Questions, lanes_in
+from qkdlink.common.distillation.reconciliation.schedule import PASSES, Pace, Schedule, schedule
+from qkdlink.common.distillation.reconciliation.shuffle import (
     Positions,
     check_keys,
     shuffled,
@@ -36,8 +36,8 @@ from common.distillation.reconciliation.shuffle import (
     turned,
     weighed,
 )
-from common.distillation.reconciliation.words import Words, to_bits, to_words
-from common.kernels import kernel
+from qkdlink.common.distillation.reconciliation.words import Words, to_bits, to_words
+from qkdlink.common.kernels.compiled import kernel
 
 __all__ = [
     "Answerer",

@@ -2,7 +2,7 @@
 
 from math import ceil, sqrt
 
-from common.distillation.entropy import binary_entropy, entropy_of_bound
+from qkdlink.common.distillation.entropy import binary_entropy, entropy_of_bound
 
 _BUDGET_RATE_FACTOR = 3
 _BUDGET_DEVIATIONS = 7

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from common.distillation.reconciliation.leaves import (
+from qkdlink.common.distillation.reconciliation.leaves import (
     ask,
     enter_blocks,
     flip,
@@ -12,8 +12,8 @@ from common.distillation.reconciliation.leaves import (
     open_pass,
     search,
 )
-from common.distillation.reconciliation.parity import Questions, lanes_in
-from common.distillation.reconciliation.schedule import (
+from qkdlink.common.distillation.reconciliation.parity import Questions, lanes_in
+from qkdlink.common.distillation.reconciliation.schedule import (
     CLEAN_CHECKS,
     FIRST_CHECKS,
     MAX_CHECKS,
@@ -21,7 +21,7 @@ from common.distillation.reconciliation.schedule import (
     Schedule,
     replanned,
 )
-from common.distillation.reconciliation.shuffle import (
+from qkdlink.common.distillation.reconciliation.shuffle import (
     check_keys,
     shuffled,
     stream,
@@ -29,8 +29,8 @@ from common.distillation.reconciliation.shuffle import (
     weighed,
     weight,
 )
-from common.distillation.reconciliation.words import Words
-from common.errors import RemoteProtocolError
+from qkdlink.common.distillation.reconciliation.words import Words
+from qkdlink.common.errors import RemoteProtocolError
 
 type Course[Result] = Generator[Questions, Words, Result]
 """Yields questions about the frame, is sent Alice's answers, and ends with a result."""

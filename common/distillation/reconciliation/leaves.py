@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.reconciliation.schedule import PASSES
-from common.distillation.reconciliation.shuffle import Positions
-from common.distillation.reconciliation.words import Words
-from common.kernels import kernel
+from qkdlink.common.distillation.reconciliation.schedule import PASSES
+from qkdlink.common.distillation.reconciliation.shuffle import Positions
+from qkdlink.common.distillation.reconciliation.words import Words
+from qkdlink.common.kernels.compiled import kernel
 
 _NONE = np.uint64(0)
 _HALF = np.uint64(32)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.reconciliation.schedule import (
+from qkdlink.common.distillation.reconciliation.schedule import (
     LARGEST_FRAME_WORDS,
     MAX_INDICES,
     PASSES,
     Schedule,
 )
-from common.distillation.reconciliation.shuffle import Positions
-from common.distillation.reconciliation.words import Words
-from common.kernels import kernel
+from qkdlink.common.distillation.reconciliation.shuffle import Positions
+from qkdlink.common.distillation.reconciliation.words import Words
+from qkdlink.common.kernels.compiled import kernel
 
 _FAULTS = (
     "",

@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import MAX_LANES, PASSES, Schedule
-from common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
-from common.distillation.reconciliation.words import Words
-from common.kernels import kernel
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.schedule import MAX_LANES, PASSES, Schedule
+from qkdlink.common.distillation.reconciliation.shuffle import check_keys, shuffled, stream, weight
+from qkdlink.common.distillation.reconciliation.words import Words
+from qkdlink.common.kernels.compiled import kernel
 
 type Columns = NDArray[np.int64]
 """Positions in the reconciled key, `int64[m]`, ascending."""

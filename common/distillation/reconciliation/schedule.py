@@ -12,7 +12,7 @@ a few errors in 2^20 bits are left. What might still be there is for random pari
 find (`shuffle.weighed`): each misses it with probability 1/2, whatever it is, and Bob stops when 24 in a
 row have found nothing. A key that differs passes them with probability at most 2^-24 = 6e-8.
 
-The factors were chosen by measuring leakage and exchanges from 1 to 8 % (`lab.evidence_cascade` repeats it).
+The factors were chosen by measuring leakage and exchanges from 1 to 8 % (`maintenance.evidence.cascade` repeats it).
 """
 
 from dataclasses import dataclass, replace

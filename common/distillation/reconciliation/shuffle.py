@@ -22,10 +22,10 @@ mix is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, doi:10.1145
 import numpy as np
 from numpy.typing import NDArray
 
-from common.distillation.reconciliation.schedule import MAX_CHECKS, PASSES
-from common.distillation.reconciliation.words import Words
-from common.kernels import kernel
-from common.randomness import ChoiceStream
+from qkdlink.common.distillation.reconciliation.schedule import MAX_CHECKS, PASSES
+from qkdlink.common.distillation.reconciliation.words import Words
+from qkdlink.common.kernels.compiled import kernel
+from qkdlink.common.randomness import ChoiceStream
 
 type Positions = NDArray[np.uint32]
 """`uint32` positions of words."""

@@ -7,9 +7,9 @@ and turned. The words of a frame stand together: word w is word w // frames of f
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.distillation.reconciliation.schedule import Schedule
-from common.kernels import kernel
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.reconciliation.schedule import Schedule
+from qkdlink.common.kernels.compiled import kernel
 
 type Words = NDArray[np.uint64]
 """`uint64[w]`: up to 64 lanes in the lowest bits, the others zero."""

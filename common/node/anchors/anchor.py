@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from common.authentication.scheme import Authentication
-from common.node.vault import Vault
-from common.transport.addresses import Address
-from common.transport.connections import Door, OnRefused
-from common.transport.psk import AnyConnection
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.connections import Door, OnRefused
+from qkdlink.common.transport.psk import AnyConnection
 
 type OnAnyConnection = Callable[[AnyConnection], Awaitable[None]]
 

@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
 
-from common.node.anchors.anchor import Anchor
-from common.node.anchors.nobody import NobodyAnchor
-from common.node.anchors.pki import PkiAnchor
-from common.node.anchors.preshared import PresharedAnchor
-from common.node.anchors.web_of_trust import WebOfTrustAnchor
-from common.node.settings import NodeSettings
-from common.protocol.roles import Role
-from common.transport.tls import dialler_context
-from common.trust.anchor import AnchorName
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.preshared import PresharedSecret
+from qkdlink.common.node.anchors.anchor import Anchor
+from qkdlink.common.node.anchors.nobody import NobodyAnchor
+from qkdlink.common.node.anchors.pki import PkiAnchor
+from qkdlink.common.node.anchors.preshared import PresharedAnchor
+from qkdlink.common.node.anchors.web_of_trust import WebOfTrustAnchor
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.tls import dialler_context
+from qkdlink.common.trust.anchor import AnchorName
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.preshared import PresharedSecret
 
 
 def open_anchor(settings: NodeSettings, folder: Path, role: Role) -> Anchor:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from common.authentication.none import NoAuthentication
-from common.authentication.scheme import Authentication
-from common.node.anchors.anchor import OnAnyConnection
-from common.node.vault import Vault
-from common.transport.addresses import Address
-from common.transport.connections import Door, OnConnection, OnRefused
-from common.transport.psk import AnyConnection
-from common.transport.unauthenticated import UnknownPeer, dial_anybody, listen_to_anybody
+from qkdlink.common.authentication.none import NoAuthentication
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.node.anchors.anchor import OnAnyConnection
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.connections import Door, OnConnection, OnRefused
+from qkdlink.common.transport.psk import AnyConnection
+from qkdlink.common.transport.unauthenticated import UnknownPeer, dial_anybody, listen_to_anybody
 
 
 @dataclass(frozen=True, slots=True)

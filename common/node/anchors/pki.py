@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
-from common.authentication.certificate_signature import CertificateSignature
-from common.authentication.scheme import Authentication
-from common.errors import LocalProtocolError
-from common.node.anchors.anchor import OnAnyConnection
-from common.node.vault import Vault
-from common.protocol.roles import Role
-from common.transport.addresses import Address
-from common.transport.certified import dial, listen
-from common.transport.connections import Door, OnConnection, OnRefused
-from common.transport.psk import AnyConnection
-from common.transport.tls import PeerIdentity
-from common.trust.certificates import fingerprint
-from common.trust.credentials import NodeCredentials, verify_signature
+from qkdlink.common.authentication.certificate_signature import CertificateSignature
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.node.anchors.anchor import OnAnyConnection
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.certified import dial, listen
+from qkdlink.common.transport.connections import Door, OnConnection, OnRefused
+from qkdlink.common.transport.psk import AnyConnection
+from qkdlink.common.transport.tls import PeerIdentity
+from qkdlink.common.trust.certificates import fingerprint
+from qkdlink.common.trust.credentials import NodeCredentials, verify_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Signatory(Protocol):
         """The certificate (DER)."""
 
     def sign(self, data: bytes) -> bytes:
-        """Sign so that `common.trust.credentials.verify_signature` can verify it."""
+        """Sign so that `qkdlink.common.trust.credentials.verify_signature` can verify it."""
 
 
 def certificate_signature(

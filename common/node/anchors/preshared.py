@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.scheme import Authentication, SchemeName
-from common.authentication.wegman_carter import Unit, WegmanCarter
-from common.errors import CredentialsError
-from common.keys.allotment import Purpose
-from common.keys.derivation import (
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.scheme import Authentication, SchemeName
+from qkdlink.common.authentication.wegman_carter import Unit, WegmanCarter
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.derivation import (
     BOOTSTRAP_KEY_ID,
     Label,
     bootstrap_identity,
@@ -25,16 +25,16 @@ from common.keys.derivation import (
     pre_shared_file_name,
     session_key,
 )
-from common.node.anchors.anchor import OnAnyConnection
-from common.node.vault import Vault
-from common.protocol.high_water import outdated
-from common.protocol.roles import Role
-from common.store.key_store import KeyStore
-from common.transport.addresses import Address
-from common.transport.connections import Door, OnConnection, OnRefused
-from common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, dial_psk, listen_psk
-from common.trust.preshared import PresharedSecret
-from common.trust.used_marks import is_marked, mark, mark_of
+from qkdlink.common.node.anchors.anchor import OnAnyConnection
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.high_water import outdated
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.connections import Door, OnConnection, OnRefused
+from qkdlink.common.transport.psk import AnyConnection, KeyedPeer, LinkKeys, dial_psk, listen_psk
+from qkdlink.common.trust.preshared import PresharedSecret
+from qkdlink.common.trust.used_marks import is_marked, mark, mark_of
 
 HMAC_NAME, WEGMAN_CARTER_NAME = "pre-shared-hmac-sha256", "pre-shared-wegman-carter"
 _PURPOSES = {Role.ALICE: Purpose.TAGS_ALICE_TO_BOB, Role.BOB: Purpose.TAGS_BOB_TO_ALICE}

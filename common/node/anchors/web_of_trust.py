@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, cast
 
-from common.authentication.scheme import Authentication
-from common.node.anchors.anchor import OnAnyConnection
-from common.node.anchors.pki import certificate_signature
-from common.node.settings import NodeSettings
-from common.node.vault import Vault
-from common.protocol.roles import Role
-from common.transport import carded
-from common.transport.addresses import Address
-from common.transport.carded import CardIdentity
-from common.transport.connections import Door, OnConnection, OnRefused
-from common.transport.psk import AnyConnection
-from common.transport.tls import PeerIdentity
-from common.trust.card_holder import CardHolder, HolderFiles
-from common.trust.node_card import CardRole
-from common.trust.web_of_trust import check_place
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.node.anchors.anchor import OnAnyConnection
+from qkdlink.common.node.anchors.pki import certificate_signature
+from qkdlink.common.node.settings import NodeSettings
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.transport import carded
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.carded import CardIdentity
+from qkdlink.common.transport.connections import Door, OnConnection, OnRefused
+from qkdlink.common.transport.psk import AnyConnection
+from qkdlink.common.transport.tls import PeerIdentity
+from qkdlink.common.trust.card_holder import CardHolder, HolderFiles
+from qkdlink.common.trust.node_card import CardRole
+from qkdlink.common.trust.web_of_trust import check_place
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,17 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from common.journal.events import LineLost
-from common.keys.allotment import Purpose
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE
-from common.store.schema import State
-from eve.topics import EVE
-from lab.agreement import NODES, Audit, journal_of
-from lab.home import ALICE, BOB, LinkHome
-from lab.key_exchanges import KEY_BYTES
-from lab.leaks import FACING_ALICE, FACING_BOB
+from qkdlink.common.journal.events import LineLost
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE
+from qkdlink.common.store.schema import State
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB
+from qkdlink.eve.topics import EVE
+from qkdlink.lab.faults.agreement import NODES, Audit, journal_of
+from qkdlink.lab.traffic.key_exchanges import KEY_BYTES
 
 HOME = LinkHome(Path("/link"))
 HERS = {ALICE: f"{EVE}/{FACING_ALICE}", BOB: f"{EVE}/{FACING_BOB}"}

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common.transport.connections import ACCEPTED
-from common.trust.pki import issue
+from qkdlink.common.transport.connections import ACCEPTED
+from qkdlink.common.trust.pki import issue
 
 
 def call(authority: str, name: str, port: int) -> dict[str, object]:

@@ -5,13 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from common.node.broker import broker_access
-from common.node.settings import load_settings
-from common.transport.mqtt import connect
-from common.wire.topics import Topics
-from eve.settings import EveSettings
-from eve.topics import control_topic
-from qkdlink.eve import CONSOLE
+from qkdlink.commands.eve import CONSOLE
+from qkdlink.common.node.broker import broker_access
+from qkdlink.common.node.settings import load_settings
+from qkdlink.common.transport.mqtt import connect
+from qkdlink.common.wire.topics import Topics
+from qkdlink.eve.settings import EveSettings
+from qkdlink.eve.topics import control_topic
 
 HERS = Path("/node")
 

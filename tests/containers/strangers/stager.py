@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eve.topics import EVE
-from lab.home import ALICE, BOB, LinkHome, replace_file, toml
-from lab.leaks import HOMES, Loot, furnish
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, replace_file, toml
+from qkdlink.deployment.stolen.leaks import HOMES, Loot, furnish
+from qkdlink.eve.topics import EVE
 
 HOME = LinkHome(Path("/link"))
 NODES = (ALICE, BOB)

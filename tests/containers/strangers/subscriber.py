@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiomqtt
 
-from common.transport.apparatus import apparatus_context
-from common.trust.pki import issue
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.trust.pki import issue
 
 SECONDS = 4.0
 

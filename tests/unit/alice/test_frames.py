@@ -13,19 +13,19 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from alice.transmitter import MqttTransmitter
-from common.keys.identifiers import BlockId
-from common.optics.pulses import PulseTrain
-from common.optics.seal import LightSeal
-from common.optics.source import Source
-from common.optics.states import POLARISATIONS, States, photon_numbers, polarisations
-from common.protocol.account import Account
-from common.protocol.block import Block
-from common.protocol.conversation import BlockConversation
-from common.protocol.parameters import ProtocolName
-from common.randomness import Randomness
-from common.transport.light import LightOutlet
-from common.wire.pulse_frames import FrameHeader, split
+from qkdlink.alice.transmitter import MqttTransmitter
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import POLARISATIONS, States, photon_numbers, polarisations
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.conversation import BlockConversation
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.transport.light import LightOutlet
+from qkdlink.common.wire.pulse_frames import FrameHeader, split
 from tests.support.processes import small_parameters
 
 FALSE_ALARM = 1e-6

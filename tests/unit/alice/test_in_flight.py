@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from alice.in_flight import LEAST_BLOCKS, MOST_BLOCKS, BlocksInFlight, blocks_needed
+from qkdlink.alice.in_flight import LEAST_BLOCKS, MOST_BLOCKS, BlocksInFlight, blocks_needed
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alice.pace import SourceClock
-from alice.transmitter import MqttTransmitter
-from common.journal.events import Event, LightProgress, SourceBehind
-from common.keys.identifiers import BlockId
-from common.optics.seal import LightSeal
-from common.protocol.account import Account
-from common.protocol.block import Block
-from common.protocol.conversation import BlockConversation
-from common.randomness import Randomness
-from common.transport.light import LightOutlet
-from common.wire.pulse_frames import FrameHeader
+from qkdlink.alice.pace import SourceClock
+from qkdlink.alice.transmitter import MqttTransmitter
+from qkdlink.common.journal.events import Event, LightProgress, SourceBehind
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.conversation import BlockConversation
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.transport.light import LightOutlet
+from qkdlink.common.wire.pulse_frames import FrameHeader
 from tests.support.processes import small_parameters
 
 PULSES, FRAMES = 40_000, 4

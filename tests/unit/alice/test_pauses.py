@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from alice.line import OpenLine
-from alice.station import Alice
-from common.errors import StarvationError
-from common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
-from common.keys.allotment import RESERVE_BLOCKS
+from qkdlink.alice.line import OpenLine
+from qkdlink.alice.station import Alice
+from qkdlink.common.errors import StarvationError
+from qkdlink.common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
+from qkdlink.common.keys.allotment import RESERVE_BLOCKS
 from tests.support.idle_alice import idle_settings, idle_vault
 from tests.support.simulated_time import run_simulated
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from common.authentication.certificate_signature import CertificateSignature
-from common.authentication.scheme import Tag
-from common.authentication.transcript import Transcript
-from common.trust import pki
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.authentication.certificate_signature import CertificateSignature
+from qkdlink.common.authentication.scheme import Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 from tests.support.pair import Pair
 
 NODES = ("alice", "bob")

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from common.authentication.gmac import Gmac
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.scheme import SchemeName, Tag
-from common.authentication.transcript import Transcript
-from common.protocol.conversation import Place
+from qkdlink.common.authentication.gmac import Gmac
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.scheme import SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.protocol.conversation import Place
 from tests.support.schemes import (
     NO_SCHEME,
     SCHEMES,

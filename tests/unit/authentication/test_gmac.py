@@ -5,8 +5,8 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.authentication.gmac import Gmac, gmac
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.gmac import Gmac, gmac
+from qkdlink.common.authentication.transcript import Transcript
 
 _POLYNOMIAL = 0xE1 << 120
 MACSEC_HEADER = "d609b1f056637a0d46df998d88e5222ab2c2846512153524c0895e8108000f10"
@@ -87,7 +87,7 @@ async def test_no_two_tags_of_a_session_have_the_same_nonce(monkeypatch: pytest.
         nonces.append(nonce)
         return bytes(16)
 
-    monkeypatch.setattr("common.authentication.gmac.gmac", recorded)
+    monkeypatch.setattr("qkdlink.common.authentication.gmac.gmac", recorded)
     session = Gmac(bytes(32))
     for number in (1, 2, 256, 2**32, 2**48):
         for position in range(8):

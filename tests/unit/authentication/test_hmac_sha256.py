@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.transcript import Transcript
 
 
 def by_hand(key: bytes, message: bytes) -> bytes:

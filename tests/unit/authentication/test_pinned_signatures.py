@@ -3,10 +3,10 @@ from types import ModuleType
 
 import pytest
 
-from common.authentication import ed25519, ml_dsa_65
-from common.authentication.pinned_signature import PinnedSignature
-from common.authentication.scheme import SchemeName
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication import ed25519, ml_dsa_65
+from qkdlink.common.authentication.pinned_signature import PinnedSignature
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.authentication.transcript import Transcript
 
 MAKERS = {ed25519: ed25519.ed25519, ml_dsa_65: ml_dsa_65.ml_dsa_65}
 SIGNATURE_BYTES = {ed25519: 64, ml_dsa_65: 3309}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.authentication.transcript import Transcript
+from qkdlink.common.authentication.transcript import Transcript
 
 entries = st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=20)), max_size=6)
 

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.authentication.scheme import Tag
-from common.authentication.transcript import Transcript
-from common.authentication.wegman_carter import (
+from qkdlink.common.authentication.scheme import Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.authentication.wegman_carter import (
     UNIT_BYTES,
     WegmanCarter,
     WegmanCarterBlock,
     forgery_probability,
     polynomial_tag,
 )
-from common.errors import StarvationError
-from common.keys.allotment import TAG_BITS, UNIT_BITS
+from qkdlink.common.errors import StarvationError
+from qkdlink.common.keys.allotment import TAG_BITS, UNIT_BITS
 from tests.support.pads import MemoryPads, pads
 
 PRIME = 2**130 - 5

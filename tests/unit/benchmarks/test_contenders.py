@@ -5,21 +5,21 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from benchmarks import naive_light
-from benchmarks.amplification import amplify_with_scipy, drawn_key, drawn_seed
-from benchmarks.authentication import (
+from qkdlink.benchmarks import naive_light
+from qkdlink.benchmarks.amplification import amplify_with_scipy, drawn_key, drawn_seed
+from qkdlink.benchmarks.authentication import (
     CHECKPOINTS,
     authenticate,
     authenticate_anew,
     conversation,
     issued_parties,
 )
-from benchmarks.light import FIBRE, FRAME_PULSES, SOURCE, shine, shine_naively
-from benchmarks.reconciliation import Frame, reconcile, reconcile_slowly
-from benchmarks.sifting import sift_both, sift_naively
-from common.distillation.amplification import amplify
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import expected_statistics
+from qkdlink.benchmarks.light import FIBRE, FRAME_PULSES, SOURCE, shine, shine_naively
+from qkdlink.benchmarks.reconciliation import Frame, reconcile, reconcile_slowly
+from qkdlink.benchmarks.sifting import sift_both, sift_naively
+from qkdlink.common.distillation.amplification import amplify
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.expectation import expected_statistics
 
 NOISY = DetectorSettings(0.5, 1e-3, 3.0, 0.2, 1e9)
 FRAMES, FRAME = 64, 4096

@@ -1,4 +1,4 @@
-from benchmarks import limits
+from qkdlink.benchmarks import limits
 
 
 def test_every_limit_is_timed_and_says_what_it_is() -> None:

@@ -6,15 +6,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmarks import table
-from benchmarks.alternation import Contender, Stage, alternate, alternate_async
-from benchmarks.limits import Limit
-from benchmarks.recorded import RECORDED
-from benchmarks.report import as_object, as_table, secret_capacity
-from benchmarks.run import LinkPair, Row
-from benchmarks.table import Sizes, Skipped, measured
-from lab.broker import find_mosquitto
-from lab.link_benchmark import Course, LinkRates, LinkSpeed
+from qkdlink.benchmarks import table
+from qkdlink.benchmarks.alternation import Contender, Stage, alternate, alternate_async
+from qkdlink.benchmarks.limits import Limit
+from qkdlink.benchmarks.link_benchmark import Course, LinkRates, LinkSpeed
+from qkdlink.benchmarks.recorded import RECORDED
+from qkdlink.benchmarks.report import as_object, as_table, secret_capacity
+from qkdlink.benchmarks.run import LinkPair, Row
+from qkdlink.benchmarks.table import Sizes, Skipped, measured
+from qkdlink.deployment.brokers.broker import find_mosquitto
 
 FAST = LinkSpeed(
     Course(0.5, 10**8, 6, 10.0),

@@ -10,15 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from bob.session import Session
-from bob.unproven import FREE_BLOCKS, UnprovenBlocks
-from common.authentication.scheme import SchemeName
-from common.errors import OutdatedStoreError, RemoteProtocolError
-from common.keys.identifiers import HIGHEST_BLOCK, BlockId
-from common.protocol.high_water import FURTHEST_JUMP, Marks
-from common.transport.channel import ClassicalChannel
-from common.wire.framing import Envelope, encode
-from common.wire.messages import OpenBlock
+from qkdlink.bob.session import Session
+from qkdlink.bob.unproven import FREE_BLOCKS, UnprovenBlocks
+from qkdlink.common.authentication.scheme import SchemeName
+from qkdlink.common.errors import OutdatedStoreError, RemoteProtocolError
+from qkdlink.common.keys.identifiers import HIGHEST_BLOCK, BlockId
+from qkdlink.common.protocol.high_water import FURTHEST_JUMP, Marks
+from qkdlink.common.transport.channel import ClassicalChannel
+from qkdlink.common.wire.framing import Envelope, encode
+from qkdlink.common.wire.messages import OpenBlock
 from tests.support.patience import HANGS_S
 from tests.support.processes import until
 

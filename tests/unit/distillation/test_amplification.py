@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from common.bits import Bits, unpack
-from common.distillation.amplification import amplification_seed_bits, amplify
-from common.distillation.stages import VerifiedKey
+from qkdlink.common.bits import Bits, unpack
+from qkdlink.common.distillation.amplification import amplification_seed_bits, amplify
+from qkdlink.common.distillation.stages import VerifiedKey
 
 N, SECRET = 3000, 1001
 

@@ -6,7 +6,7 @@ from math import comb
 import pytest
 from scipy import stats
 
-from common.distillation.binomial import above, most_hits
+from qkdlink.common.distillation.binomial import above, most_hits
 
 
 @pytest.mark.parametrize("trials", [1, 7, 60])

@@ -14,24 +14,30 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from common.bits import Bits, pack, unpack
-from common.distillation.carryless.blocks import (
+from qkdlink.common.bits import Bits, pack, unpack
+from qkdlink.common.distillation.carryless.blocks import (
     PackedBits,
     hashed_by_karatsuba,
     hashed_by_transforms,
     transforms_are_cheaper,
 )
-from common.distillation.carryless.conversion import POINTS, additions
-from common.distillation.carryless.field import cantor_basis, divided, even_points, multiplied, product
-from common.distillation.carryless.instructions import (
+from qkdlink.common.distillation.carryless.conversion import POINTS, additions
+from qkdlink.common.distillation.carryless.field import (
+    cantor_basis,
+    divided,
+    even_points,
+    multiplied,
+    product,
+)
+from qkdlink.common.distillation.carryless.karatsuba import LEAF_WORDS, emit_leaf, middle_product
+from qkdlink.common.distillation.carryless.transform import constants, transform, transform_back
+from qkdlink.common.distillation.universal_hash import packed_toeplitz, toeplitz_seed_bits
+from qkdlink.common.kernels.instructions import (
     INSTRUCTION_SETS,
     InstructionSet,
     Vectors,
     available_instruction_sets,
 )
-from common.distillation.carryless.karatsuba import LEAF_WORDS, emit_leaf, middle_product
-from common.distillation.carryless.transform import constants, transform, transform_back
-from common.distillation.universal_hash import packed_toeplitz, toeplitz_seed_bits
 
 METHODS = [
     pytest.param(method, instructions, id=f"{method.__name__}-{instructions.name}")
@@ -246,9 +252,9 @@ def value(coefficients: list[int], x: int) -> int:
 
 ONE_HASH = """
 import numpy as np
-from common.distillation.carryless import blocks
-from common.distillation.carryless.blocks import hashed_by_karatsuba
-from common.distillation.carryless.instructions import available_instruction_sets
+from qkdlink.common.distillation.carryless import blocks
+from qkdlink.common.distillation.carryless.blocks import hashed_by_karatsuba
+from qkdlink.common.kernels.instructions import available_instruction_sets
 hashed_by_karatsuba(np.ones(8, np.uint8), 64, np.ones(16, np.uint8), 64, available_instruction_sets()[0])
 print(sum(blocks._multiply_blocks.stats.cache_hits.values()))
 """

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.bits import Bits
-from common.distillation.reconciliation.cascade import (
+from qkdlink.benchmarks.reference_cascade import Asked, reconcile
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.reconciliation.cascade import (
     Answerer,
     BudgetExhausted,
     Corrector,
@@ -19,10 +20,9 @@ from common.distillation.reconciliation.cascade import (
     parity_budget,
     schedule,
 )
-from common.distillation.reconciliation.efficiency import efficiency
-from common.distillation.reconciliation.reference import Asked, reconcile
-from common.distillation.reconciliation.schedule import LARGEST_FRAME_WORDS, MAX_INDICES, PASSES
-from common.errors import RemoteProtocolError
+from qkdlink.common.distillation.reconciliation.efficiency import efficiency
+from qkdlink.common.distillation.reconciliation.schedule import LARGEST_FRAME_WORDS, MAX_INDICES, PASSES
+from qkdlink.common.errors import RemoteProtocolError
 
 SEED = bytes(range(32))
 PLENTY = 10**9

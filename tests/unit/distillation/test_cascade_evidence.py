@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bits import Bits
-from lab import evidence_cascade
-from lab.evidence_cascade import SERIES, conclude, failure_rate_at_most, merged, run, run_part
+from maintenance.evidence import cascade as evidence_cascade
+from maintenance.evidence.cascade import SERIES, conclude, failure_rate_at_most, merged, run, run_part
+from qkdlink.common.bits import Bits
 
 RATES = [0.01, 0.05]
 

@@ -7,20 +7,20 @@ from operator import xor
 import numpy as np
 import pytest
 
-from common.bits import Bits
-from common.distillation.entropy import binary_entropy
-from common.distillation.reconciliation import reference
-from common.distillation.reconciliation.cascade import Answerer, Corrector
-from common.distillation.reconciliation.efficiency import efficiency, parity_budget
-from common.distillation.reconciliation.schedule import (
+from qkdlink.benchmarks import reference_cascade as reference
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.entropy import binary_entropy
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, Corrector
+from qkdlink.common.distillation.reconciliation.efficiency import efficiency, parity_budget
+from qkdlink.common.distillation.reconciliation.schedule import (
     FRAME_WORDS,
     LARGEST_FRAME_WORDS,
     PASSES,
     replanned,
     schedule,
 )
-from common.distillation.reconciliation.shuffle import shuffled, stream, turned, weighed
-from common.distillation.reconciliation.words import to_bits, to_words
+from qkdlink.common.distillation.reconciliation.shuffle import shuffled, stream, turned, weighed
+from qkdlink.common.distillation.reconciliation.words import to_bits, to_words
 
 SEED = bytes(range(32))
 

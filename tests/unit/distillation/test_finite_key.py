@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.decoy import (
+from qkdlink.common.distillation.decoy import (
     ContradictoryCountsError,
     IntensityClasses,
     PhotonEvents,
     two_decoy_events,
 )
-from common.distillation.entropy import binary_entropy, entropy_of_bound
-from common.distillation.finite_key import (
+from qkdlink.common.distillation.entropy import binary_entropy, entropy_of_bound
+from qkdlink.common.distillation.finite_key import (
     KeyLength,
     Statistics,
     one_decoy_length,
@@ -22,7 +22,7 @@ from common.distillation.finite_key import (
     single_photon_length,
     two_decoy_length,
 )
-from common.distillation.sampling import Sampling
+from qkdlink.common.distillation.sampling import Sampling
 
 type Length = Callable[[Statistics, int], KeyLength]
 

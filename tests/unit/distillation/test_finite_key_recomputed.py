@@ -1,7 +1,7 @@
 """The three lengths computed a second time, in 50-digit decimals and straight from the printed formulas.
 
 Nothing is shared with the code under test: other number type, other order, formulas as the papers print them
-(with the corrections that the docstrings of `common.distillation` name).
+(with the corrections that the docstrings of `qkdlink.common.distillation` name).
 """
 
 from decimal import ROUND_FLOOR, Decimal, localcontext
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.distillation.finite_key import (
+from qkdlink.common.distillation.finite_key import (
     KeyLength,
     Statistics,
     one_decoy_length,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from common.bits import Bits
-from common.distillation import fourier
-from common.distillation.fourier import hashed_by_fourier
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation import fourier
+from qkdlink.common.distillation.fourier import hashed_by_fourier
 
 
 def drawn(n: int, length: int) -> tuple[Bits, Bits]:

@@ -1,6 +1,6 @@
 from math import log2
 
-from common.distillation.leftover_hash import min_entropy_suffices
+from qkdlink.common.distillation.leftover_hash import min_entropy_suffices
 
 EPS = 2.0**-31
 """Costs 60 bits."""

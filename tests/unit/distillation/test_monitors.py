@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.distillation.monitors import (
+from qkdlink.common.distillation.monitors import (
     FALSE_ALARM,
     Count,
     Monitor,

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.bits import Bits, unpack
-from common.distillation.reconciliation.cascade import Answerer, Corrector, Schedule, schedule
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.rows import Rows, packed, parity_rows
-from common.distillation.reconciliation.schedule import MAX_INDICES, PASSES
-from common.wire.parities import encode_parities
+from qkdlink.common.bits import Bits, unpack
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, Corrector, Schedule, schedule
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.rows import Rows, packed, parity_rows
+from qkdlink.common.distillation.reconciliation.schedule import MAX_INDICES, PASSES
+from qkdlink.common.wire.parities import encode_parities
 
 SEED = bytes(range(32))
 

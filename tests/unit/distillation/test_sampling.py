@@ -9,10 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from common.distillation import hypergeometric
-from common.distillation.finite_key import Statistics, one_decoy_length
-from common.distillation.hypergeometric import log_at_most, log_probability, most_marked
-from common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
+from qkdlink.common.distillation import hypergeometric
+from qkdlink.common.distillation.finite_key import Statistics, one_decoy_length
+from qkdlink.common.distillation.hypergeometric import log_at_most, log_probability, most_marked
+from qkdlink.common.distillation.sampling import Sampling, decoy_phase_error_rate, tolerated_phase_error_rate
 
 FAILURE = 1e-9 / 21
 FAILURES = (0.3, 0.01, 1e-4, 1e-9)
@@ -181,7 +181,7 @@ def test_what_the_square_and_the_one_more_are_worth(
         found = most_marked(hits, sample, rest, log_failure if squared else log_failure / 2)
         return found if with_one_more else found - 1
 
-    monkeypatch.setattr("common.distillation.sampling.most_marked", variant)
+    monkeypatch.setattr("qkdlink.common.distillation.sampling.most_marked", variant)
     assert one_decoy_length(WORKED_EXAMPLE, 1776924, 1e-9, 1e-15, Sampling.EXACT).secret_bits == bits
 
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.sifting import KEY_BASIS, Sifter, sift
-from common.distillation.stages import count_classes
+from qkdlink.common.distillation.sifting import KEY_BASIS, Sifter, sift
+from qkdlink.common.distillation.stages import count_classes
 
 detections = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 2), st.booleans()), max_size=60

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.bits import Bits
-from common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.universal_hash import toeplitz, toeplitz_seed_bits
 
 
 def by_definition(bits: Bits, seed: Bits, length: int) -> list[int]:

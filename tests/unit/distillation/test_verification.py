@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from common.bits import Bits, pack
-from common.distillation.verification import (
+from qkdlink.common.bits import Bits, pack
+from qkdlink.common.distillation.verification import (
     surplus_leak_bits,
     verification_seed_bytes,
     verification_tag,

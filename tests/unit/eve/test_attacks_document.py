@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from common.distillation.monitors import FALSE_ALARM, Count, vacuum_gain_alarm
-from common.optics.outlet import Outlet
-from common.optics.presets import DEFAULT_PRESET, preset
-from lab.undetermined import TAG_MARGIN_BITS
+from qkdlink.common.distillation.monitors import FALSE_ALARM, Count, vacuum_gain_alarm
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
+from qkdlink.lab.light.undetermined import TAG_MARGIN_BITS
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/attacks.md").read_text("utf-8")

@@ -9,12 +9,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from common.errors import ConfigurationError
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import Source
-from common.optics.watchful_receiver import DetectorFlaws
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from
 from tests.support.line_with_eve import Outcome, live
 
 SIGMAS = 6

@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.optics.source import Source
-from common.optics.states import Basis
-from eve.quantum_attacks.base import Attack
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from, load_attack, own_attacks
-from eve.quantum_attacks.intercept_resend import Bases, InterceptResend
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.eve.quantum_attacks.base import Attack
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from, load_attack, own_attacks
+from qkdlink.eve.quantum_attacks.intercept_resend import Bases, InterceptResend
 from tests.support.line_with_eve import assert_rate, live
 from tests.support.source import ROOT
 
 OWN = """
 from typing import ClassVar
 
-from eve.quantum_attacks.base import Attack
+from qkdlink.eve.quantum_attacks.base import Attack
 
 
 class Mine(Attack):
@@ -81,7 +81,7 @@ def test_the_catalogue_names_every_attack_there_is():
         "jamming",
     }
     assert set(ATTACKS.values()) == {
-        cls for cls in Attack.__subclasses__() if cls.__module__.startswith("eve.")
+        cls for cls in Attack.__subclasses__() if cls.__module__.startswith("qkdlink.eve.")
     }
 
 

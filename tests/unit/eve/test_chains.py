@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import Source
-from eve.quantum_attacks.catalogue import ATTACKS
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS
 from tests.support.line_with_eve import Outcome, live
 
 DECOYS = Source((0.5, 0.1), (0.75, 0.25), 0.75)

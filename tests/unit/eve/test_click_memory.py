@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
-from common.optics.detector import DetectorSettings, Receiver
-from common.optics.fibre import Fibre
-from common.optics.records import PreparationRecord
-from common.optics.source import PulseSource, Source
-from common.optics.states import Basis
-from common.randomness import Choice, Nature, Randomness
-from eve.click_memory import Joint, Published, joint
-from eve.flight import Flight, GateModel
-from eve.listening.errors import located_pairs
-from eve.notebook import BlockNotes
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
+from qkdlink.common.optics.detector import DetectorSettings, Receiver
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.records import PreparationRecord
+from qkdlink.common.optics.source import PulseSource, Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.randomness import Choice, Nature, Randomness
+from qkdlink.eve.click_memory import Joint, Published, joint
+from qkdlink.eve.flight import Flight, GateModel
+from qkdlink.eve.listening.errors import located_pairs
+from qkdlink.eve.notebook import BlockNotes
 
 SOURCE = Source((0.5, 0.125), (0.75, 0.25), 0.75)
 FIBRE = Fibre(10.0, 0.2, 0.005)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import CommandRefused, Event
-from common.transport.mqtt import Delivery
-from eve.control import LONGEST_COMMAND_BYTES, Control, decode
-from eve.quantum_attacks.base import QuantumAttack
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from, own_attacks, text_of
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import CommandRefused, Event
+from qkdlink.common.transport.mqtt import Delivery
+from qkdlink.eve.control import LONGEST_COMMAND_BYTES, Control, decode
+from qkdlink.eve.quantum_attacks.base import QuantumAttack
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from, own_attacks, text_of
 
 OWN = """
 from typing import ClassVar
 
-from eve.quantum_attacks.base import Attack
+from qkdlink.eve.quantum_attacks.base import Attack
 
 
 class Mine(Attack):

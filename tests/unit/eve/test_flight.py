@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.side_light import Arrival
-from common.optics.source import Source
-from common.optics.states import Basis, bb84_polarisation
-from common.optics.watchful_receiver import DetectorFlaws, side_thresholds
-from eve.flight import COUNTED, GONE, TAPPED, Flight, GateModel, Marks
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.side_light import Arrival
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis, bb84_polarisation
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws, side_thresholds
+from qkdlink.eve.flight import COUNTED, GONE, TAPPED, Flight, GateModel, Marks
 from tests.support.states import pulse_state
 
 FIBRE = Fibre(10, 0.2, 0.03)

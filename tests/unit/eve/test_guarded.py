@@ -7,15 +7,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.states import Basis
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
-from eve.guarded import AttackError
-from eve.mind import Mind
-from eve.notebook import BlockNotes
-from eve.quantum_attacks.base import EveTools
-from eve.quantum_attacks.catalogue import attack_from
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused
+from qkdlink.eve.guarded import AttackError
+from qkdlink.eve.mind import Mind
+from qkdlink.eve.notebook import BlockNotes
+from qkdlink.eve.quantum_attacks.base import EveTools
+from qkdlink.eve.quantum_attacks.catalogue import attack_from
 from tests.support.pair import small_block
 
 PULSES, FIRST = 1000, 3000

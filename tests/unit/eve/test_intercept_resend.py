@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from common.distillation.monitors import Count, gain_alarm, qber_alarm
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.source import Source
-from common.optics.states import Basis
+from qkdlink.common.distillation.monitors import Count, gain_alarm, qber_alarm
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis
 from tests.support.line_with_eve import assert_rate, live
 
 MISALIGNED = Fibre(5, 0.2, 0.01)

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.distillation.verification import verification_tag_bits
-from common.journal.events import EveLearnt, Event
-from common.node.launcher_pipe import Fingerprint, LauncherPipe
-from common.optics.records import Gates
-from common.transport.connections import ACCEPTED
-from common.wire.framing import Envelope, encode
-from common.wire.messages import Abort, Checkpoint, VerificationHash
-from eve.listening.key_log import KeyLog
-from eve.listening.listener import Known, Listener, Overhearing
-from eve.notebook import Bases, BlockNotes, Knowledge
-from eve.relay import Way
+from qkdlink.common.distillation.verification import verification_tag_bits
+from qkdlink.common.journal.events import EveLearnt, Event
+from qkdlink.common.node.launcher_pipe import Fingerprint, LauncherPipe
+from qkdlink.common.optics.records import Gates
+from qkdlink.common.transport.connections import ACCEPTED
+from qkdlink.common.wire.framing import Envelope, encode
+from qkdlink.common.wire.messages import Abort, Checkpoint, VerificationHash
+from qkdlink.eve.listening.key_log import KeyLog
+from qkdlink.eve.listening.listener import Known, Listener, Overhearing
+from qkdlink.eve.notebook import Bases, BlockNotes, Knowledge
+from qkdlink.eve.relay import Way
 from tests.support.pair import small_block
 from tests.support.tls_tap import Tapped, keyed_contexts, tapped
 from tests.unit.eve.test_recovery import CONVERSATION, LENGTH, SECRET_BITS

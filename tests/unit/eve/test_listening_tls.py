@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import ConfigurationError
-from eve.listening.hellos import NotUnderstood, read_client_hello, read_server_hello
-from eve.listening.key_log import KeyLog, Label
-from eve.listening.records import SUITES, Content, Opener, Record, RecordReader, expand_label
-from eve.listening.tls import OverheardTls, Proof, Secrets
-from eve.relay import Way
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.eve.listening.hellos import NotUnderstood, read_client_hello, read_server_hello
+from qkdlink.eve.listening.key_log import KeyLog, Label
+from qkdlink.eve.listening.records import SUITES, Content, Opener, Record, RecordReader, expand_label
+from qkdlink.eve.listening.tls import OverheardTls, Proof, Secrets
+from qkdlink.eve.relay import Way
 from tests.support.tls_tap import Tapped, certificate_contexts, chopped, keyed_contexts, tapped
 
 TEXTS = [

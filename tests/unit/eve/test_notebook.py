@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from common.optics.bench import Bench, Counted
-from common.optics.fibre import Fibre
-from common.optics.states import Basis
-from eve.kept_blocks import Notebook
-from eve.notebook import BlockNotes, Knowledge, MeasuredPage, StoredPage
+from qkdlink.common.optics.adversary import Bench, Counted
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.states import Basis
+from qkdlink.eve.kept_blocks import Notebook
+from qkdlink.eve.notebook import BlockNotes, Knowledge, MeasuredPage, StoredPage
 
 NOBODY = Knowledge(np.empty(0, np.uint8), np.empty(0))
 GATES = np.arange(4, dtype=np.uint32)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from common.optics.fibre import Fibre
-from common.optics.presets import preset
-from common.optics.watchful_receiver import DetectorFlaws
-from eve.classical_attacks.catalogue import TREATMENTS, treatment_from
-from eve.quantum_attacks.base import Attack, PublicLink
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from
-from lab.kill_trials import tiny_parameters
-from lab.planning import plan, task_for
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws
+from qkdlink.deployment.planning.planner import plan, task_for
+from qkdlink.eve.classical_attacks.catalogue import TREATMENTS, treatment_from
+from qkdlink.eve.quantum_attacks.base import Attack, PublicLink
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 
 WEAK_PULSES = PublicLink.of(
     plan(task_for(preset("metropolitan"), 2_000_000, None, None)).link_parameters(reproducible=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from eve.recorder import RECORDING_FILE, Passed, Recorder, Wire, read_recording
-from eve.relay import Way
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.eve.recorder import RECORDING_FILE, Passed, Recorder, Wire, read_recording
+from qkdlink.eve.relay import Way
 
 
 def clock():

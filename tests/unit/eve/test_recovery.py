@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.bits import pack
-from common.distillation.amplification import amplification_seed_bits, amplify
-from common.distillation.reconciliation.cascade import Answerer, Corrector, Questions, schedule
-from common.distillation.stages import VerifiedKey
-from common.distillation.verification import verification_seed_bytes, verification_tag
-from common.wire.attachments import encode_gates
-from common.wire.messages import (
+from qkdlink.common.bits import pack
+from qkdlink.common.distillation.amplification import amplification_seed_bits, amplify
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, Corrector, Questions, schedule
+from qkdlink.common.distillation.stages import VerifiedKey
+from qkdlink.common.distillation.verification import verification_seed_bytes, verification_tag
+from qkdlink.common.wire.attachments import encode_gates
+from qkdlink.common.wire.messages import (
     Abort,
     AmplificationSeed,
     BasisAnnouncement,
@@ -24,12 +24,12 @@ from common.wire.messages import (
     ReconciliationOpened,
     VerificationHash,
 )
-from common.wire.parities import encode_parities, encode_questions
-from eve.listening.blocks import OverheardBlock
-from eve.listening.hellos import NotUnderstood
-from eve.listening.recovery import MOST_UNKNOWN, recover
-from eve.notebook import Knowledge
-from eve.relay import Way
+from qkdlink.common.wire.parities import encode_parities, encode_questions
+from qkdlink.eve.listening.blocks import OverheardBlock
+from qkdlink.eve.listening.hellos import NotUnderstood
+from qkdlink.eve.listening.recovery import MOST_UNKNOWN, recover
+from qkdlink.eve.notebook import Knowledge
+from qkdlink.eve.relay import Way
 
 LENGTH, SECRET_BITS, EPS_COR = 8192, 3000, 1e-15
 DRAWN = np.random.default_rng(7)

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from common.transport.addresses import Address
-from eve.relay import MAX_UNANSWERED, ClassicalRelay
-from lab.ports import LOOPBACK, free_port
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.eve.relay import MAX_UNANSWERED, ClassicalRelay
 
 
 async def test_a_flood_at_eves_entrance_is_bounded_and_neither_answered_lines_nor_new_ones_are_lost() -> None:

@@ -5,7 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from common.distillation.monitors import (
+from qkdlink.common.distillation.monitors import (
     Count,
     arrival_alarm,
     double_click_alarm,
@@ -16,12 +16,12 @@ from common.distillation.monitors import (
     vacuum_gain_alarm,
     watchdog_alarm,
 )
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.outlet import Outlet
-from common.optics.source import Source
-from common.optics.states import Basis
-from common.optics.watchful_receiver import DetectorFlaws
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws
 from tests.support.line_with_eve import Outcome, assert_rate, live
 
 DECOYS = Source((0.48, 0.05, 0.0), (0.5, 0.25, 0.25), 0.5)

@@ -6,16 +6,16 @@ from math import exp, factorial
 import numpy as np
 import pytest
 
-from common.distillation.monitors import Count, double_click_alarm, gain_alarm
-from common.optics.bench import NO_CONCLUSION, Bench, conclusive_probability
-from common.optics.detector import DetectorSettings
-from common.optics.fibre import Fibre
-from common.optics.presets import preset
-from common.optics.source import Source
-from common.optics.states import Basis
-from eve.quantum_attacks.base import PublicLink
-from eve.quantum_attacks.photon_number_splitting import PhotonNumberSplitting
-from eve.quantum_attacks.state_discrimination import UnambiguousStateDiscrimination
+from qkdlink.common.distillation.monitors import Count, double_click_alarm, gain_alarm
+from qkdlink.common.optics.adversary import NO_CONCLUSION, Bench, conclusive_probability
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.eve.quantum_attacks.base import PublicLink
+from qkdlink.eve.quantum_attacks.photon_number_splitting import PhotonNumberSplitting
+from qkdlink.eve.quantum_attacks.state_discrimination import UnambiguousStateDiscrimination
 from tests.support.line_with_eve import QUIET, assert_rate, live
 
 GYS = preset("gys-2004")

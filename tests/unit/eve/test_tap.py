@@ -9,19 +9,19 @@ from typing import cast
 import numpy as np
 import pytest
 
-from common.errors import LinkError
-from common.journal.events import Event, LightFault
-from common.journal.light_faults import LightFaults
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.seal import LightSeal
-from common.transport.light_line import LightLine
-from common.transport.mqtt import Delivery, Subscription
-from common.wire.pulse_frames import FrameFault, FrameHeader, Receipt, split
-from common.wire.topics import Topics
-from eve.guarded import AttackError
-from eve.tap import LightTap, ReceiptTap
-from eve.topics import EVE
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import Event, LightFault
+from qkdlink.common.journal.light_faults import LightFaults
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.transport.mqtt import Delivery, Subscription
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, Receipt, split
+from qkdlink.common.wire.topics import Topics
+from qkdlink.eve.guarded import AttackError
+from qkdlink.eve.tap import LightTap, ReceiptTap
+from qkdlink.eve.topics import EVE
 
 TOPICS = Topics("link-1")
 KEY = bytes(range(32))
@@ -123,7 +123,7 @@ async def test_light_that_cannot_go_on_is_lost_and_the_next_goes_on():
 async def test_a_flood_of_what_the_broker_kept_is_named_and_then_counted(
     monkeypatch: pytest.MonkeyPatch, attacks: bool
 ):
-    monkeypatch.setattr("eve.tap._FAULTS_TOLD_EVERY_S", 0.01)
+    monkeypatch.setattr("qkdlink.eve.tap._FAULTS_TOLD_EVERY_S", 0.01)
     tap, line, frames = taps()
     tap.treat = (lambda _, train: train) if attacks else None
     async with living(tap):
@@ -140,7 +140,7 @@ async def test_a_flood_of_what_the_broker_kept_is_named_and_then_counted(
 
 
 async def test_an_attack_that_is_stuck_is_found_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("eve.tap.STALL_S", 2)
+    monkeypatch.setattr("qkdlink.eve.tap.STALL_S", 2)
     tap, line, frames = taps()
     alice, go_on = LightSeal(KEY, "alice"), threading.Event()
     tap.whose = lambda: "the attack Sleeper"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.optics.states import Basis
-from eve.quantum_attacks.catalogue import attack_from
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.states import Basis
+from qkdlink.eve.quantum_attacks.catalogue import attack_from
 from tests.support.line_with_eve import assert_rate, live
 from tests.support.source import ROOT
 

@@ -4,9 +4,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from common.journal import events
-from common.journal.events import ENTRY, Entry, Event, EveState, LightFault, LineLost, StageReached
-from common.printable import LONGEST_TEXT
+from qkdlink.common.journal import events
+from qkdlink.common.journal.events import ENTRY, Entry, Event, EveState, LightFault, LineLost, StageReached
+from qkdlink.common.printable import LONGEST_TEXT
 
 EVENTS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 HARMLESS = (str, int, float, bool, type(None))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.journal.events import Entry, NodeStopped
-from common.node.journal import Journal, JournalFile
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.events import Entry, NodeStopped
+from qkdlink.common.node.journal import Journal, JournalFile
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.journal.events import Entry, NodeStopped
-from common.journal.sequence import EntrySequence
+from qkdlink.common.journal.events import Entry, NodeStopped
+from qkdlink.common.journal.sequence import EntrySequence
 
 type Heard = list[tuple[str, int]]
 

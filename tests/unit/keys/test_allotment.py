@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.keys.allotment import (
+from qkdlink.common.keys.allotment import (
     APPLICATIONS,
     LINK_PSK_BITS,
     OF_ALICE,

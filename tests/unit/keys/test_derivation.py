@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.keys.derivation import (
+from qkdlink.common.keys.derivation import (
     LONGEST_IDENTITY_BYTES,
     Label,
     bootstrap_identity,
@@ -21,7 +21,7 @@ from common.keys.derivation import (
     resume_proof_key,
     session_key,
 )
-from common.keys.identifiers import BlockId
+from qkdlink.common.keys.identifiers import BlockId
 
 MATERIAL = bytes(range(32))
 SESSION = "00112233445566778899aabbccddeeff"

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from common.keys.identifiers import FIRST_SESSION, SESSION_PATTERN, BlockId, is_name, session_id
+from qkdlink.common.keys.identifiers import FIRST_SESSION, SESSION_PATTERN, BlockId, is_name, session_id
 
 A, B = "a" * 32, "b" * 32
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import BlockOpened, Entry, EpochBegan, Event
-from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
-from common.store.key_store import KeyStore
-from common.store.tag_units import UnitName
-from lab.agreement import NODES, Audit, journal_faults
-from lab.home import ALICE, BOB, LinkHome
+from qkdlink.common.journal.events import BlockOpened, Entry, EpochBegan, Event
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.tag_units import UnitName
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults
 from tests.support.stores import ALICE_OWNER, LINK, block, change, deposit, in_memory, open_store, secret
 
 SESSION, NEXT = "5e" * 16, "7a" * 16

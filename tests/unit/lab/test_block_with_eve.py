@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.distillation.monitors import Monitor
-from common.optics.fibre import Fibre
-from common.optics.outlet import Outlet
-from common.optics.watchful_receiver import DetectorFlaws
-from common.protocol.aborts import AbortReason
-from common.protocol.parameters import ProtocolName
-from eve.quantum_attacks.catalogue import attack_from
-from lab.block_with_eve import BlockWithEve, Hardware, live_block
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws
+from qkdlink.common.protocol.aborts import AbortReason
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.eve.quantum_attacks.catalogue import attack_from
+from qkdlink.lab.light.block_with_eve import BlockWithEve, Hardware, live_block
 from tests.support.pair import small_block
 
 HARDWARE = Hardware()

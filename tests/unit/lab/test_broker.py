@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import LinkError
-from lab.broker import last_words, run_broker
+from qkdlink.common.errors import LinkError
+from qkdlink.deployment.brokers.broker import last_words, run_broker
 from tests.support.processes import guarded
 
 
@@ -19,7 +19,7 @@ async def test_a_broker_that_ends_at_once_is_told_with_its_last_words(
     broken = tmp_path / "mosquitto"
     broken.write_text("#!/bin/sh\necho first >&2\necho 'Error: no room for a broker' >&2\nexit 3\n")
     broken.chmod(0o700)
-    monkeypatch.setattr("lab.broker.find_mosquitto", lambda: str(broken))
+    monkeypatch.setattr("qkdlink.deployment.brokers.broker.find_mosquitto", lambda: str(broken))
     with pytest.raises(
         LinkError, match=r"^The broker \(mosquitto\) did not start: Error: no room for a broker$"
     ):

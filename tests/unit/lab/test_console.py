@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from lab.console import console, table
+from qkdlink.views.console import console, table
 from tests.support.source import files, imports, where
 
 NAME = "a-name-that-somebody-will-copy"
@@ -57,4 +57,4 @@ def test_the_project_has_this_one_console() -> None:
     makers = where(
         lambda path: "Console(" in path.read_text() and "rich.console.Console" in imports(path), programs
     )
-    assert set(makers) == {"lab/console.py"}
+    assert set(makers) == {"qkdlink/views/console.py"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.endings import told_end
+from qkdlink.deployment.launching.endings import told_end
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import evidence
+from maintenance.evidence import __main__ as evidence
 
 
 def test_a_report_names_the_commit_at_which_its_run_began(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import evidence_secrecy
+from maintenance.evidence import secrecy as evidence_secrecy
 
 KNOWING = [number for number, case in enumerate(evidence_secrecy.CASES) if case.known_share]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 _FORKS_ONE = """
-from lab.mortal import fork_server
+from qkdlink.lab.faults.mortal import fork_server
 
 process = fork_server().Process(target=print, args=("forked",))
 process.start()

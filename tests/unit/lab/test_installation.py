@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.errors import ConfigurationError, CredentialsError
-from common.node.settings import CONFIGURATION_FILE, NodeSettings, load_settings
-from common.protocol.parameters import LinkParameters
-from common.transport.addresses import Address
-from common.transport.apparatus import apparatus_context
-from common.trust.certificates import summarise
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pem import read_certificate, read_chain
-from lab import installation
-from lab.home import LinkAddresses
-from lab.installation import Site, install, is_installed
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
 from qkdlink.cli import app
-from qkdlink.demo import planned
+from qkdlink.commands.demo import planned
+from qkdlink.common.errors import ConfigurationError, CredentialsError
+from qkdlink.common.node.settings import CONFIGURATION_FILE, NodeSettings, load_settings
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.trust.certificates import summarise
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.pem import read_certificate, read_chain
+from qkdlink.deployment.homes import installation
+from qkdlink.deployment.homes.home import LinkAddresses
+from qkdlink.deployment.homes.installation import Site, install, is_installed
 
 WISH = {"--broker": "broker.example:8883", "--bob": "bob.example:7000"}
 SITE = Site(

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.errors import ConfigurationError, CredentialsError
-from common.node.settings import CONFIGURATION_FILE, load_settings
-from common.transport.addresses import Address
-from common.transport.apparatus import apparatus_context
-from common.trust.certificates import summarise
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pem import read_certificate
-from eve.settings import EveSettings
-from lab.home import LinkAddresses, Splice
-from lab.installation import Site, install, is_installed
-from lab.kill_trials import tiny_parameters
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
+from qkdlink.common.errors import ConfigurationError, CredentialsError
+from qkdlink.common.node.settings import CONFIGURATION_FILE, load_settings
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.apparatus import apparatus_context
+from qkdlink.common.trust.certificates import summarise
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.pem import read_certificate
+from qkdlink.deployment.homes.home import LinkAddresses, Splice
+from qkdlink.deployment.homes.installation import Site, install, is_installed
+from qkdlink.eve.settings import EveSettings
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 
 WISH = {"--broker": "broker.example:8883", "--bob": "bob.example:7000", "--eve": "eve.example:7000"}
 BROKER, BOB, BOOTSTRAP, EVE, EVE_BOOTSTRAP = (

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.keys.allotment import OF_ALICE, OF_BOB, Purpose
-from common.keys.derivation import key_id
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE, STORE_KEY_FILE
-from lab.leaks import Loot, rob_store
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
+from qkdlink.common.keys.derivation import key_id
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE, STORE_KEY_FILE
+from qkdlink.deployment.stolen.leaks import Loot, rob_store
 from tests.support.stores import ALICE_OWNER, deposit, in_memory, open_store
 
 TAGS = (*OF_ALICE, *OF_BOB)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import BlockEnded, Entry
-from lab import link_benchmark
-from lab.broker import find_mosquitto
-from lab.link_benchmark import UNCOUNTED_BLOCKS, Course, Tally, measure
-from lab.process_costs import cost_of, only_child_of
+from qkdlink.benchmarks import link_benchmark
+from qkdlink.benchmarks.link_benchmark import UNCOUNTED_BLOCKS, Course, Tally, measure
+from qkdlink.benchmarks.process_costs import cost_of, only_child_of
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import BlockEnded, Entry
+from qkdlink.deployment.brokers.broker import find_mosquitto
 
 SMALL = Course(eta=0.5, block_pulses=1_000_000, least_blocks=1, least_seconds=0.0)
 BLOCK = BlockEnded(

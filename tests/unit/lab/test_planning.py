@@ -7,15 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from common.distillation.finite_key import Statistics
-from common.errors import ConfigurationError
-from common.keys.allotment import LINK_PSK_BITS, upkeep_bits
-from common.optics.expectation import expected_statistics
-from common.optics.presets import PRESETS, preset
-from common.protocol.key_length import decoy_length
-from common.protocol.parameters import ProtocolName
-from lab.block_with_eve import live_block
-from lab.planning import (
+from qkdlink.common.distillation.finite_key import Statistics
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import LINK_PSK_BITS, upkeep_bits
+from qkdlink.common.optics.expectation import expected_statistics
+from qkdlink.common.optics.presets import PRESETS, preset
+from qkdlink.common.protocol.key_length import decoy_length
+from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.deployment.planning.planner import (
     HONEST_ABORT,
     Plan,
     best_plan,
@@ -26,7 +25,8 @@ from lab.planning import (
     task_for,
     tolerated_qber,
 )
-from lab.prospect import Settings, Task, decoy_prospect
+from qkdlink.deployment.planning.prospect import Settings, Task, decoy_prospect
+from qkdlink.lab.light.block_with_eve import live_block
 
 METROPOLITAN = preset("metropolitan")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import ports
-from lab.ports import LOOPBACK, free_port
+from qkdlink.deployment.brokers import ports
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 
 TAKES_ONE_OF = (
-    "import sys; from lab import ports; ports._LOWEST_PORT, ports._PORTS = int(sys.argv[1]), 2;"
+    "import sys; from qkdlink.deployment.brokers import ports; ports._LOWEST_PORT, ports._PORTS = int(sys.argv[1]), 2;"
     "print(ports.free_port(), flush=True); sys.stdin.read()"
 )
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.published import lim2014, ma2005, rusca2018, tomamichel2012
-from lab.reproductions import (
+from maintenance.documents.reproductions import (
     TOMAMICHEL_TABLE,
     Claim,
     Verdict,
@@ -18,6 +17,7 @@ from lab.reproductions import (
     rusca_row,
     tomamichel_row,
 )
+from qkdlink.lab.published import lim2014, ma2005, rusca2018, tomamichel2012
 
 PAGE = Path(__file__).parents[3] / "docs" / "reproductions.md"
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from common.transport.addresses import Address
-from lab.ports import LOOPBACK, free_port
-from lab.rough_line import RoughLine
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
+from qkdlink.lab.faults.rough_line import RoughLine
 
 DELAY_S = 0.05
 

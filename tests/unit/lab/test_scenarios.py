@@ -1,20 +1,21 @@
 """Scenarios: every file can be read and set up, verdicts come from evidence, and a broken countermeasure fails one."""
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import ConfigurationError, LinkError
-from common.protocol import monitoring
-from lab import block_with_eve
-from lab.experiments.catalogue import EXPERIMENTS, experiment_of
-from lab.experiments.light import Light
-from lab.scenarios.scenario import read, scenario, scenarios
-from lab.verdicts import Outcome, Verdict
 from qkdlink.cli import app
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.protocol import monitoring
+from qkdlink.lab.light import block_with_eve
+from qkdlink.lab.scenarios.experiments.catalogue import EXPERIMENTS, experiment_of
+from qkdlink.lab.scenarios.experiments.light import Light
+from qkdlink.lab.scenarios.scenario import read, scenario, scenarios
+from qkdlink.lab.scenarios.verdicts import Outcome, Verdict
 
 QUICK = (
     "blinding-off",
@@ -53,7 +54,7 @@ def test_an_attack_on_light_comes_out_as_expected(name: str):
 
 
 def test_the_verdict_is_not_copied_from_what_is_expected(tmp_path: Path):
-    text = Path(block_with_eve.__file__).parent.joinpath("scenarios", "blinding-on.toml").read_text()
+    text = resources.files("qkdlink.lab.scenarios").joinpath("blinding-on.toml").read_text()
     file = tmp_path / "blinding-on.toml"
     file.write_text(text.replace("refused-by-photocurrent", "eve-has-the-key"))
     outcome = read(file).run()

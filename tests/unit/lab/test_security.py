@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from common.trust.anchor import AnchorName
-from common.trust.preshared import PRESHARED_FILE, PresharedSecret
-from lab.security import Security
+from qkdlink.common.trust.anchor import AnchorName
+from qkdlink.common.trust.preshared import PRESHARED_FILE, PresharedSecret
+from qkdlink.deployment.homes.security import Security
 
 
 @pytest.mark.parametrize("lost", [(), ("alice",), ("bob",), ("alice", "bob")], ids=str)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import ConfigurationError
-from lab.figures import Curve, check_figure, draw
-from lab.sweep_theory import NOTHING, Expected
-from lab.sweeps import Axis, Point, Sweep, curve, measured, swept
 from qkdlink.cli import app
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.lab.light.figures import Curve, check_figure, draw
+from qkdlink.lab.light.sweep_theory import NOTHING, Expected
+from qkdlink.lab.light.sweeps import Axis, Point, Sweep, curve, measured, swept
 
 IR = Sweep(Axis.parsed("attack.fraction=0:1:3"), ("intercept-resend",), block_pulses=40_000, blocks=3)
 
@@ -112,7 +112,7 @@ def test_a_point_has_standard_errors_where_there_is_a_spread():
 
 
 def test_the_curve_is_dense_whatever_the_number_of_points(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lab.sweeps.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+    monkeypatch.setattr("qkdlink.lab.light.sweeps.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     line = curve(IR)
     values = [value for value, _ in line]
     assert len(values) >= 80
@@ -173,7 +173,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_the_work(
     name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("lab.sweeps.swept", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr("qkdlink.lab.light.sweeps.swept", lambda *_: pytest.fail("the work began"))
     told = CliRunner().invoke(
         app, ["lab", "sweep", "--over", "distance=0:1:2", "--figure", str(tmp_path / name)]
     )
@@ -191,8 +191,12 @@ def test_without_matplotlib_the_sentence_comes_before_the_work(
 
 def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("lab.sweeps.swept", lambda sweep, _: ((n, measured(sweep, n)) for n in (1, 0)))
-    monkeypatch.setattr("lab.sweeps.curve", lambda sweep: [(v, sweep.expected_at(v)) for v in (0.0, 0.25)])
+    monkeypatch.setattr(
+        "qkdlink.lab.light.sweeps.swept", lambda sweep, _: ((n, measured(sweep, n)) for n in (1, 0))
+    )
+    monkeypatch.setattr(
+        "qkdlink.lab.light.sweeps.curve", lambda sweep: [(v, sweep.expected_at(v)) for v in (0.0, 0.25)]
+    )
     table, figure = tmp_path / "sweep.csv", tmp_path / "sweep.svg"
     arguments = ["lab", "sweep", "--over", "attack.fraction=0:0.5:2", "--attack", "intercept-resend"]
     arguments += ["--block-pulses", "30000", "--blocks", "1", "--csv", str(table), "--figure", str(figure)]
@@ -217,6 +221,6 @@ def test_the_same_sweep_draws_the_same_figure(tmp_path: Path):
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("dask.distributed")
-    monkeypatch.setattr("lab.sweeps._CLUSTER_TIMEOUT", "0.2s")
+    monkeypatch.setattr("qkdlink.lab.light.sweeps._CLUSTER_TIMEOUT", "0.2s")
     with pytest.raises(ConfigurationError, match="No Dask scheduler answers"):
         next(swept(IR, "tcp://127.0.0.1:9"))

@@ -5,19 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.bits import Bits
-from common.distillation.amplification import amplify
-from common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.rows import Rows, packed, parity_rows
-from common.distillation.stages import VerifiedKey
-from lab.undetermined import (
-    TAG_MARGIN_BITS,
-    Disclosed,
-    amplification_rows,
-    rank,
-    undetermined,
-)
+from qkdlink.common.bits import Bits
+from qkdlink.common.distillation.amplification import amplify
+from qkdlink.common.distillation.reconciliation.cascade import Answerer, Corrector, schedule
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.rows import Rows, packed, parity_rows
+from qkdlink.common.distillation.stages import VerifiedKey
+from qkdlink.lab.light.undetermined import TAG_MARGIN_BITS, Disclosed, amplification_rows, rank, undetermined
 
 SEED = bytes(range(32))
 LENGTH = 4096

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import LinkError
-from common.transport.light_line import connect_light
-from common.transport.mqtt import BrokerAccess
-from common.wire.topics import Topics
-from eve.topics import EVE
-from lab.broker import find_mosquitto, run_broker
-from lab.home import ALICE, BOB, broker_users
+from qkdlink.common.errors import LinkError
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.mqtt import BrokerAccess
+from qkdlink.common.wire.topics import Topics
+from qkdlink.deployment.brokers.broker import find_mosquitto, run_broker
+from qkdlink.deployment.homes.home import ALICE, BOB, broker_users
+from qkdlink.eve.topics import EVE
 
 TOPICS = Topics("link-1")
 LEGS = {(ALICE, BOB), (ALICE, EVE), (EVE, BOB)}

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from common.authentication.ml_dsa_65 import ml_dsa_65
-from common.authentication.transcript import Transcript
-from common.keys.derivation import Label
-from common.optics.seal import LightSeal
-from common.wire.framing import decode
-from common.wire.messages import DetectionAnnouncement
-from common.wire.pulse_frames import Receipt, split
+from qkdlink.common.authentication.ml_dsa_65 import ml_dsa_65
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.keys.derivation import Label
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.wire.framing import decode
+from qkdlink.common.wire.messages import DetectionAnnouncement
+from qkdlink.common.wire.pulse_frames import Receipt, split
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text("utf-8")

@@ -14,21 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from alice.settings import AliceSettings
-from common.errors import ConfigurationError, CredentialsError, LinkError, QkdlinkError
-from common.journal.events import AnyEvent, Entry, EpochBegan, LineLost, NodeStarted, PeerRefused
-from common.keys.derivation import pre_shared_file_name
-from common.node.diagnosis.causes import Obstacle, obstacle_of, obstacle_told
-from common.node.diagnosis.credentials import check_credentials
-from common.node.diagnosis.findings import Check, Finding, Outcome, examine
-from common.node.diagnosis.house import (
-    Patient,
-    check_clock,
-    check_files,
-    is_running,
-    read_holdings,
-)
-from common.node.diagnosis.mqtt_greeting import (
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, QkdlinkError
+from qkdlink.common.journal.events import AnyEvent, Entry, EpochBegan, LineLost, NodeStarted, PeerRefused
+from qkdlink.common.keys.derivation import pre_shared_file_name
+from qkdlink.common.node.settings import load_settings
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.mqtt import BrokerAccess
+from qkdlink.common.trust.pki import Validity, issue
+from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
+from qkdlink.common.trust.used_marks import mark
+from qkdlink.deployment.brokers.ports import LOOPBACK
+from qkdlink.deployment.diagnosis.causes import Obstacle, obstacle_of, obstacle_told
+from qkdlink.deployment.diagnosis.credentials import check_credentials
+from qkdlink.deployment.diagnosis.findings import Check, Finding, Outcome, examine
+from qkdlink.deployment.diagnosis.house import Patient, check_clock, check_files, is_running, read_holdings
+from qkdlink.deployment.diagnosis.mqtt_greeting import (
     CONNACK,
     PUBACK,
     SUBACK,
@@ -39,7 +43,7 @@ from common.node.diagnosis.mqtt_greeting import (
     read_answer,
     subscribe_packet,
 )
-from common.node.diagnosis.network import (
+from qkdlink.deployment.diagnosis.network import (
     BROKER,
     Place,
     Reach,
@@ -49,19 +53,9 @@ from common.node.diagnosis.network import (
     judge_peer,
     reach,
 )
-from common.node.diagnosis.witness import as_dialler, as_listener, read_journal, recall
-from common.node.settings import load_settings
-from common.protocol.roles import Role
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from common.transport.addresses import Address
-from common.transport.mqtt import BrokerAccess
-from common.trust.pki import Validity, issue
-from common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
-from common.trust.used_marks import mark
-from lab.home import ALICE, LinkAddresses, replace_file, toml
-from lab.installation import NODES_AUTHORITY, Site, install
-from lab.ports import LOOPBACK
+from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener, read_journal, recall
+from qkdlink.deployment.homes.home import ALICE, LinkAddresses, replace_file, toml
+from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Site, install
 from tests.support.processes import merged, small_parameters
 
 NOW = datetime.now(UTC)

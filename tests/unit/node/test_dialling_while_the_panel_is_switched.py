@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from alice.line import OpenLine
-from alice.station import Alice
-from common.errors import LinkError
-from common.wire.patch import DIRECT, Patch
+from qkdlink.alice.line import OpenLine
+from qkdlink.alice.station import Alice
+from qkdlink.common.errors import LinkError
+from qkdlink.common.wire.patch import DIRECT, Patch
 from tests.support.idle_alice import idle_settings, idle_vault
 
 EVE = Patch(light="eve", classical="eve")

@@ -12,15 +12,15 @@ from typing import cast
 
 import pytest
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import ENTRY, Entry, LineLost, NodeStopped
-from common.journal.sequence import EntrySequence
-from common.node import journal as node_journal
-from common.node import journal_delivery
-from common.node.journal import Journal, JournalFile
-from common.transport import renewal
-from common.transport.addresses import Address
-from common.transport.mqtt import BrokerAccess, Bus, connect
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import ENTRY, Entry, LineLost, NodeStopped
+from qkdlink.common.journal.sequence import EntrySequence
+from qkdlink.common.node import journal as node_journal
+from qkdlink.common.node import journal_delivery
+from qkdlink.common.node.journal import Journal, JournalFile
+from qkdlink.common.transport import renewal
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
 from tests.support.processes import until
 
 MOST_WAITING = 50

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.distillation.stages import SecretKey
-from common.journal.events import Entry, NodeStopped
-from common.keys.identifiers import BlockId
-from common.node.launcher_pipe import Fingerprint, LauncherPipe
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.journal.events import Entry, NodeStopped
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.launcher_pipe import Fingerprint, LauncherPipe
 
 KEYS = {number: SecretKey(material=bytes([number]) * 4, secret_bits=32) for number in (1, 2, 3)}
 

@@ -11,29 +11,29 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from alice.greeting import greet as greet_bob
-from bob.greeting import greet as greet_alice
-from common.authentication.scheme import Authentication
-from common.distillation.stages import SecretKey
-from common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
-from common.journal.events import BlockEnded, Event
-from common.keys.identifiers import BlockId
-from common.node.link import Link, LinkDeposit, Party
-from common.node.meeting import Meeting
-from common.node.station import Greeting
-from common.node.vault import Vault
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.block import Block
-from common.protocol.economy import Economy
-from common.protocol.greeting import Introduction, link_conversation
-from common.protocol.parameters import LinkParameters
-from common.protocol.pinning import Pinning
-from common.protocol.roles import Role
-from common.randomness import Randomness
-from common.store.key_store import KeyStore
-from common.store.owner import StoreOwner
-from common.transport.channel import ClassicalChannel, StreamLine
-from common.wire.framing import Received
+from qkdlink.alice.greeting import greet as greet_bob
+from qkdlink.bob.greeting import greet as greet_alice
+from qkdlink.common.authentication.scheme import Authentication
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
+from qkdlink.common.journal.events import BlockEnded, Event
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.link import Link, LinkDeposit, Party
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.station import Greeting
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.economy import Economy
+from qkdlink.common.protocol.greeting import Introduction, link_conversation
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.pinning import Pinning
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.randomness import Randomness
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.owner import StoreOwner
+from qkdlink.common.transport.channel import ClassicalChannel, StreamLine
+from qkdlink.common.wire.framing import Received
 from tests.support.processes import small_parameters
 from tests.support.schemes import signature_schemes
 

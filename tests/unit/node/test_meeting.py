@@ -7,15 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from bob.greeting import greet
-from common.authentication.transcript import Transcript
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.node.meeting import Meeting
-from common.node.vault import Vault
-from common.protocol.greeting import Introduction, hello, holdings
-from common.protocol.high_water import Marks
-from common.protocol.resumption import (
+from qkdlink.bob.greeting import greet
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.greeting import Introduction, hello, holdings
+from qkdlink.common.protocol.high_water import Marks
+from qkdlink.common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
     Statement,
@@ -24,9 +24,9 @@ from common.protocol.resumption import (
     encode_proven,
     prove,
 )
-from common.protocol.roles import Role
-from common.store.schema import State
-from common.wire.messages import Holdings, Message
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.schema import State
+from qkdlink.common.wire.messages import Holdings, Message
 from tests.support.pair import small_block
 from tests.support.stores import LINK, block, open_store, secret
 from tests.support.vaults import Side, contact

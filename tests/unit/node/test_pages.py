@@ -7,7 +7,7 @@ import pytest
 _TOUCHED_BYTES = 2**24
 _TOUCH_AGAIN_AND_AGAIN = f"""
 import resource, threading
-from common.node.pages import keep_pages
+from qkdlink.common.node.pages import keep_pages
 {{first}}
 def touch():
     bytearray({_TOUCHED_BYTES})

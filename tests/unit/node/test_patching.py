@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from common.journal.events import Event, PatchChanged, PatchRefused
-from common.node import patching
-from common.node.patching import Patching
-from common.transport.mqtt import Delivery, Subscription
-from common.wire.patch import DIRECT, LONGEST_PATCH_BYTES, ROUTES, Patch, Route
+from qkdlink.common.journal.events import Event, PatchChanged, PatchRefused
+from qkdlink.common.node import patching
+from qkdlink.common.node.patching import Patching
+from qkdlink.common.transport.mqtt import Delivery, Subscription
+from qkdlink.common.wire.patch import DIRECT, LONGEST_PATCH_BYTES, ROUTES, Patch, Route
 
 THROUGH_EVE = Patch(light="eve", classical="eve")
 

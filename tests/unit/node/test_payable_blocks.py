@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from alice.line import OpenLine
-from alice.station import Alice
-from common.errors import StarvationError
+from qkdlink.alice.line import OpenLine
+from qkdlink.alice.station import Alice
+from qkdlink.common.errors import StarvationError
 from tests.support.idle_alice import idle_settings, idle_vault
 from tests.support.patience import HANGS_S
 

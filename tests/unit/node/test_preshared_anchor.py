@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from common.authentication.hmac_sha256 import HmacSha256
-from common.authentication.scheme import Authentication, CheckpointScheme, SchemeName, Tag
-from common.authentication.transcript import Transcript
-from common.authentication.wegman_carter import WegmanCarter
-from common.errors import CredentialsError, OutdatedStoreError, RemoteProtocolError, StarvationError
-from common.keys.allotment import OF_ALICE, OF_BOB
-from common.node.anchors.preshared import FilePads, PresharedAnchor
-from common.node.vault import Vault
-from common.protocol.roles import Role
-from common.trust.preshared import PADS_FROM_BITS, PresharedSecret
-from common.trust.used_marks import is_marked, mark, mark_of
+from qkdlink.common.authentication.hmac_sha256 import HmacSha256
+from qkdlink.common.authentication.scheme import Authentication, CheckpointScheme, SchemeName, Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.authentication.wegman_carter import WegmanCarter
+from qkdlink.common.errors import CredentialsError, OutdatedStoreError, RemoteProtocolError, StarvationError
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB
+from qkdlink.common.node.anchors.preshared import FilePads, PresharedAnchor
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.trust.preshared import PADS_FROM_BITS, PresharedSecret
+from qkdlink.common.trust.used_marks import is_marked, mark, mark_of
 from tests.support.stores import ALICE_OWNER, LINK, SESSION, block, open_store, secret
 
 LONG, SHORT = PADS_FROM_BITS // 8, PADS_FROM_BITS // 8 - 1

@@ -8,13 +8,13 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.errors import ConfigurationError
-from common.node.settings import ProgramSettings, load_settings
-from common.transport.addresses import Address
-from eve.settings import EveSettings
-from lab.home import LinkAddresses, Splice, eve_configuration, node_configuration, toml
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.settings import ProgramSettings, load_settings
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.homes.home import LinkAddresses, Splice, eve_configuration, node_configuration, toml
+from qkdlink.eve.settings import EveSettings
 from tests.support.processes import small_parameters
 
 MODELS: tuple[type[ProgramSettings], ...] = (AliceSettings, BobSettings, EveSettings)

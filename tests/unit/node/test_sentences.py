@@ -4,12 +4,13 @@ from typing import cast
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.node.diagnosis.causes import Obstacle
-from common.node.diagnosis.findings import Diagnosis, Finding
-from common.node.diagnosis.house import Patient
-from common.node.program import as_sentence, sentence
-from qkdlink import cli, doctor
+from qkdlink import cli
+from qkdlink.commands import doctor
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.program import as_sentence, sentence
+from qkdlink.deployment.diagnosis.causes import Obstacle
+from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding
+from qkdlink.deployment.diagnosis.house import Patient
 
 
 @pytest.mark.parametrize(

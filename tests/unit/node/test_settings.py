@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.errors import ConfigurationError
-from common.node.settings import LaboratorySettings, load_settings, read_seal_key, read_secret_line
-from common.transport.addresses import Address
-from common.transport.key_log import write_secrets
-from lab.home import ALICE, BOB, SEAL_FILE, LinkAddresses, LinkHome, open_home, toml
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.settings import LaboratorySettings, load_settings, read_seal_key, read_secret_line
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.key_log import write_secrets
+from qkdlink.deployment.homes.home import ALICE, BOB, SEAL_FILE, LinkAddresses, LinkHome, open_home, toml
 from tests.support.processes import small_parameters
 
 PARAMETERS = small_parameters()

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from common.authentication.transcript import Transcript
-from common.authentication.wegman_carter import WegmanCarter
-from common.distillation.stages import SecretKey
-from common.errors import RemoteProtocolError, StarvationError
-from common.keys.allotment import OF_ALICE
-from common.keys.identifiers import BlockId
-from common.node.vault import Vault
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.roles import Role
-from common.store.schema import State
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.authentication.wegman_carter import WegmanCarter
+from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.errors import RemoteProtocolError, StarvationError
+from qkdlink.common.keys.allotment import OF_ALICE
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.node.vault import Vault
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.store.schema import State
 from tests.support.stores import ALICE_OWNER, LINK, SESSION, block, open_store, secret
 
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.errors import LocalProtocolError
-from common.optics.bench import (
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.optics.adversary import (
     NO_CONCLUSION,
     Bench,
     analyser_overlap,
     answer_probabilities,
     conclusive_probability,
 )
-from common.optics.fibre import Fibre
-from common.optics.memory import NO_OUTCOME
-from common.optics.pulses import PulseTrain
-from common.optics.side_light import BRIGHT, Arrival, SideLight
-from common.optics.states import Basis, photon_numbers, polarisations
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.photon_memory import NO_OUTCOME
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.side_light import BRIGHT, Arrival, SideLight
+from qkdlink.common.optics.states import Basis, photon_numbers, polarisations
 
 FIBRE, OTHER = Fibre(10, 0.2, 0.01), Fibre(0, 0, 0)
 COUNT = 2**16

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.optics.detector import DetectorSettings, Receiver, click_thresholds
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.records import DetectionRecord
-from common.optics.states import Basis, bb84_polarisation
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.optics.detector import DetectorSettings, Receiver, click_thresholds
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import DetectionRecord
+from qkdlink.common.optics.states import Basis, bb84_polarisation
+from qkdlink.common.randomness import ChoiceStream
 from tests.support.slow_optics import SlowReceiver
 from tests.support.states import pulse_state
 

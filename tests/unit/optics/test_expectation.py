@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import Expectation, expected_light, expected_statistics
-from common.optics.fibre import Fibre
-from common.optics.presets import PRESETS, preset
-from common.optics.source import PhotonStatistics, Source
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.expectation import Expectation, expected_light, expected_statistics
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.presets import PRESETS, preset
+from qkdlink.common.optics.source import PhotonStatistics, Source
 
 THREE = Source((0.5, 0.1, 2e-4), (0.625, 0.25, 0.125), 0.75)
 WALENTA = preset("lim-2014").detector

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.optics import gate_loops, loops
+from qkdlink.common.optics import gate_loops, loops
 from tests.support import slow_optics
 
 

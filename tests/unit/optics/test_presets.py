@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.optics.presets import DEFAULT_PRESET, PRESETS, Preset, preset
-from common.optics.source import Source, choosable_probabilities
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.optics.presets import DEFAULT_PRESET, PRESETS, Preset, preset
+from qkdlink.common.optics.source import Source, choosable_probabilities
 
 
 def test_the_default_is_a_metropolitan_link_of_ten_kilometres():

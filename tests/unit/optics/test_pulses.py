@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import LocalProtocolError
-from common.optics.detector import DetectorSettings, Receiver
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.seal import LightSeal
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.optics.detector import DetectorSettings, Receiver
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.randomness import ChoiceStream
 
 FIBRE = Fibre(10, 0.2, 0.01)
 HOUSE = Path(__file__).parents[3]
@@ -59,7 +59,7 @@ def test_absorbed_states_cannot_be_changed():
 
 
 def test_only_the_optics_floor_opens_light():
-    packages = ("alice", "bob", "eve", "common", "lab", "qkdlink")
+    packages = ("alice", "bob", "eve", "common", "qkdlink")
     sources = [path for package in packages for path in (HOUSE / package).rglob("*.py")]
     openers = {path.parent for path in sources if re.search(r"\.absorb\(", path.read_text("utf-8"))}
     assert openers == {HOUSE / "common" / "optics"}

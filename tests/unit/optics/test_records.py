@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import LocalProtocolError
-from common.optics.records import DetectionLog, DetectionRecord, PreparationRecord
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.optics.records import DetectionLog, DetectionRecord, PreparationRecord
 
 FRAMES = (np.array([0b0000, 0b0111, 0b1010], np.uint8), np.array([0b0001, 0b1011], np.uint8))
 

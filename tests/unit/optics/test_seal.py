@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from common.errors import ConfigurationError, RemoteProtocolError
-from common.optics import seal
-from common.optics.fibre import Fibre
-from common.optics.pulses import PulseTrain
-from common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken
-from common.optics.states import States
+from qkdlink.common.errors import ConfigurationError, RemoteProtocolError
+from qkdlink.common.optics import seal
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import AlreadyOpened, ImpossibleLight, LightSeal, SealBroken
+from qkdlink.common.optics.states import States
 from tests.support.forged_light import forged_frame
 
 KEY = bytes(range(32))

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.optics.fibre import Fibre
-from common.optics.source import (
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import (
     PhotonStatistics,
     PulseSource,
     Source,
     choosable_basis_probability,
     choosable_probabilities,
 )
-from common.optics.states import bb84_polarisation, photon_numbers, polarisations
-from common.randomness import ChoiceStream
+from qkdlink.common.optics.states import bb84_polarisation, photon_numbers, polarisations
+from qkdlink.common.randomness import ChoiceStream
 from tests.support.slow_optics import prepare_slowly
 
 FIBRE = Fibre(10, 0.2, 0.01)

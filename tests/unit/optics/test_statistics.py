@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from common.optics.detector import DetectorSettings, Receiver
-from common.optics.expectation import Expectation, expected_light, expected_statistics
-from common.optics.fibre import Fibre
-from common.optics.presets import preset
-from common.optics.source import PulseSource, Source
-from common.optics.states import Basis
-from common.randomness import ChoiceStream
+from qkdlink.common.optics.detector import DetectorSettings, Receiver
+from qkdlink.common.optics.expectation import Expectation, expected_light, expected_statistics
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.source import PulseSource, Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.randomness import ChoiceStream
 
 SIGMAS = 5
 FRAMES = 1024

@@ -6,13 +6,13 @@ Five standard deviations are a false alarm of 5.7e-7 per number; counts with mem
 import numpy as np
 import pytest
 
-from common.distillation.monitors import Count, two_sided_tail
-from common.optics.detector import DetectorSettings
-from common.optics.expectation import expected_statistics
-from common.optics.fibre import Fibre
-from common.optics.source import Source
-from common.optics.states import Basis
-from common.optics.watchful_expectation import watchful_expectation
+from qkdlink.common.distillation.monitors import Count, two_sided_tail
+from qkdlink.common.optics.detector import DetectorSettings
+from qkdlink.common.optics.expectation import expected_statistics
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import Source
+from qkdlink.common.optics.states import Basis
+from qkdlink.common.optics.watchful_expectation import watchful_expectation
 from tests.support.line_with_eve import live
 
 LINE = Fibre(10, 0.2, 0.02)

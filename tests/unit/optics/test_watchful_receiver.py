@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.optics.detector import DetectorSettings, Receiver
-from common.optics.fibre import Fibre
-from common.optics.outlet import Outlet
-from common.optics.pulses import PulseTrain
-from common.optics.records import DetectionRecord, SideCounts
-from common.optics.seal import LightSeal, SealBroken
-from common.optics.side_light import BRIGHT, REFLECTED_SHIFT, Arrival, SideLight
-from common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver, side_thresholds
-from common.randomness import ChoiceStream
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.optics.detector import DetectorSettings, Receiver
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.outlet import Outlet
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.records import DetectionRecord, SideCounts
+from qkdlink.common.optics.seal import LightSeal, SealBroken
+from qkdlink.common.optics.side_light import BRIGHT, REFLECTED_SHIFT, Arrival, SideLight
+from qkdlink.common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver, side_thresholds
+from qkdlink.common.randomness import ChoiceStream
 from tests.support.states import pulse_state
 
 COUNT = 2**14

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from common.distillation.stages import Estimate, ReconciledKey, SiftedKey
-from common.keys.identifiers import BlockId
-from common.protocol.aborts import Aborted, AbortReason
-from common.protocol.account import Account
+from qkdlink.common.distillation.stages import Estimate, ReconciledKey, SiftedKey
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.aborts import Aborted, AbortReason
+from qkdlink.common.protocol.account import Account
 
 BLOCK = BlockId("link", "5e" * 16, 3)
 

@@ -3,10 +3,10 @@ from typing import Any, cast
 
 import pytest
 
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.protocol.account import Account
-from common.protocol.block import Block
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.block import Block
 
 
 def nonsense() -> None:

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alice.settings import AliceSettings
-from common.keys.allotment import LINK_PSK_BITS, RESERVE_BLOCKS, RESERVE_TARGET_BITS, TAG_BITS
-from common.protocol.economy import Backoff, Economy, StarvationAlarm
-from lab.home import ATTACKED
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.common.keys.allotment import LINK_PSK_BITS, RESERVE_BLOCKS, RESERVE_TARGET_BITS, TAG_BITS
+from qkdlink.common.protocol.economy import Backoff, Economy, StarvationAlarm
+from qkdlink.deployment.homes.home import ATTACKED
 
 DAY_S = 86_400.0
 FIRST_S, LONGEST_S = (

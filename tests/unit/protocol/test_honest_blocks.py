@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from common.distillation.finite_key import Statistics
-from common.optics.expectation import expected_statistics
-from common.optics.presets import preset
-from common.optics.source import Source
-from common.protocol.key_length import decoy_length
-from common.protocol.parameters import ProtocolName
+from qkdlink.common.distillation.finite_key import Statistics
+from qkdlink.common.optics.expectation import expected_statistics
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.source import Source
+from qkdlink.common.protocol.key_length import decoy_length
+from qkdlink.common.protocol.parameters import ProtocolName
 
 BLOCKS = 5_000
 SEED = 2_410

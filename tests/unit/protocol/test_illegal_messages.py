@@ -7,12 +7,12 @@ from functools import lru_cache, partial
 
 import pytest
 
-from common.authentication.scheme import Tag
-from common.authentication.transcript import Transcript
-from common.errors import LocalProtocolError, RemoteProtocolError
-from common.protocol.aborts import REASON_PHASES, AbortReason, BlockRefused
-from common.protocol.conversation import MOST_CHECKPOINTS, BlockConversation, Conversation, Place
-from common.protocol.phases import (
+from qkdlink.common.authentication.scheme import Tag
+from qkdlink.common.authentication.transcript import Transcript
+from qkdlink.common.errors import LocalProtocolError, RemoteProtocolError
+from qkdlink.common.protocol.aborts import REASON_PHASES, AbortReason, BlockRefused
+from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS, BlockConversation, Conversation, Place
+from qkdlink.common.protocol.phases import (
     ABORTABLE,
     BLOCK_TABLE,
     FINAL_PHASES,
@@ -24,9 +24,9 @@ from common.protocol.phases import (
     Table,
     speaker_in,
 )
-from common.protocol.roles import Role
-from common.wire.framing import Envelope, decode, encode
-from common.wire.messages import (
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.framing import Envelope, decode, encode
+from qkdlink.common.wire.messages import (
     MESSAGE_TYPES,
     Abort,
     BlockAccepted,

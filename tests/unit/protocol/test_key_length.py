@@ -2,11 +2,11 @@
 
 import pytest
 
-from common.distillation.finite_key import Statistics, single_photon_length
-from common.distillation.sampling import Sampling
-from common.distillation.stages import Estimate
-from common.protocol.key_length import best_case, decoy_length, secret_length
-from common.protocol.parameters import ProtocolName
+from qkdlink.common.distillation.finite_key import Statistics, single_photon_length
+from qkdlink.common.distillation.sampling import Sampling
+from qkdlink.common.distillation.stages import Estimate
+from qkdlink.common.protocol.key_length import best_case, decoy_length, secret_length
+from qkdlink.common.protocol.parameters import ProtocolName
 from tests.support.pair import small_block
 
 WORKED_EXAMPLE = Statistics(

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from common.distillation.monitors import Monitor
-from common.optics.presets import preset
-from common.optics.records import SideCounts
-from common.optics.watchful_expectation import watchful_expectation
-from common.protocol.monitoring import Watched, alarms_of_light
-from common.protocol.parameters import LinkParameters, ProtocolName
-from lab.planning import plan, task_for
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.optics.presets import preset
+from qkdlink.common.optics.records import SideCounts
+from qkdlink.common.optics.watchful_expectation import watchful_expectation
+from qkdlink.common.protocol.monitoring import Watched, alarms_of_light
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.deployment.planning.planner import plan, task_for
 
 PARAMETERS = plan(
     task_for(preset("lim-2014"), 10**7, ProtocolName.TWO_DECOY, distance_km=0.0)

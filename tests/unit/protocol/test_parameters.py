@@ -3,10 +3,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from common.errors import ConfigurationError, RemoteProtocolError
-from common.optics.fibre import Fibre
-from common.optics.source import PhotonStatistics
-from common.protocol.parameters import LinkParameters, ProtocolName, differences
+from qkdlink.common.errors import ConfigurationError, RemoteProtocolError
+from qkdlink.common.optics.fibre import Fibre
+from qkdlink.common.optics.source import PhotonStatistics
+from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName, differences
 from tests.support.pair import small_block
 
 

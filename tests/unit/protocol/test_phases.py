@@ -2,8 +2,8 @@ from collections import deque
 
 import pytest
 
-from common.protocol.conversation import MOST_CHECKPOINTS
-from common.protocol.phases import (
+from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
+from qkdlink.common.protocol.phases import (
     BLOCK_TABLE,
     FINAL_PHASES,
     LINK_TABLE,
@@ -14,8 +14,8 @@ from common.protocol.phases import (
     Table,
     speaker_in,
 )
-from common.protocol.roles import Role
-from common.wire.messages import (
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.wire.messages import (
     MESSAGE_TYPES,
     Abort,
     AmplificationSeed,

@@ -1,7 +1,7 @@
 import pytest
 
-from common.errors import RemoteProtocolError
-from common.protocol.pinning import Pinning
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.protocol.pinning import Pinning
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS, RekeyingPolicy
+from qkdlink.common.protocol.rekeying import MOST_BOOTSTRAP_KEYS, MOST_LIVE_EPOCHS, RekeyingPolicy
 
 POLICY = RekeyingPolicy(blocks=10, seconds=600.0)
 

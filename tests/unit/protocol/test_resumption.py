@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import RemoteProtocolError
-from common.keys.identifiers import BlockId
-from common.protocol.resumption import (
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.protocol.resumption import (
     MOST_PENDING,
     ProvenBlock,
     Statement,
@@ -22,7 +22,7 @@ from common.protocol.resumption import (
     is_proven,
     prove,
 )
-from common.protocol.roles import Role
+from qkdlink.common.protocol.roles import Role
 
 LINK, SESSION, OTHER_SESSION = "link-1", "5e" * 16, "7a" * 16
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))

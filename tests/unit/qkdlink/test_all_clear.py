@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.node.diagnosis.findings import Diagnosis, Finding
-from qkdlink.doctor import _all_clear
+from qkdlink.commands.doctor import _all_clear
+from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from common.distillation.monitors import Monitor
-from common.errors import ConfigurationError
-from common.protocol.parameters import LinkParameters
-from eve.classical_attacks.catalogue import TREATMENTS
-from eve.named_attacks import NamedAttacks, named_attacks
-from eve.quantum_attacks.catalogue import ATTACKS
-from lab.kill_trials import tiny_parameters
 from qkdlink.cli import main
-from qkdlink.demo import watched
+from qkdlink.commands.demo import watched
+from qkdlink.common.distillation.monitors import Monitor
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.eve.classical_attacks.catalogue import TREATMENTS
+from qkdlink.eve.named_attacks import NamedAttacks, named_attacks
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 
 OWN = "class Mine:\n    name = 'mine'\n    def touch(self, train, tools, notes):\n        return train\n"
 

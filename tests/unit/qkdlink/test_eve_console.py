@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 from textual.widgets import DataTable, Static
 
-from common.errors import ConfigurationError, LinkError
-from common.journal.events import (
+from qkdlink.commands.eve import BrokerWires, play
+from qkdlink.common.errors import ConfigurationError, LinkError
+from qkdlink.common.journal.events import (
     AnyEvent,
     BlockEnded,
     BlockOpened,
@@ -23,15 +24,14 @@ from common.journal.events import (
     NodeStopped,
     ReserveCounted,
 )
-from common.transport.mqtt import Bus, Delivery, Subscription
-from common.wire.topics import Topics
-from eve.classical_attacks.catalogue import TREATMENTS, treatment_from
-from eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell, TreatWords
-from eve.quantum_attacks.catalogue import ATTACKS, attack_from
-from qkdlink.eve import BrokerWires, play
-from qkdlink.eve_console import EveConsole
-from qkdlink.eve_marks import ClassicalMark, Mark
-from qkdlink.eve_scene import SHOWN_BLOCKS, Scene
+from qkdlink.common.transport.mqtt import Bus, Delivery, Subscription
+from qkdlink.common.wire.topics import Topics
+from qkdlink.eve.classical_attacks.catalogue import TREATMENTS, treatment_from
+from qkdlink.eve.control import AttackLight, Command, Go, Impersonate, Plug, Tell, TreatWords
+from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_from
+from qkdlink.views.eve_console import EveConsole
+from qkdlink.views.eve_marks import ClassicalMark, Mark
+from qkdlink.views.eve_scene import SHOWN_BLOCKS, Scene
 from tests.support.told import block_ended
 
 

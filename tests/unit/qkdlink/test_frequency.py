@@ -1,7 +1,7 @@
 import pytest
 
-from common.errors import ConfigurationError
-from qkdlink.frequency import frequency
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.views.frequency import frequency
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common.journal.events import BlockEnded, Entry, EpochBegan, Event, NodeStarted, NodeStopped
-from qkdlink.health import complaint
+from qkdlink.commands.health import complaint
+from qkdlink.common.journal.events import BlockEnded, Entry, EpochBegan, Event, NodeStarted, NodeStopped
 
 type Write = Callable[..., Path]
 NOW = 1_000_000.0
@@ -69,12 +69,12 @@ def test_a_line_in_the_making_and_one_cut_by_the_window_are_passed_over(
 ):
     path = journal((90, STARTED), (80, EPOCH), (20, block(500)))
     path.write_text(path.read_text() + '{"node": "al')
-    monkeypatch.setattr("qkdlink.health._TAIL_BYTES", path.stat().st_size - 5)
+    monkeypatch.setattr("qkdlink.commands.health._TAIL_BYTES", path.stat().st_size - 5)
     assert complaint(path, NOW) is None
 
 
 def test_a_journal_that_is_not_there_is_one_sentence_and_status_one(tmp_path: Path):
-    command = [sys.executable, "-P", "-m", "qkdlink.health", str(tmp_path / "journal.jsonl")]
+    command = [sys.executable, "-P", "-m", "qkdlink.commands.health", str(tmp_path / "journal.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "cannot be read: No such file" in done.stdout
@@ -83,7 +83,8 @@ def test_a_journal_that_is_not_there_is_one_sentence_and_status_one(tmp_path: Pa
 
 def test_it_imports_nothing_that_costs_time():
     program = (
-        "import sys, qkdlink.health; print(sorted({'pydantic', 'numba', 'typer', 'rich'} & set(sys.modules)))"
+        "import sys, qkdlink.commands.health; "
+        "print(sorted({'pydantic', 'numba', 'typer', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

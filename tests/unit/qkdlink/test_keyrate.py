@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from common.distillation.finite_key import Statistics, single_photon_length, two_decoy_length
-from common.errors import ConfigurationError
 from qkdlink.cli import app
-from qkdlink.keyrate import keyrate
+from qkdlink.commands.keyrate import keyrate
+from qkdlink.common.distillation.finite_key import Statistics, single_photon_length, two_decoy_length
+from qkdlink.common.errors import ConfigurationError
 
 RUSCA: dict[str, Any] = {
     "method": "rusca2018",

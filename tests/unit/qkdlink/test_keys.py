@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
-from common.node.settings import CONFIGURATION_FILE
-from common.protocol.economy import Backoff
-from common.transport.addresses import Address
-from lab.home import LinkAddresses, node_configuration
-from lab.kill_trials import tiny_parameters
-from qkdlink.keys import bootstrap, show
+from qkdlink.commands.keys import bootstrap, show
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
+from qkdlink.common.node.settings import CONFIGURATION_FILE
+from qkdlink.common.protocol.economy import Backoff
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.homes.home import LinkAddresses, node_configuration
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.stores import ALICE_OWNER, block, deposit, in_memory, open_store, secret
 
 BITS, RESERVE_BITS = 20_000, 4_096

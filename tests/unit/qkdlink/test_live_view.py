@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from common.journal.events import (
+from qkdlink.common.journal.events import (
     AnyEvent,
     AttackTally,
     BlockOpened,
@@ -17,8 +17,8 @@ from common.journal.events import (
     ReserveCounted,
     SourceBehind,
 )
-from lab.link_result import LinkResult
-from qkdlink.live_view import LiveView
+from qkdlink.deployment.launching.link_result import LinkResult
+from qkdlink.views.live_view import LiveView
 from tests.support.processes import small_parameters
 from tests.support.told import block_ended
 

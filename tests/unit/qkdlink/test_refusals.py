@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.store.home_lock import locked_home
-from lab.home import open_home
-from lab.link_options import LinkOptions, record, settled
-from lab.security import DEFAULT_SECURITY
 from qkdlink import cli
-from qkdlink.demo import Start
+from qkdlink.commands.demo import Start
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.store.home_lock import locked_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.link_options import LinkOptions, record, settled
+from qkdlink.deployment.homes.security import DEFAULT_SECURITY
 
 PORTS = "init --home {home}/link --broker {broker} --bob {bob}"
 
@@ -106,7 +106,7 @@ def test_a_refusal_comes_before_anything_is_made_or_printed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("common.trust.openpgp.shutil.which", lambda _: None)
+    monkeypatch.setattr("qkdlink.common.trust.openpgp.shutil.which", lambda _: None)
     home = open_home(tmp_path / "home").folder
     said = _refused(arguments.format(new=tmp_path / "new", home=home).split(), capsys)
     assert sentence in said

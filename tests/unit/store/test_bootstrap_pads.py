@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.keys.allotment import Purpose
-from common.store.key_store import KeyStore
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import Purpose
+from qkdlink.common.store.key_store import KeyStore
 from tests.support.stores import block, contents, deposit, open_store, rows
 
 OURS, THEIRS = Purpose.TAGS_ALICE_TO_BOB, Purpose.TAGS_BOB_TO_ALICE

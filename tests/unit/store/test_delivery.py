@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.keys.allotment import APPLICATIONS, Purpose, cut
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.keys.allotment import APPLICATIONS, Purpose, cut
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
 from tests.support.stores import block, contents, deposit, open_store, secret
 
 BITS, RESERVE_BITS = 4_000, 1_024

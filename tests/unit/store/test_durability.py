@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.keys.allotment import OF_ALICE, UNIT_BITS, Purpose
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import OF_ALICE, UNIT_BITS, Purpose
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE
 from tests.support.dying_stores import (
     CHANGES,
     THEIRS,

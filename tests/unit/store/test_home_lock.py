@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-import alice.station
-import bob.station
-import eve.station
-from alice.settings import AliceSettings
-from bob.settings import BobSettings
-from common.errors import ConfigurationError
-from common.node.settings import load_settings
-from common.store.home_lock import PROCESS_FILE, locked_home
-from common.transport.addresses import Address
-from eve.settings import EveSettings
-from lab.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, open_home
-from lab.installation import Site, install
-from lab.kill_trials import tiny_parameters
-from lab.launcher import run_link
-from qkdlink.keys import bootstrap, show
+import qkdlink.alice.station
+import qkdlink.bob.station
+import qkdlink.eve.station
+from qkdlink.alice.settings import AliceSettings
+from qkdlink.bob.settings import BobSettings
+from qkdlink.commands.keys import bootstrap, show
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.node.settings import load_settings
+from qkdlink.common.store.home_lock import PROCESS_FILE, locked_home
+from qkdlink.common.transport.addresses import Address
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, open_home
+from qkdlink.deployment.homes.installation import Site, install
+from qkdlink.deployment.launching.launcher import run_link
+from qkdlink.eve.settings import EveSettings
+from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.stores import open_store
 
 PARAMETERS = tiny_parameters()
@@ -33,7 +33,7 @@ NOBODY = Address("127.0.0.1", 1)
 HOLDING = """
 import subprocess, sys, time
 from pathlib import Path
-from common.store.home_lock import locked_home
+from qkdlink.common.store.home_lock import locked_home
 with locked_home(Path(sys.argv[1])):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     print(child.pid, flush=True)
@@ -60,17 +60,17 @@ async def launch(home: LinkHome) -> None:
 
 def run_alice(home: LinkHome) -> None:
     settings = load_settings(AliceSettings, home.configuration(ALICE))
-    asyncio.run(alice.station.run(settings, home.node(ALICE), None, None))
+    asyncio.run(qkdlink.alice.station.run(settings, home.node(ALICE), None, None))
 
 
 def run_bob(home: LinkHome) -> None:
     settings = load_settings(BobSettings, home.configuration(BOB))
-    asyncio.run(bob.station.run(settings, home.node(BOB), None, None))
+    asyncio.run(qkdlink.bob.station.run(settings, home.node(BOB), None, None))
 
 
 def run_eve(home: LinkHome) -> None:
     settings = load_settings(EveSettings, home.configuration("eve"))
-    asyncio.run(eve.station.run(settings, home.node("eve"), None, None))
+    asyncio.run(qkdlink.eve.station.run(settings, home.node("eve"), None, None))
 
 
 SECOND: dict[str, tuple[str, Callable[[LinkHome], None]]] = {

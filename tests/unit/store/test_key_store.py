@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError, LocalProtocolError
-from common.keys.allotment import Purpose, cut
-from common.keys.derivation import key_id, resume_proof_key
-from common.store.bootstrap import Vouched
-from common.store.epochs import Epoch
-from common.store.key_store import KeyStore
-from common.store.opening import STORE_FILE, STORE_KEY_FILE
-from common.store.schema import State
+from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.keys.allotment import Purpose, cut
+from qkdlink.common.keys.derivation import key_id, resume_proof_key
+from qkdlink.common.store.bootstrap import Vouched
+from qkdlink.common.store.epochs import Epoch
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.opening import STORE_FILE, STORE_KEY_FILE
+from qkdlink.common.store.schema import State
 from tests.support.stores import (
     ALICE_OWNER,
     block,

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from common.errors import LocalProtocolError
-from common.keys.allotment import (
+from qkdlink.common.errors import LocalProtocolError
+from qkdlink.common.keys.allotment import (
     APPLICATIONS,
     LINK_PSK_BITS,
     OF_ALICE,
@@ -21,11 +21,11 @@ from common.keys.allotment import (
     Purpose,
     cut,
 )
-from common.keys.derivation import key_id
-from common.keys.identifiers import BlockId
-from common.store.key_store import KeyStore
-from common.store.schema import State
-from common.store.tag_units import UNIT_BYTES, UnitName
+from qkdlink.common.keys.derivation import key_id
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.schema import State
+from qkdlink.common.store.tag_units import UNIT_BYTES, UnitName
 from tests.support.stores import block, fast_folder, open_store, rows, secret
 
 FOR_TAGS = (*OF_ALICE, *OF_BOB)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import ConfigurationError
-from common.store.sealing import StoreSeal
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.store.sealing import StoreSeal
 
 
 @pytest.fixture

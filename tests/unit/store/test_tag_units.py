@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import ConfigurationError
-from common.keys.allotment import (
+from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.keys.allotment import (
     OF_ALICE,
     OF_BOB,
     RESERVE_TARGET_BITS,
@@ -20,8 +20,8 @@ from common.keys.allotment import (
     Purpose,
     cut,
 )
-from common.store.key_store import KeyStore
-from common.store.tag_units import UNIT_BYTES, UnitName
+from qkdlink.common.store.key_store import KeyStore
+from qkdlink.common.store.tag_units import UNIT_BYTES, UnitName
 from tests.support.stores import (
     ALICE_OWNER,
     LINK,

@@ -5,9 +5,9 @@ import ssl
 
 import pytest
 
-from common.errors import CredentialsError, LinkError
-from common.transport.addresses import Address
-from common.transport.broker_refusals import LoginRefusedError, explain_broker
+from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.broker_refusals import LoginRefusedError, explain_broker
 
 WHERE = Address("broker.example", 8883)
 

@@ -9,10 +9,10 @@ from math import inf
 
 import pytest
 
-from common.errors import LinkError, RemoteProtocolError
-from common.transport.channel import ClassicalChannel, StreamLine
-from common.wire.framing import LENGTHS, LINK_BLOCK, Envelope, Received, encode
-from common.wire.messages import AmplificationSeed, Goodbye, LightEnded
+from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.transport.channel import ClassicalChannel, StreamLine
+from qkdlink.common.wire.framing import LENGTHS, LINK_BLOCK, Envelope, Received, encode
+from qkdlink.common.wire.messages import AmplificationSeed, Goodbye, LightEnded
 from tests.support.patience import HANGS_S
 
 SESSION = "ab" * 16

@@ -12,23 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bob.receiver import MqttReceiver
-from common.errors import LinkError
-from common.journal.events import Event, LightFault
-from common.keys.identifiers import BlockId
-from common.optics.pulses import PulseTrain
-from common.optics.seal import LightSeal
-from common.optics.source import PulseSource
-from common.protocol.aborts import LightLost
-from common.protocol.account import Account
-from common.protocol.block import Block
-from common.protocol.conversation import BlockConversation
-from common.protocol.parameters import LinkParameters
-from common.randomness import Choice, Nature, Randomness
-from common.transport.light import LightOutlet
-from common.transport.light_line import LightLine
-from common.transport.mqtt import Delivery, Subscription
-from common.wire.pulse_frames import FrameFault, FrameHeader, Receipt
+from qkdlink.bob.receiver import MqttReceiver
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import Event, LightFault
+from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.optics.pulses import PulseTrain
+from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.optics.source import PulseSource
+from qkdlink.common.protocol.aborts import LightLost
+from qkdlink.common.protocol.account import Account
+from qkdlink.common.protocol.block import Block
+from qkdlink.common.protocol.conversation import BlockConversation
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.randomness import Choice, Nature, Randomness
+from qkdlink.common.transport.light import LightOutlet
+from qkdlink.common.transport.light_line import LightLine
+from qkdlink.common.transport.mqtt import Delivery, Subscription
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, Receipt
 from tests.support.forged_light import forged_frame
 from tests.support.patience import HANGS_S
 from tests.support.processes import small_parameters

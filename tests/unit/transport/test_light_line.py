@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from common.errors import LinkError
-from common.journal.events import Event
-from common.transport import light_wire, renewal
-from common.transport.addresses import Address
-from common.transport.inlet import Inlet
-from common.transport.light_line import LightLine, connect_light
-from common.transport.mqtt import BrokerAccess, Subscription
-from common.wire.mqtt_packets import LONGEST_BODY, publication_head
-from common.wire.patch import Route
-from lab.ports import LOOPBACK
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import Event
+from qkdlink.common.transport import light_wire, renewal
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.inlet import Inlet
+from qkdlink.common.transport.light_line import LightLine, connect_light
+from qkdlink.common.transport.mqtt import BrokerAccess, Subscription
+from qkdlink.common.wire.mqtt_packets import LONGEST_BODY, publication_head
+from qkdlink.common.wire.patch import Route
+from qkdlink.deployment.brokers.ports import LOOPBACK
 
 CONNACK, SUBACK, UNSUBACK, PINGRESP = b"\x20\2\0\0", b"\x90\3\0\1\0", b"\xb0\2\0\1", b"\xd0\0"
 

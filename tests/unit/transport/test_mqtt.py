@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from common.errors import LinkError
-from common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
-from common.transport import mqtt, renewal
-from common.transport.addresses import Address
-from common.transport.light_line import connect_light
-from common.transport.mqtt import BrokerAccess, connect
+from qkdlink.common.errors import LinkError
+from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
+from qkdlink.common.transport import mqtt, renewal
+from qkdlink.common.transport.addresses import Address
+from qkdlink.common.transport.light_line import connect_light
+from qkdlink.common.transport.mqtt import BrokerAccess, connect
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 SOON_S = 5.0

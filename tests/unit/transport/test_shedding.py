@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.transport.shedding import RESERVED_PLACES, KnownSources, Places, source_of
+from qkdlink.common.transport.shedding import RESERVED_PLACES, KnownSources, Places, source_of
 
 LIMIT = 64
 HONEST = "honest"

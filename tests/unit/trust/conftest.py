@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.trust import pki
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.trust import pki
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 
 
 @pytest.fixture(scope="session")

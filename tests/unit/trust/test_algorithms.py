@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
-from common.trust import algorithms, pki
-from common.trust.algorithms import KeyAlgorithm, algorithm_of, new_private_key, tls_has
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.trust import algorithms, pki
+from qkdlink.common.trust.algorithms import KeyAlgorithm, algorithm_of, new_private_key, tls_has
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 
 
 @pytest.mark.parametrize("algorithm", KeyAlgorithm)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import ConfigurationError, CredentialsError
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.pem import read_revocation_lists
-from qkdlink import ca
+from qkdlink.commands import ca
+from qkdlink.common.errors import ConfigurationError, CredentialsError
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.pem import read_revocation_lists
 
 
 def run(*arguments: str | Path) -> str:

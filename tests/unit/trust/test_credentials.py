@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common.errors import CredentialsError
-from common.trust import pki
-from common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
-from common.trust.pem import read_chain
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials, verify_signature
+from qkdlink.common.trust.pem import read_chain
 
 
 def load(folder: Path, name: str = "alice", now: datetime | None = None) -> NodeCredentials:

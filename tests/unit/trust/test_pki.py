@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common.errors import CredentialsError
-from common.trust import pki, private_files
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import pki, private_files
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 
 
 def certificate_in(folder: Path) -> x509.Certificate:
@@ -160,9 +160,9 @@ def test_a_node_folder_with_other_things_in_it_is_used_as_it_is(home: Path, tmp_
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from common.errors import CredentialsError
-from common.trust import pki
-from common.trust.hierarchy import create_authorities
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import pki
+from qkdlink.deployment.certificates.hierarchy import create_authorities
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit, authority, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import CredentialsError
-from common.trust.preshared import (
-    LARGEST_BITS,
-    PADS_FROM_BITS,
-    PresharedSecret,
-    create_preshared,
-)
 from qkdlink.cli import main
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.preshared import LARGEST_BITS, PADS_FROM_BITS, PresharedSecret, create_preshared
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:

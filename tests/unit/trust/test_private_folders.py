@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import CredentialsError
-from common.trust.card_making import Wish, make_card
-from common.trust.hierarchy import create_authorities
-from common.trust.node_card import CardRole
-from common.trust.private_files import private_folder
-from lab.home import open_home
-from lab.installation import is_installed
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust.node_card import CardRole
+from qkdlink.common.trust.private_files import private_folder
+from qkdlink.deployment.certificates.card_making import Wish, make_card
+from qkdlink.deployment.certificates.hierarchy import create_authorities
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.installation import is_installed
 
 
 def _linked(folder: Path) -> Path:

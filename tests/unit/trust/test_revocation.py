@@ -8,13 +8,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common.errors import CredentialsError
-from common.trust import pki
-from common.trust.certificates import serial
-from common.trust.credentials import CredentialFiles, NodeCredentials
-from common.trust.hierarchy import Hierarchy, create_authorities
-from common.trust.pem import read_chain, read_revocation_lists
-from common.trust.revocation import read_lists_in_force
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import pki
+from qkdlink.common.trust.certificates import serial
+from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
+from qkdlink.common.trust.pem import read_chain, read_revocation_lists
+from qkdlink.common.trust.revocation import read_lists_in_force
+from qkdlink.deployment.certificates.hierarchy import Hierarchy, create_authorities
 
 
 def now() -> datetime:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import CredentialsError
-from common.trust import private_files
-from common.trust.private_files import private_folder
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.trust import private_files
+from qkdlink.common.trust.private_files import private_folder
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import CredentialsError
-from common.protocol.roles import Role
-from common.trust import openpgp
-from common.trust.algorithms import KeyAlgorithm
-from common.trust.card_holder import CardHolder
-from common.trust.node_card import LARGEST_CARD_BYTES, CardRole, NodeCard, SignedCard, user_id
-from common.trust.openpgp import Keyring
-from common.trust.openpgp_signing import signing_in
-from common.trust.pki import Validity
-from common.trust.self_signed import self_signed
-from common.trust.web_of_trust import check_place, check_user_id, signing_key, verify_card
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.trust import openpgp
+from qkdlink.common.trust.algorithms import KeyAlgorithm
+from qkdlink.common.trust.card_holder import CardHolder
+from qkdlink.common.trust.node_card import LARGEST_CARD_BYTES, CardRole, NodeCard, SignedCard, user_id
+from qkdlink.common.trust.openpgp import Keyring
+from qkdlink.common.trust.pki import Validity
+from qkdlink.common.trust.self_signed import self_signed
+from qkdlink.common.trust.web_of_trust import check_place, check_user_id, signing_key, verify_card
+from qkdlink.deployment.certificates.openpgp_signing import signing_in
 from tests.support.processes import until
 from tests.support.society import LINK, Person, Society, introduce, meet, needs_gpg, person, society
 

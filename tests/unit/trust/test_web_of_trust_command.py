@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import CredentialsError
-from common.protocol.roles import Role
-from common.trust.card_holder import CardHolder, HolderFiles
-from common.trust.certificates import fingerprint
-from common.trust.node_card import user_id
-from common.trust.pki import Validity
-from qkdlink import web_of_trust
+from qkdlink.commands import web_of_trust
+from qkdlink.common.errors import CredentialsError
+from qkdlink.common.protocol.roles import Role
+from qkdlink.common.trust.card_holder import CardHolder, HolderFiles
+from qkdlink.common.trust.certificates import fingerprint
+from qkdlink.common.trust.node_card import user_id
+from qkdlink.common.trust.pki import Validity
 from tests.support.society import LINK, Society, needs_gpg, person, society
 
 pytestmark = needs_gpg

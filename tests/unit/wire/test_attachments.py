@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.wire.attachments import (
+from qkdlink.common.wire.attachments import (
     GateReader,
     class_planes,
     decode_classes,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import RemoteProtocolError
-from common.wire.framing import LENGTHS, LONGEST_HEADER, Envelope, body_length, decode, encode
-from common.wire.messages import MESSAGE_TYPES, Goodbye, Hello, Message
+from qkdlink.common.errors import RemoteProtocolError
+from qkdlink.common.wire.framing import LENGTHS, LONGEST_HEADER, Envelope, body_length, decode, encode
+from qkdlink.common.wire.messages import MESSAGE_TYPES, Goodbye, Hello, Message
 from tests.support.samples import SAMPLES
 from tests.support.strategies import TYPES_WITH_A_STRATEGY, envelopes
 

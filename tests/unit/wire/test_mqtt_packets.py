@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.wire.mqtt_packets import (
+from qkdlink.common.wire.mqtt_packets import (
     LONGEST_BODY,
     Head,
     Packet,

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.reconciliation.parity import Questions
-from common.distillation.reconciliation.schedule import PASSES
-from common.wire.parities import decode_parities, decode_questions, encode_parities, encode_questions
+from qkdlink.common.distillation.reconciliation.parity import Questions
+from qkdlink.common.distillation.reconciliation.schedule import PASSES
+from qkdlink.common.wire.parities import decode_parities, decode_questions, encode_parities, encode_questions
 
 ALL = 2**64 - 1
 type Asked = tuple[int, int, int, int]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.keys.identifiers import NAME_PATTERN, SESSION_PATTERN
-from common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, Receipt, split
+from qkdlink.common.keys.identifiers import NAME_PATTERN, SESSION_PATTERN
+from qkdlink.common.wire.pulse_frames import FrameFault, FrameHeader, FrameRefused, Receipt, split
 
 sessions = st.from_regex(SESSION_PATTERN, fullmatch=True)
 small, large = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

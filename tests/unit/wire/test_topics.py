@@ -1,4 +1,4 @@
-from common.wire.topics import Topics
+from qkdlink.common.wire.topics import Topics
 
 
 def test_every_leg_of_light_has_topics_of_its_own_below_the_site_that_writes_them():

@@ -1,6 +1,0 @@
-"""Imported for its effect: every kernel that a block needs is loaded, here and in all processes forked from here."""
-
-from lab.kernel_use import STEPS
-
-for _step in STEPS.values():
-    _step()

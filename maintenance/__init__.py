@@ -1,0 +1,1 @@
+"""What keeps the project true and is not installed: long runs, and generated passages of the documents."""

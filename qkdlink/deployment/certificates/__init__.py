@@ -1,0 +1,1 @@
+"""Making certificates, authorities and signed cards; nodes only read them."""

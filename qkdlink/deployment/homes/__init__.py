@@ -1,0 +1,1 @@
+"""The folders and files that the nodes of a link need."""

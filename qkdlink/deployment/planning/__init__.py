@@ -1,0 +1,1 @@
+"""Choosing the parameters of a link: intensities, probabilities and basis bias."""

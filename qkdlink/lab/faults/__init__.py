@@ -1,0 +1,2 @@
+"""Faults on purpose: processes killed at named or random moments, lines cut and slowed, and the check of what is
+left."""

@@ -1,0 +1,1 @@
+"""Blocks with Eve on the quantum channel, without sockets, and sweeps over them."""

@@ -1,0 +1,1 @@
+"""The full man in the middle against a real link."""

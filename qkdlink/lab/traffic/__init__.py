@@ -1,0 +1,1 @@
+"""User traffic for experiments, and where its keys come from."""
