@@ -8,7 +8,8 @@ from typing import Any
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.planning.planner import plan, smallest_block, task_for
 
 _RUNS_PER_PROTOCOL = 10
@@ -25,7 +26,7 @@ def run_part(seed: int, part: int) -> dict[str, Any]:
     task = task_for(preset(DEFAULT_PRESET), smallest_block(task, _SECRET_BITS) or 1, protocol)
     parameters = plan(task).link_parameters()
     with tempfile.TemporaryDirectory() as folder:
-        result = asyncio.run(run_to_the_end(open_home(Path(folder)), parameters, blocks=_BLOCKS))
+        result = asyncio.run(run_to_the_end(open_home(Path(folder)), LinkRun(parameters, blocks=_BLOCKS)))
     return {"protocol": protocol.value, "keys_equal": result.keys_equal, "secret_bits": result.secret_bits}
 
 

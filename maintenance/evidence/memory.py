@@ -19,7 +19,8 @@ from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
-from qkdlink.deployment.launching.launcher import RunningLink, run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.planning.planner import plan, task_for
 
 MOST_KIB_PER_BLOCK = 32.0
@@ -96,7 +97,7 @@ async def _run(run: Run) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="qkdlink-memory-") as folder:
         async with run_link(
-            open_home(Path(folder)), run.parameters(), blocks=run.blocks, watch=watch
+            open_home(Path(folder)), LinkRun(run.parameters(), blocks=run.blocks), Observer(watch=watch)
         ) as link:
             running.append(link)
             await link.until_done()

@@ -15,7 +15,8 @@ from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.deployment.homes.home import ALICE, open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.planning.planner import plan, task_for
 
 PARTS = 5
@@ -110,7 +111,9 @@ async def _run(parameters: LinkParameters, blocks: int, seed: int, eve: Mapping[
     run = _Run()
     with tempfile.TemporaryDirectory() as folder:
         result = await run_to_the_end(
-            open_home(Path(folder)), parameters, blocks=blocks, seed=seed, eve=eve, watch=run.hear
+            open_home(Path(folder)),
+            LinkRun(parameters, blocks=blocks, seed=seed, eve=eve),
+            Observer(watch=run.hear),
         )
     run.fingerprints = (result.link.alice.fingerprint, result.link.bob.fingerprint)
     return run

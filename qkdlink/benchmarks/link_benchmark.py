@@ -23,7 +23,8 @@ from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
-from qkdlink.deployment.launching.launcher import RunningLink, run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.lab.faults.rough_line import long_line
 
@@ -149,11 +150,13 @@ async def _measure(course: Course, folder: Path) -> LinkSpeed:
     tally = Tally()
     async with run_link(
         open_home(folder),
-        course.parameters(),
-        blocks=0,
-        watch=tally.watch,
-        line=long_line(course.round_trip_s) if course.round_trip_s else nullcontext,
-        alice={"frame_pulses": _FRAME_PULSES},
+        LinkRun(
+            course.parameters(),
+            blocks=0,
+            line=long_line(course.round_trip_s) if course.round_trip_s else nullcontext,
+            alice={"frame_pulses": _FRAME_PULSES},
+        ),
+        Observer(watch=tally.watch),
     ) as link:
         failure = asyncio.create_task(link.until_done())
         course_run = asyncio.create_task(_run(course, tally, link))

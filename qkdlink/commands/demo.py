@@ -23,7 +23,9 @@ from qkdlink.deployment.homes.home import LinkHome, check_home, open_home
 from qkdlink.deployment.homes.link_options import LinkOptions, record, settled
 from qkdlink.deployment.homes.security import DEFAULT_SECURITY, Security
 from qkdlink.deployment.launching.compilation import ensure_compiled
-from qkdlink.deployment.launching.launcher import run_link, run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.running_link import run_link
 from qkdlink.deployment.planning.planner import plan, smallest_block, task_for
 from qkdlink.deployment.stolen.leaks import Loot
 from qkdlink.deployment.stolen.theft import check_there
@@ -124,16 +126,20 @@ def demo(
             result = asyncio.run(
                 run_to_the_end(
                     home,
-                    parameters,
-                    blocks=blocks,
-                    seed=seed,
-                    alice=alice,
-                    security=security,
-                    eve=attacks.settings() if attacks or stolen is not None else None,
-                    watch=view.watch,
-                    on_broker=view.broker,
-                    on_eve_end=_on_stderr if shown.quiet else view.eve_ended,
-                    stolen=stolen,
+                    LinkRun(
+                        parameters,
+                        blocks=blocks,
+                        seed=seed,
+                        alice=alice,
+                        security=security,
+                        eve=attacks.settings() if attacks or stolen is not None else None,
+                        stolen=stolen,
+                    ),
+                    Observer(
+                        watch=view.watch,
+                        on_broker=view.broker,
+                        on_eve_end=_on_stderr if shown.quiet else view.eve_ended,
+                    ),
                 )
             )
         view.summary(result)
@@ -178,15 +184,15 @@ async def _up(
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with run_link(
         home,
-        parameters,
-        blocks=0,
-        alice=alice,
-        security=security,
-        eve=attacks.settings() if attacks or stolen is not None else None,
-        watch=view.watch,
-        on_broker=view.broker,
-        on_eve_end=view.eve_ended,
-        stolen=stolen,
+        LinkRun(
+            parameters,
+            blocks=0,
+            alice=alice,
+            security=security,
+            eve=attacks.settings() if attacks or stolen is not None else None,
+            stolen=stolen,
+        ),
+        Observer(watch=view.watch, on_broker=view.broker, on_eve_end=view.eve_ended),
     ) as link:
         ended = asyncio.create_task(link.until_done())
         stopped = asyncio.create_task(told_to_stop.wait())

@@ -23,8 +23,8 @@ from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, Presh
 from qkdlink.common.trust.private_files import NewFile, write_new
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
 from qkdlink.deployment.homes.security import Security
-from qkdlink.deployment.launching.launcher import run_to_the_end
-from qkdlink.deployment.launching.link_result import LinkResult
+from qkdlink.deployment.launching.link_result import LinkResult, run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from tests.support.processes import Bench, bench, small_parameters, until
 
 TINY = small_parameters(pulses=60_000)
@@ -36,7 +36,7 @@ async def run(folder: Path, security: Security, bits: int | None = None, blocks:
     home = open_home(folder)
     if bits is not None:
         give(home.folder, bits)
-    return await run_to_the_end(home, TINY, blocks=blocks, security=security)
+    return await run_to_the_end(home, LinkRun(TINY, blocks=blocks, security=security))
 
 
 def give(home: Path, bits: int) -> PresharedSecret:

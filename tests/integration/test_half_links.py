@@ -18,7 +18,8 @@ from qkdlink.common.journal.events import (
 from qkdlink.common.transport.mqtt import BrokerAccess, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
-from qkdlink.deployment.launching.launcher import RunningLink, run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB
 from qkdlink.eve.topics import EVE, control_topic
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
@@ -70,11 +71,8 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     home, entries = open_home(folder), list[Entry]()
     async with run_link(
         home,
-        tiny_parameters(),
-        blocks=0,
-        alice=tiny_settings(),
-        eve={"impersonate": HOMES},
-        watch=entries.append,
+        LinkRun(tiny_parameters(), blocks=0, alice=tiny_settings(), eve={"impersonate": HOMES}),
+        Observer(watch=entries.append),
     ) as link:
         playing = Scene(home, link, entries)
         await until(lambda: bool(link.bob.bootstrap and playing.keys > 1), "the latch")

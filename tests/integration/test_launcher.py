@@ -12,7 +12,9 @@ from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.launching.endings import told_end
-from qkdlink.deployment.launching.launcher import Node, RunningLink, run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.node_process import NodeProcess
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from tests.support.processes import small_parameters, until
 from tests.support.splices import spliced_link
 
@@ -27,7 +29,7 @@ async def test_a_node_that_writes_megabytes_for_a_person_is_not_stopped_by_it() 
         sys.executable, "-c", TALKATIVE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
-    node = Node("bob", process, reports=asyncio.StreamReader(), words=process.stderr)
+    node = NodeProcess("bob", process, reports=asyncio.StreamReader(), words=process.stderr)
     async with asyncio.timeout(20):
         await node.listen()
         assert await process.wait() == 0
@@ -41,7 +43,7 @@ async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_i
     links: list[RunningLink] = []
 
     async def until_one_dies() -> None:
-        async with run_link(open_home(tmp_path / "home"), PARAMETERS, blocks=0) as link:
+        async with run_link(open_home(tmp_path / "home"), LinkRun(PARAMETERS, blocks=0)) as link:
             links.append(link)
             await until(lambda: bool(link.bob.blocks), "a block")
             node = link.alice if victim == "alice" else link.bob
@@ -75,14 +77,16 @@ async def test_eve_who_ends_takes_nobody_with_her_and_no_notice_is_a_last_word(t
 async def test_the_launchers_error_is_the_sentence_of_the_node_that_could_not_live(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home")
     (home.node("bob") / "light-seal.key").unlink()
-    async with run_link(home, PARAMETERS, blocks=0) as link:
+    async with run_link(home, LinkRun(PARAMETERS, blocks=0)) as link:
         with pytest.raises(LinkError, match=r"^bob: The light seal .* cannot be read"):
             await link.until_done()
 
 
 async def test_a_run_is_watched_as_it_happens_and_its_parts_are_all_told(tmp_path: Path) -> None:
     seen: list[Entry] = []
-    async with run_link(open_home(tmp_path / "home"), PARAMETERS, blocks=2, watch=seen.append) as link:
+    async with run_link(
+        open_home(tmp_path / "home"), LinkRun(PARAMETERS, blocks=2), Observer(watch=seen.append)
+    ) as link:
         await link.until_done()
         for node in (link.alice, link.bob):
             assert sorted(block.number for block in node.blocks) == [1, 2]

@@ -15,8 +15,8 @@ from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import NodeStarted
 from qkdlink.deployment.homes.home import ALICE, BOB, KEY_LOG_FILE, open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
-from qkdlink.deployment.launching.link_result import Outcome
+from qkdlink.deployment.launching.link_result import Outcome, run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.eve.recorder import Wire, read_recording
 from qkdlink.eve.topics import EVE
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
@@ -141,13 +141,15 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
     blind = tiny_parameters().model_copy(update={"monitors_off": tuple(sorted(Monitor))})
     result = await run_to_the_end(
         open_home(tmp_path / "home"),
-        blind,
-        blocks=2,
-        alice=tiny_settings(),
-        eve={
-            "attacks": ["photon-number-splitting", "intercept-resend:bases=key"],
-            "treatments": ["delay:seconds=0.001", "replay:every=100000"],
-        },
+        LinkRun(
+            blind,
+            blocks=2,
+            alice=tiny_settings(),
+            eve={
+                "attacks": ["photon-number-splitting", "intercept-resend:bases=key"],
+                "treatments": ["delay:seconds=0.001", "replay:every=100000"],
+            },
+        ),
     )
     told = result.as_json()
     assert told["keys_equal"]
@@ -206,7 +208,8 @@ async def test_eve_who_lets_all_light_pass_still_learns_of_afterpulses_from_what
         }
     )
     result = await run_to_the_end(
-        open_home(tmp_path / "home"), parameters, blocks=1, alice=tiny_settings(), eve={"attacks": []}
+        open_home(tmp_path / "home"),
+        LinkRun(parameters, blocks=1, alice=tiny_settings(), eve={"attacks": []}),
     )
     assert result.link.eve is not None
     [learnt] = result.link.eve.learnt

@@ -6,7 +6,8 @@ from statistics import fmean
 
 from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
 from qkdlink.deployment.homes.home import ALICE, open_home
-from qkdlink.deployment.launching.launcher import run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
+from qkdlink.deployment.launching.running_link import run_link
 from qkdlink.lab.faults.rough_line import long_line
 from tests.support.processes import small_parameters
 
@@ -52,10 +53,8 @@ async def test_over_a_long_line_more_blocks_are_under_way_and_one_takes_half_as_
     watched = Watched()
     async with run_link(
         open_home(tmp_path / "home"),
-        small_parameters(),
-        blocks=BLOCKS,
-        watch=watched.watch,
-        line=long_line(ROUND_TRIP_S),
+        LinkRun(small_parameters(), blocks=BLOCKS, line=long_line(ROUND_TRIP_S)),
+        Observer(watch=watched.watch),
     ) as link:
         await link.until_done()
     assert len(watched.ended) == BLOCKS

@@ -9,8 +9,8 @@ import pytest
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
-from qkdlink.deployment.launching.link_result import Outcome
+from qkdlink.deployment.launching.link_result import Outcome, run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.stolen.leaks import Loot
 from qkdlink.deployment.stolen.theft import steal
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
@@ -116,11 +116,7 @@ def test_what_applications_say_under_an_older_key_passes_her_unread(
 async def test_a_demo_with_stolen_certificates_shows_whose_keys_they_are(tmp_path: Path) -> None:
     result = await run_to_the_end(
         open_home(tmp_path / "home"),
-        tiny_parameters(),
-        blocks=1,
-        alice=tiny_settings(),
-        eve={},
-        stolen=Loot(certificates=True),
+        LinkRun(tiny_parameters(), blocks=1, alice=tiny_settings(), eve={}, stolen=Loot(certificates=True)),
     )
     taken = result.impersonation
     assert taken is not None

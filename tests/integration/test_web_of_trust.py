@@ -32,7 +32,8 @@ from qkdlink.deployment.certificates.openpgp_signing import signing_in
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.homes.web_of_trust import KEYRING_FOLDER, furnish_web_of_trust
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from tests.support.processes import bench, small_parameters, until
 from tests.support.society import LINK, Person, Society, needs_gpg, person, society
 
@@ -323,7 +324,7 @@ async def test_two_processes_begin_their_link_in_the_web_of_trust_and_make_equal
     home = open_home(tmp_path / ("a-long-name" * 12) / "home")
     furnish_web_of_trust(home.node(ALICE), home.node(BOB), home.link)
     security = Security(AnchorName.WEB_OF_TRUST)
-    result = await run_to_the_end(home, small_parameters(pulses=60_000), blocks=4, security=security)
+    result = await run_to_the_end(home, LinkRun(small_parameters(pulses=60_000), blocks=4, security=security))
     told = result.as_json()
     assert told["keys_equal"]
     assert told["bootstrap"]["anchor"] == "web-of-trust"

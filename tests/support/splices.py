@@ -17,7 +17,8 @@ from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
-from qkdlink.deployment.launching.launcher import OnEnd, RunningLink, run_link
+from qkdlink.deployment.launching.link_run import LinkRun, Observer, OnEnd
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.eve.control import Command
 from qkdlink.eve.topics import EVE, control_topic
 from qkdlink.lab.faults.kill_trials import tiny_parameters
@@ -190,11 +191,7 @@ async def spliced_link(
     settings = {"attacks": list(attacks), **({} if lends else {"key_logs": []}), **eve}
     async with run_link(
         open_home(folder),
-        tiny_parameters(),
-        blocks=0,
-        alice=BRISK,
-        eve=settings,
-        watch=entries.append,
-        on_eve_end=on_eve_end,
+        LinkRun(tiny_parameters(), blocks=0, alice=BRISK, eve=settings),
+        Observer(watch=entries.append, on_eve_end=on_eve_end),
     ) as link:
         yield SplicedLink(link, folder, entries)

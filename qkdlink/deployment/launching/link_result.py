@@ -1,15 +1,18 @@
 """What a finished run of a link has to show, for people and for programs."""
 
-from dataclasses import asdict, dataclass
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qkdlink.common.journal.events import AttackTally, BlockEnded, EpochBegan
+from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.ledger import Balance
-from qkdlink.deployment.stolen.theft import Impersonation
-
-if TYPE_CHECKING:
-    from qkdlink.deployment.launching.launcher import RunningLink
+from qkdlink.deployment.homes.home import ALICE, LinkHome
+from qkdlink.deployment.launching.link_run import NOBODY, LinkRun, Observer
+from qkdlink.deployment.launching.running_link import RunningLink, run_link
+from qkdlink.deployment.stolen.theft import Impersonation, impersonation
 
 
 class Outcome(IntEnum):
@@ -27,7 +30,7 @@ class Outcome(IntEnum):
 class LinkResult:
     """What a finished run has to show; `as_json` is the contract of `qkdlink demo --json`."""
 
-    link: "RunningLink"
+    link: RunningLink
     seconds: float
     balance: Balance
     """Of Alice's ledger."""
@@ -170,3 +173,22 @@ def _epochs(began: list[EpochBegan]) -> list[dict[str, Any]]:
     fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
     by_key = {(each.epoch, each.key_id): each.model_dump(mode="json", include=fields) for each in began}
     return list(by_key.values())
+
+
+async def run_to_the_end(home: LinkHome, run: LinkRun, observer: Observer = NOBODY) -> LinkResult:
+    """Run a link until all blocks are done; with something stolen Eve takes both nodes' places from the start."""
+    started = time.monotonic()
+    async with run_link(home, replace(run, impersonates=run.stolen is not None), observer) as link:
+        await link.until_done()
+    seconds = time.monotonic() - started
+    with closing(KeyStore.of(home.node(ALICE))) as store:
+        eve = {} if run.eve is None else run.eve
+        return LinkResult(
+            link,
+            seconds,
+            store.balance(),
+            store.vouched().anchor or str(run.security.anchor),
+            tuple(eve.get("attacks", ())),
+            tuple(eve.get("treatments", ())),
+            None if run.stolen is None else impersonation(home, link.alice.blocks, link.bob.blocks),
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.home import LinkAddresses
-from qkdlink.deployment.launching.launcher import Line
+from qkdlink.deployment.launching.link_run import Line
 
 _CHUNK_BYTES = 1 << 14
 _CHUNKS_UNDER_WAY = 1 << 12

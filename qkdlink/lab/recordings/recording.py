@@ -22,7 +22,9 @@ from qkdlink.common.text_files import read_text
 from qkdlink.common.trust.private_files import FOLDER_MODE, NewFile, private_folder, write_new
 from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, open_home
 from qkdlink.deployment.homes.security import Security
-from qkdlink.deployment.launching.launcher import RunningLink, run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
+from qkdlink.deployment.launching.running_link import RunningLink
 from qkdlink.eve.listening.key_log import KeyLog
 from qkdlink.eve.recorder import Passed, Wire, read_recording
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
@@ -97,12 +99,13 @@ async def make_recording(
         home = open_home(Path(house) / "home")
         result = await run_to_the_end(
             home,
-            chosen,
-            blocks=blocks,
-            alice=tiny_settings(),
-            # tags that cost no generated key: so small a block would else give all of it to the reserve
-            security=Security(scheme=SchemeName.HMAC_SHA256),
-            eve={"record": str((folder / _WIRES).resolve())},
+            LinkRun(
+                chosen,
+                blocks=blocks,
+                alice=tiny_settings(),
+                security=Security(scheme=SchemeName.HMAC_SHA256),
+                eve={"record": str((folder / _WIRES).resolve())},
+            ),
         )
         delivered = _deliver(home, result.link)
         recorded = [

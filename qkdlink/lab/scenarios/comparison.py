@@ -20,8 +20,8 @@ from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.homes.security import Security
-from qkdlink.deployment.launching.launcher import run_to_the_end
-from qkdlink.deployment.launching.link_result import LinkResult
+from qkdlink.deployment.launching.link_result import LinkResult, run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.planning.planner import plan, smallest_block_with_key, task_for
 from qkdlink.deployment.planning.prospect import Task
 
@@ -176,10 +176,12 @@ async def run_once(security: Security, blocks: int) -> LinkResult:
     with tempfile.TemporaryDirectory(prefix="qkdlink-") as folder:
         return await run_to_the_end(
             open_home(Path(folder)),
-            plan(task).link_parameters(),
-            blocks=blocks,
-            alice={"rekey_blocks": _REKEY_BLOCKS, "blocks_in_flight": 1},
-            security=security,
+            LinkRun(
+                plan(task).link_parameters(),
+                blocks=blocks,
+                alice={"rekey_blocks": _REKEY_BLOCKS, "blocks_in_flight": 1},
+                security=security,
+            ),
         )
 
 

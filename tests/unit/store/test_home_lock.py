@@ -23,7 +23,8 @@ from qkdlink.common.store.home_lock import PROCESS_FILE, locked_home
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, open_home
 from qkdlink.deployment.homes.installation import Site, install
-from qkdlink.deployment.launching.launcher import run_link
+from qkdlink.deployment.launching.link_run import LinkRun
+from qkdlink.deployment.launching.running_link import run_link
 from qkdlink.eve.settings import EveSettings
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.stores import open_store
@@ -54,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> LinkHome:
 
 
 async def launch(home: LinkHome) -> None:
-    async with run_link(home, PARAMETERS, blocks=1):
+    async with run_link(home, LinkRun(PARAMETERS, blocks=1)):
         pass
 
 

@@ -11,7 +11,8 @@ from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.homes.security import Security
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
 from qkdlink.lab.scenarios.verdicts import Evidence, Verdict
@@ -32,10 +33,12 @@ class Bootstrap(Experiment):
             result = asyncio.run(
                 run_to_the_end(
                     open_home(Path(folder)),
-                    tiny_parameters(),
-                    blocks=self.blocks,
-                    alice={"rekey_blocks": _REKEY_BLOCKS, "blocks_in_flight": 1},
-                    security=Security(self.anchor, self.scheme),
+                    LinkRun(
+                        tiny_parameters(),
+                        blocks=self.blocks,
+                        alice={"rekey_blocks": _REKEY_BLOCKS, "blocks_in_flight": 1},
+                        security=Security(self.anchor, self.scheme),
+                    ),
                 )
             )
         told = result.as_json()

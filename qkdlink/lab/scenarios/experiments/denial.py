@@ -15,7 +15,8 @@ from qkdlink.common.protocol.economy import Backoff
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.deployment.homes.home import ALICE, LinkHome, open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
 from qkdlink.lab.scenarios.verdicts import Evidence, Verdict
@@ -51,9 +52,9 @@ class Denial(Experiment):
     async def _observed(self, home: LinkHome) -> Evidence:
         task = task_for(preset(DEFAULT_PRESET), self.pulses, ProtocolName.SINGLE_PHOTON)
         parameters, hurry = plan(task).link_parameters(), {"rekey_blocks": 1, "backoff_first_s": 0.01}
-        before = await run_to_the_end(home, parameters, blocks=self.blocks, alice=hurry)
+        before = await run_to_the_end(home, LinkRun(parameters, blocks=self.blocks, alice=hurry))
         jammed = await run_to_the_end(
-            home, parameters, blocks=self.jammed_blocks, alice=hurry, eve={"attacks": [self.attack]}
+            home, LinkRun(parameters, blocks=self.jammed_blocks, alice=hurry, eve={"attacks": [self.attack]})
         )
         with closing(KeyStore.of(home.node(ALICE))) as store:
             payable = min(store.units.left(parts) for parts in (OF_ALICE, OF_BOB)) // _PAYS

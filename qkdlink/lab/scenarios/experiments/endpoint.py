@@ -20,7 +20,8 @@ from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, open_home
 from qkdlink.deployment.homes.security import Security
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
 from qkdlink.lab.scenarios.verdicts import Evidence, Verdict
@@ -73,11 +74,12 @@ async def _run(home: LinkHome, blocks: int) -> list[BlockId]:
     """Run a link, and return its blocks with a key in their order."""
     result = await run_to_the_end(
         home,
-        tiny_parameters(),
-        blocks=blocks,
-        alice=tiny_settings(blocks_in_flight=1),
-        # tags that cost no generated key: so small a block would else give all of it to the reserve
-        security=Security(scheme=SchemeName.HMAC_SHA256),
+        LinkRun(
+            tiny_parameters(),
+            blocks=blocks,
+            alice=tiny_settings(blocks_in_flight=1),
+            security=Security(scheme=SchemeName.HMAC_SHA256),
+        ),
     )
     ended = sorted((block.number, block.block_id) for block in result.link.alice.blocks if block.secret_bits)
     return [_block_id(text) for _, text in ended]

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
 from qkdlink.lab.scenarios.verdicts import Evidence, Verdict
@@ -45,10 +46,7 @@ class Listening(Experiment):
         with tempfile.TemporaryDirectory(prefix="qkdlink-") as folder:
             result = await run_to_the_end(
                 open_home(Path(folder)),
-                tiny_parameters(),
-                blocks=self.blocks,
-                alice={"backoff_first_s": 0.01},
-                eve=eve,
+                LinkRun(tiny_parameters(), blocks=self.blocks, alice={"backoff_first_s": 0.01}, eve=eve),
             )
         told = result.as_json()
         evidence: Evidence = {

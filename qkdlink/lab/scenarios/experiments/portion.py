@@ -11,7 +11,8 @@ from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
 from qkdlink.lab.scenarios.verdicts import Evidence, Verdict
@@ -32,9 +33,11 @@ class Portion(Experiment):
             result = asyncio.run(
                 run_to_the_end(
                     open_home(Path(folder)),
-                    plan(task).link_parameters(),
-                    blocks=self.blocks,
-                    alice={"rekey_blocks": 1, "blocks_in_flight": 1},
+                    LinkRun(
+                        plan(task).link_parameters(),
+                        blocks=self.blocks,
+                        alice={"rekey_blocks": 1, "blocks_in_flight": 1},
+                    ),
                 )
             )
         paying = [

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from qkdlink.common.journal.events import LineLost
 from qkdlink.deployment.homes.home import LinkHome, open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_of
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
@@ -49,7 +50,9 @@ class Tampering(Experiment):
 
     async def _run(self, home: LinkHome, eve: dict[str, Any] | None) -> Evidence:
         since = time.time()
-        result = await run_to_the_end(home, tiny_parameters(), blocks=self.blocks, alice=_IMPATIENT, eve=eve)
+        result = await run_to_the_end(
+            home, LinkRun(tiny_parameters(), blocks=self.blocks, alice=_IMPATIENT, eve=eve)
+        )
         said = [
             event.reason
             for name in NODES

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.launcher import run_to_the_end
+from qkdlink.deployment.launching.link_result import run_to_the_end
+from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.eve.recorder import Wire, read_recording
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from qkdlink.lab.scenarios.experiments.experiment import Experiment
@@ -62,11 +63,13 @@ class Unplugged(Experiment):
             wires = Path(folder) / "wires"
             result = await run_to_the_end(
                 open_home(Path(folder) / "home"),
-                tiny_parameters().model_copy(update={"reproducible": True}),
-                blocks=self.blocks,
-                seed=self.seed,
-                alice={"backoff_first_s": 0.01},
-                eve=None if eve is None else {**eve, "record": str(wires)},
+                LinkRun(
+                    tiny_parameters().model_copy(update={"reproducible": True}),
+                    blocks=self.blocks,
+                    seed=self.seed,
+                    alice={"backoff_first_s": 0.01},
+                    eve=None if eve is None else {**eve, "record": str(wires)},
+                ),
             )
             passed = Counter(each.wire for each in read_recording(wires)) if eve is not None else Counter()
         told = result.as_json()
