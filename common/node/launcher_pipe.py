@@ -12,18 +12,17 @@ from typing import Any
 
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.journal.events import Entry
-from qkdlink.common.keys.identifiers import BlockId
 
 
 class Fingerprint:
-    """The sum, modulo 2^256, of SHA-256 over name and key of each confirmed block."""
+    """The sum, modulo 2^256, of the SHA-256 of each confirmed key; without names, so that a seed decides it."""
 
     def __init__(self) -> None:
         self._sum = 0
 
-    def add(self, block: BlockId, key: SecretKey) -> None:
-        """Enter a confirmed block."""
-        digest = hashlib.sha256(str(block).encode() + key.material).digest()
+    def add(self, key: SecretKey) -> None:
+        """Enter the key of a confirmed block."""
+        digest = hashlib.sha256(key.material).digest()
         self._sum = (self._sum + int.from_bytes(digest)) % 2**256
 
     def hexdigest(self) -> str:
@@ -42,11 +41,11 @@ class LauncherPipe:
         """Pass on an event of the journal."""
         self._write({"entry": entry.model_dump(mode="json")})
 
-    def settle(self, block: BlockId, key: SecretKey | None) -> None:
+    def settle(self, key: SecretKey | None) -> None:
         """Enter the outcome of a block, its key or None, and tell the fingerprint so far."""
         if self.file is not None:
             if key is not None:
-                self._fingerprint.add(block, key)
+                self._fingerprint.add(key)
             self._write({"fingerprint": self._fingerprint.hexdigest()})
 
     def _write(self, report: dict[str, Any]) -> None:

@@ -341,7 +341,7 @@ def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
 
 def _settling(pipe: LauncherPipe, journal: Journal) -> OnSettled:
     def settle(block: BlockId, key: SecretKey | None, *, available: bool, late: bool) -> None:
-        pipe.settle(block, key)
+        pipe.settle(key)
         if late:
             journal.tell(BlockSettled(block_id=str(block), available=available))
 

@@ -242,6 +242,6 @@ class Listener:
 
     def _report(self, told: list[Account]) -> None:
         for each in told:
-            self.pipe.settle(each.block, each.key)
+            self.pipe.settle(each.key)
             if each.learnt is not None:
                 self.tell(each.learnt)

@@ -24,7 +24,7 @@ KEYS_ENOUGH = 2
 NO_SUCH_KEY = "there is none, or another, of this name"
 WRONG_TAG = "The tag of checkpoint 0 is wrong"
 FAILS_AT: Mapping[Stolen, Mapping[str, str]] = {
-    Stolen.CERTIFICATES_AFTER: {"alice": NO_SUCH_KEY, "eve": "Bob lets nobody in by the bootstrap"},
+    Stolen.CERTIFICATES_AFTER: {"alice": NO_SUCH_KEY, "eve": "bob lets nobody in by the bootstrap"},
     Stolen.TAG_KEYS: {"alice": NO_SUCH_KEY, "bob": "another key under this name"},
     Stolen.LINK_PSK: {"alice": WRONG_TAG, "bob": "The peer closed the connection"},
 }

@@ -393,7 +393,7 @@ async def test_an_alice_without_her_store_is_told_that_bob_takes_no_certificate(
         link.start_here(BOB)
         words = await link.start_here(ALICE, classical={"patience_s": 2.5}).last_words()
         assert words == (
-            "Bob lets nobody in by the bootstrap any more, and alice has no key that it takes: if the store of alice is"
+            "bob lets nobody in by the bootstrap any more, and alice has no key that it takes: if the store of alice is"
             " lost, or its home was put back from an older copy, an operator has to run `qkdlink bootstrap --again` at"
             " the other end, and, with a pre-shared key, to make a new one for both."
         )

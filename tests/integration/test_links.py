@@ -270,7 +270,7 @@ async def test_alice_waits_for_a_bob_who_is_late(tmp_path: Path) -> None:
 async def test_alice_gives_up_a_bob_who_never_comes(tmp_path: Path) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         alice = link.start_here(ALICE, classical={"patience_s": 0.5})
-        assert await alice.last_words() == f"Bob at {link.bootstrap}: nobody listens there."
+        assert await alice.last_words() == f"bob at {link.bootstrap}: nobody listens there."
 
 
 @pytest.mark.parametrize("answers", [0, 1], ids=["at once", "before the certificate is accepted"])
@@ -310,7 +310,7 @@ async def test_a_bob_of_this_authority_with_another_name_than_alice_was_told_is_
     async with bench(tmp_path / "home", SMALLER) as link:
         link.start_here(BOB)
         said = await link.start_here(ALICE, peer="carol").last_words()
-        assert said.startswith(f"Carol at {link.bootstrap}: the peer's certificate is for another name")
+        assert said.startswith(f"carol at {link.bootstrap}: the peer's certificate is for another name")
 
 
 async def test_an_alice_of_this_authority_with_another_name_than_bob_was_told_is_refused(

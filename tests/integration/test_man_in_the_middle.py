@@ -41,11 +41,11 @@ WINS = {
     Cell(Stolen.AUTHORITY_BEFORE, WEGMAN_CARTER),
 }
 NO_SUCH_KEY = ("there is none, or another, of this name", "another key under this name")
-SHUT_OUT = ("there is none, or another, of this name", "Bob lets nobody in by the bootstrap any more")
+SHUT_OUT = ("there is none, or another, of this name", "bob lets nobody in by the bootstrap any more")
 FAILS_AT = {
     Cell(Stolen.CERTIFICATES_AFTER, NONE): (
         "there is none, or another, of this name",
-        "Bob lets nobody in by the bootstrap any more",
+        "bob lets nobody in by the bootstrap any more",
     ),
     Cell(Stolen.LINK_PSK, WEGMAN_CARTER): (
         "The tag of checkpoint 0 is wrong: Bob did not say or hear what arrived here.",

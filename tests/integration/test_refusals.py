@@ -17,7 +17,7 @@ from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.owner import StoreOwner
 from qkdlink.common.trust import pki
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import ALICE, BOB, DEFAULT_LINK, LinkHome
 from qkdlink.lab.faults.mortal import Mortal
 from tests.support.processes import Bench, Journal, bench, small_parameters, until
 
@@ -177,7 +177,7 @@ async def _outcome(base: Bench, folder: Path, name: str) -> Outcome:
     case = CASES[name]
     shutil.copytree(base.home.folder, folder)
     link = Bench(LinkHome(folder), base.broker)
-    own = {"link": folder.name, "classical": {"address": f"{LOOPBACK}:{free_port()}"}}
+    own = {"classical": {"address": f"{LOOPBACK}:{free_port()}"}}
     for node in (ALICE, BOB):
         link.change(node, own)
     try:
@@ -254,7 +254,7 @@ def test_a_node_that_cannot_live_leaves_nothing_half_written(outcomes: dict[str,
     assert files == outcome.files_before
     for folder in {Path(path).parent for path in outcome.files_after if path.endswith("store.db")}:
         with closing(
-            KeyStore.open(folder, StoreOwner(folder.parent.name, folder.name, reproducible=False))
+            KeyStore.open(folder, StoreOwner(DEFAULT_LINK, folder.name, reproducible=False))
         ) as store:
             assert store.balance().produced_bits == 0, (
                 "whatever stopped the node, its store opens the next time"

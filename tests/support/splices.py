@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
-from qkdlink.deployment.launching.link_run import LinkRun, Observer, OnEnd
+from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.eve.control import Command
 from qkdlink.eve.topics import EVE, control_topic
@@ -180,7 +180,7 @@ async def spliced_link(
     folder: Path,
     *attacks: str,
     lends: bool = False,
-    on_eve_end: OnEnd = lambda _: None,
+    on_eve_end: Callable[[str], None] = lambda _: None,
     **eve: object,
 ) -> AsyncIterator[SplicedLink]:
     """A link of tiny blocks without an end, and Eve between, plugged into light and words unless told otherwise.
