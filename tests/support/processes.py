@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import pytest
+import tomli_w
 
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.alice.station import run as run_alice
@@ -31,7 +32,7 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers import broker as lab_broker
 from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file, toml
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file
 from qkdlink.deployment.planning.planner import plan, task_for
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
@@ -236,7 +237,7 @@ class Bench:
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Rewrite a node's configuration."""
         path = self.home.configuration(name)
-        replace_file(path, toml(merged(tomllib.loads(path.read_text()), changes)))
+        replace_file(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), changes)))
 
     def start_here(self, name: str, *, seed: int | None = None, **changes: object) -> LocalNode:
         """Run a node as a task, with these settings changed."""

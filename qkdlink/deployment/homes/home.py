@@ -4,7 +4,6 @@ Credentials, the light seal and the broker's passwords are made once and stay. T
 each start, because addresses and parameters belong to the run.
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.node.settings import CONFIGURATION_FILE, read_secret_line
@@ -214,7 +215,7 @@ def eve_configuration(
     told: Mapping[str, Any],
 ) -> str:
     """Return the text of Eve's configuration; `account` is who she is at the broker, `told` what only she is told."""
-    return toml(
+    return tomli_w.dumps(
         {
             "link": link,
             **told,
@@ -243,7 +244,7 @@ def node_configuration(
     `account` is who the node is at the broker, `own` what only this node is told.
     """
     name, peer = name_and_peer
-    return toml(
+    return tomli_w.dumps(
         {
             "link": link,
             "node": name,
@@ -342,18 +343,3 @@ def replace_file(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def toml(values: Mapping[str, Any], table: str = "") -> str:
-    """Write nested settings as TOML; strings, numbers, booleans and lists are written as JSON writes them."""
-    lines = [
-        f"{key} = {json.dumps(value, ensure_ascii=False)}"
-        for key, value in values.items()
-        if not isinstance(value, Mapping)
-    ]
-    parts = ["\n".join(lines)]
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            name = f"{table}.{key}" if table else key
-            parts.append(f"\n[{name}]\n{toml(value, name)}")
-    return "\n".join(parts) + ("" if table else "\n")

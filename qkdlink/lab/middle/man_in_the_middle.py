@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import (
@@ -42,7 +44,6 @@ from qkdlink.deployment.homes.home import (
     Splice,
     node_configuration,
     open_home,
-    toml,
 )
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.stolen.block_keys import TRAFFIC_PARTS, block_keys
@@ -183,7 +184,7 @@ def _her_configuration(
     )
     if not cell.is_from_the_start and not cell.loot.is_of_stores:
         values["classical"]["patience_s"] = _HER_PATIENCE_S
-    return toml(values)
+    return tomli_w.dumps(values)
 
 
 def _anywhere() -> Address:

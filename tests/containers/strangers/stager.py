@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, replace_file, toml
+import tomli_w
+
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, replace_file
 from qkdlink.deployment.stolen.leaks import HOMES, Loot, furnish
 from qkdlink.eve.topics import EVE
 
@@ -66,7 +68,7 @@ def settings(name: str) -> dict[str, Any]:
 def secure(sections: dict[str, Any]) -> None:
     """Let both nodes be secured by these sections."""
     for node in NODES:
-        replace_file(HOME.configuration(node), toml(settings(node) | sections))
+        replace_file(HOME.configuration(node), tomli_w.dumps(settings(node) | sections))
 
 
 def configuration(part: str, loot: Loot, account: dict[str, str]) -> str:
@@ -80,7 +82,7 @@ def configuration(part: str, loot: Loot, account: dict[str, str]) -> str:
         told["classical"] = HER_BOB
     elif not loot.is_of_stores:
         told["classical"] |= {"patience_s": HER_PATIENCE_S}
-    return toml(told)
+    return tomli_w.dumps(told)
 
 
 def steal(what: list[str]) -> None:
@@ -91,7 +93,7 @@ def steal(what: list[str]) -> None:
     hers = settings(EVE)
     configurations = {part: configuration(part, loot, hers["broker"]) for part in HOMES}
     hers["impersonate"] = furnish(HOME, loot, configurations)
-    replace_file(HOME.configuration(EVE), toml(hers))
+    replace_file(HOME.configuration(EVE), tomli_w.dumps(hers))
 
 
 ACTS = {"restore": restore, "secure": secure, "loot": steal, "keep": keep}

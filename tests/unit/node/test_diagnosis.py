@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, QkdlinkError
@@ -54,7 +55,7 @@ from qkdlink.deployment.diagnosis.network import (
     reach,
 )
 from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener, read_journal, recall
-from qkdlink.deployment.homes.home import ALICE, LinkAddresses, replace_file, toml
+from qkdlink.deployment.homes.home import ALICE, LinkAddresses, replace_file
 from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Site, install
 from tests.support.processes import merged, small_parameters
 
@@ -341,7 +342,7 @@ def by_hand(alice: Path) -> Path:
 
 def _anchor(folder: Path, **sections: dict[str, object]) -> None:
     path = folder / "node.toml"
-    replace_file(path, toml(merged(tomllib.loads(path.read_text()), sections)))
+    replace_file(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), sections)))
 
 
 def _files(folder: Path) -> list[Path]:

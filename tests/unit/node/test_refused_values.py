@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import tomli_w
 from pydantic import BaseModel
 
 from qkdlink.alice.settings import AliceSettings
@@ -13,7 +14,7 @@ from qkdlink.bob.settings import BobSettings
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.node.settings import ProgramSettings, load_settings
 from qkdlink.common.transport.addresses import Address
-from qkdlink.deployment.homes.home import LinkAddresses, Splice, eve_configuration, node_configuration, toml
+from qkdlink.deployment.homes.home import LinkAddresses, Splice, eve_configuration, node_configuration
 from qkdlink.eve.settings import EveSettings
 from tests.support.processes import small_parameters
 
@@ -61,7 +62,7 @@ def test_a_wrong_value_is_refused_in_one_sentence_of_our_own(
 ) -> None:
     file, refused = tmp_path / "node.toml", 0
     for value in WRONG:
-        file.write_text(toml(_put(_right(model), field, value)))
+        file.write_text(tomli_w.dumps(_put(_right(model), field, value)))
         try:
             load_settings(model, file)
         except ConfigurationError as error:
