@@ -27,9 +27,9 @@ def start(load: Callable[[], Callable[[], None]], stopped: int, message: str = "
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
     run = load()
-    for number, handler in before.items():
-        signal.signal(number, handler)
     try:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         run()
     except KeyboardInterrupt:
         stop(signal.SIGINT, None)

@@ -13,6 +13,9 @@ from qkdlink.common.wire.topics import Topics
 KEEPALIVE_S = 2
 """After one and a half of these without a sign of her the broker publishes her last will."""
 _REPEAT_S = 1.0
+_RETRY_S = 0.05
+_LAST_WORD_S = 3.0
+"""For so long Eve tries to unplug herself before she ends; the nodes' watchdogs wait longer (`SILENCE_S`)."""
 
 
 def last_will(topics: Topics) -> LastWill:
@@ -42,8 +45,18 @@ class Panel:
             yield
         finally:
             repeating.cancel()
-            with suppress(LinkError):
-                await self.plug(DIRECT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await self._until_taken(DIRECT)
+
+    async def _until_taken(self, patch: Patch) -> None:
+        """Plug, and plug again on the next connection, until the broker acknowledges it."""
+        while True:
+            await self.bus.ready()
+            try:
+                return await self.plug(patch)
+            except LinkError:
+                await asyncio.sleep(_RETRY_S)
 
     async def _repeat(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 import numba
+from numba.core.event import Event, Listener, register
 from numba.core.registry import cpu_target
 
 numba.config.DISABLE_JIT = 0  # type: ignore[attr-defined] # numba defines its settings while it is imported
@@ -40,6 +41,25 @@ def kernel[F: Callable[..., object]](function: F) -> F:
     _folders[compiled] = _compiled_in(function)
     _ask_about(compiled, _folders[compiled])
     return cast("F", compiled)
+
+
+class _FirstCompilation(Listener):
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._say: Callable[[], None] | None = say
+
+    def on_start(self, event: Event) -> None:  # noqa: ARG002 - numba names it
+        """Report it, once."""
+        say, self._say = self._say, None
+        if say is not None:
+            say()
+
+    def on_end(self, event: Event) -> None:
+        """Do nothing: the next kernel may follow."""
+
+
+def on_first_compilation(say: Callable[[], None]) -> None:
+    """Call `say` once, as soon as this process compiles a kernel that no cache has."""
+    register("numba:compile", _FirstCompilation(say))  # type: ignore[no-untyped-call] # numba has no types
 
 
 def cache_folder(function: Callable[..., object]) -> Path | None:

@@ -35,6 +35,8 @@ def main[S: ProgramSettings](program: str, kind: type[S], run: Run[S]) -> None:
         logging.disable(logging.CRITICAL)
     try:
         settings = load_settings(kind, options.config)
+        if options.report_fd is None:
+            _tell_of_compilation(program)
         _check_seed(settings, options)
         life = run(settings, options.config.parent, options.seed, options.report_fd)
         asyncio.run(_until_told(life, options.report_fd))
@@ -49,6 +51,15 @@ def main[S: ProgramSettings](program: str, kind: type[S], run: Run[S]) -> None:
         reason = sentence(errors)
         print(f"{program}: Something unexpected happened: {reason} --verbose shows where.", file=sys.stderr)  # noqa: T201 - likewise
         os._exit(2)
+
+
+def _tell_of_compilation(program: str) -> None:
+    """Let a node that was started by hand say why its first block takes so long; launchers compile beforehand."""
+    # here, since whoever needs this file for its sentences alone should not wait for numba
+    from qkdlink.common.kernels.compiled import on_first_compilation
+
+    words = "compiling numeric kernels, once on this machine; it takes about half a minute"
+    on_first_compilation(lambda: print(f"{program}: {words}", file=sys.stderr, flush=True))  # noqa: T201 - for people
 
 
 def sentence(error: BaseException) -> str:

@@ -46,25 +46,26 @@ def run(*command: str, before: Callable[[], None] | None = None, **changes: str)
 @pytest.mark.parametrize(
     ("closed", "arguments", "status", "said"),
     [
-        (0, ("lab", "list"), 0, ""),
-        (0, ("keyrate", "--input", "-"), 2, "not a JSON object"),
-        (0, ("demo", "--json", *SMALL), 0, ""),
-        (1, ("--version",), 2, "output cannot be written"),
-        (1, ("lab", "list"), 2, "output cannot be written"),
-        (1, ("demo", *SMALL), 2, "output cannot be written"),
-        (2, ("lab", "list"), 0, ""),
-        (2, ("demo", "--json", *SMALL), 0, ""),
-        (2, ("demo", "--preset", "warp-drive"), 2, ""),
+        ((0,), ("keyrate", "--input", "-"), 2, "not a JSON object"),
+        ((1,), ("--version",), 2, "output cannot be written"),
+        ((1,), ("lab", "list"), 2, "output cannot be written"),
+        ((1,), ("demo", *SMALL), 2, "output cannot be written"),
+        ((2,), ("demo", "--preset", "warp-drive"), 2, ""),
+        ((0, 2), ("demo", "--json", *SMALL), 0, ""),  # pipes and sockets of a link would get these numbers
     ],
 )
 def test_a_closed_stream_costs_what_it_would_have_carried(
-    closed: int, arguments: tuple[str, ...], status: int, said: str
+    closed: tuple[int, ...], arguments: tuple[str, ...], status: int, said: str
 ) -> None:
-    ended, _, stderr = run(*QKDLINK, *arguments, before=partial(os.close, closed))
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    ended, _, stderr = run(*QKDLINK, *arguments, before=close)
     assert (ended, said in stderr) == (status, True), stderr
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("lab", "list"), ("demo", *SMALL)])
+@pytest.mark.parametrize("arguments", [("--help",), ("lab", "list"), ("demo", *SMALL)])
 def test_output_that_nobody_reads_ends_a_command_in_silence_with_141(arguments: tuple[str, ...]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
@@ -75,7 +76,7 @@ def test_output_that_nobody_reads_ends_a_command_in_silence_with_141(arguments: 
     assert (ended, stderr) == (141, "")
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("delay", [0.02, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize(
     ("program", "arguments", "number", "stopped"),
     [
@@ -100,10 +101,31 @@ def test_a_program_that_is_told_to_end_while_it_starts_does_so_in_silence(
     assert ended == 0 or stderr or not stdout
 
 
-def test_numba_told_not_to_compile_makes_the_same_keys() -> None:
-    ended, stdout, _ = run(*QKDLINK, "demo", "--json", *SMALL, NUMBA_DISABLE_JIT="1")
-    assert ended == 0
-    assert '"keys_equal": true' in stdout
+INTERRUPTED_AT_THE_LAST_MOMENT = """
+import signal
+from qkdlink.common.startup import start
+
+def load():
+    restore = signal.signal
+    def then_ctrl_c(number, handler):
+        restore(number, handler)
+        if number == signal.SIGINT:
+            signal.raise_signal(number)
+    signal.signal = then_ctrl_c
+    return lambda: print("it has begun")
+
+start(load, stopped=130, message="qkdlink: Stopped.")
+"""
+
+
+def test_ctrl_c_between_the_imports_and_the_first_line_of_output_is_no_traceback() -> None:
+    ended = run(sys.executable, "-P", "-c", INTERRUPTED_AT_THE_LAST_MOMENT)
+    assert ended == (130, "", "qkdlink: Stopped.\n")
+
+
+def test_numba_told_not_to_compile_compiles_the_kernels_all_the_same() -> None:
+    told = "from qkdlink.common.optics.loops import look_up; print(hasattr(look_up, 'py_func'))"
+    assert run(sys.executable, "-P", "-c", told, NUMBA_DISABLE_JIT="1") == (0, "True\n", "")
 
 
 def test_the_version_and_the_shells_completion_are_told() -> None:

@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from amqtt.adapters import BufferWriter, StreamReaderAdapter
 
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.light_line import connect_light
 from qkdlink.common.transport.mqtt import BrokerAccess, connect
+from qkdlink.common.wire.mqtt_packets import KEEPALIVE_S, V311
+from qkdlink.common.wire.mqtt_packets import connect as login
 from qkdlink.deployment.brokers.broker import run_broker
+from qkdlink.deployment.brokers.embedded_broker import _CONFIGURATION, _Broker
+from qkdlink.deployment.brokers.ports import LOOPBACK
 from tests.support.processes import without_mosquitto
 
 VISITORS, ROUNDS = 12, 12
@@ -45,3 +50,14 @@ async def test_nobody_who_subscribes_while_others_do_is_left_without_an_answer(t
                     *(visit(broker.address, name, 0.003 * number) for number, name in enumerate(names))
                 )
             assert answers == [name.encode() for name in names]
+
+
+async def test_a_client_may_be_silent_for_one_and_a_half_times_its_keep_alive() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(login("visitor", None, None, V311))
+    broker = _Broker({**_CONFIGURATION, "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:0"}}})
+    _, session = await broker._initialize_client_session(
+        StreamReaderAdapter(reader), BufferWriter(), LOOPBACK, 1
+    )
+
+    assert 1.5 * KEEPALIVE_S - 1 < session.keep_alive < 2 * KEEPALIVE_S

@@ -9,8 +9,9 @@ import signal
 import sys
 from collections.abc import ItemsView, Iterator
 
-from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapter, WriterAdapter
 from amqtt.broker import Broker
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.session import Session
 
 from qkdlink.common.transport.mqtt import LONGEST_MESSAGE
@@ -74,6 +75,20 @@ class _Broker(Broker):  # type: ignore[misc] # amqtt has no types
         await self.external_connected(
             _Continued(reader, beginning), StreamWriterAdapter(writer), listener_name
         )
+
+    async def _initialize_client_session(
+        self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        """Wait one and a half times the keep-alive for a client (MQTT 3.1.1, section 3.1.2.10), two seconds at least.
+
+        amqtt waits exactly once, and clients look only once a second whether a ping is due.
+        """
+        handler, session = await super()._initialize_client_session(
+            reader, writer, remote_address, remote_port
+        )
+        if session.keep_alive > 0:
+            session.keep_alive += max(session.keep_alive // 2, 2)
+        return handler, session
 
     async def retain_message(
         self,
