@@ -212,9 +212,9 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 _TEXT = """\
 # Published figures beside ours
 
-Printed by `python -m maintenance.documents.reproductions`; `tests/unit/lab/test_reproductions.py` keeps it true. Each
-paper's own model (`qkdlink/lab/published/`) is put through the functions that give this project's keys their length
-(`common/distillation/finite_key.py`). *Reproduced* means within the rounding of the published figure,
+Printed by `python -m maintenance.documents.reproductions`; `tests/unit/maintenance/test_reproductions.py` keeps it
+true. Each paper's own model (`qkdlink/lab/published/`) is put through the functions that give this project's keys their
+length (`common/distillation/finite_key.py`). *Reproduced* means within the rounding of the published figure,
 *bracketed* that two readings of the paper lie on either side of it, *differs* neither.
 
 {claims}

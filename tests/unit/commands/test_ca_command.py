@@ -12,6 +12,15 @@ from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
 from qkdlink.common.trust.pem import read_revocation_lists
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("link-home")
+    run("init", "--home", home)
+    for node, hosts in (("alice", ("--host", "127.0.0.1", "--host", "QKD.example.org")), ("bob", ())):
+        run("issue", node, "--home", home, *hosts)
+    return home
+
+
 def run(*arguments: str | Path) -> str:
     result = CliRunner().invoke(ca.app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -109,5 +109,5 @@ def test_without_her_there_is_no_folder_of_hers(tmp_path: Path):
     install(tmp_path / "link", without, Site(LinkAddresses(BROKER, BOB, BOOTSTRAP)), tiny_parameters())
     assert is_installed(tmp_path / "link", {**without, "--eve": None})
     assert not (tmp_path / "link" / "eve").exists()
-    with pytest.raises(ConfigurationError, match="was made for --eve None"):
+    with pytest.raises(ConfigurationError, match="was made without --eve"):
         is_installed(tmp_path / "link", WISH)

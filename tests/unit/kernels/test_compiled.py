@@ -38,7 +38,7 @@ def test_a_change_in_what_a_kernel_calls_is_noticed(called: str, tmp_path: Path)
     def run() -> list[int]:
         answered = subprocess.run(
             [sys.executable, "-B", "-c", RUN],
-            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"},
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[3]}"},
             cwd=tmp_path,
             check=True,
             capture_output=True,
