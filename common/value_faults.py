@@ -8,20 +8,20 @@ from pydantic_core import ErrorDetails
 from qkdlink.common.units import unit_beside
 
 _ALLOWED = {
-    "greater_than": "it is more than {gt:g}",
-    "greater_than_equal": "it is at least {ge:g}",
-    "less_than": "it is less than {lt:g}",
-    "less_than_equal": "it is at most {le:g}",
-    "multiple_of": "it is a multiple of {multiple_of:g}",
-    "finite_number": "it is a finite number",
-    "literal_error": "it is {expected}",
-    "enum": "it is {expected}",
-    "string_too_short": "it has at least {min_length} characters",
-    "string_too_long": "it has at most {max_length} characters",
-    "too_short": "it has at least {min_length} entries",
-    "too_long": "it has at most {max_length} entries",
-    "string_pattern_mismatch": "it is text of the form {pattern}",
-    "int_from_float": "it is a whole number",
+    "greater_than": "it must be more than {gt:g}",
+    "greater_than_equal": "it must be at least {ge:g}",
+    "less_than": "it must be less than {lt:g}",
+    "less_than_equal": "it must be at most {le:g}",
+    "multiple_of": "it must be a multiple of {multiple_of:g}",
+    "finite_number": "it must be a finite number",
+    "literal_error": "it must be {expected}",
+    "enum": "it must be {expected}",
+    "string_too_short": "it must have at least {min_length} characters",
+    "string_too_long": "it must have at most {max_length} characters",
+    "too_short": "it must have at least {min_length} entries",
+    "too_long": "it must have at most {max_length} entries",
+    "string_pattern_mismatch": "it must be text of the form {pattern}",
+    "int_from_float": "it must be a whole number",
 }
 """By the kind of fault, with what pydantic tells of it."""
 
@@ -51,7 +51,7 @@ def value_fault(fault: ErrorDetails, name: str) -> str:
     if kind in _ALLOWED:
         return _ALLOWED[kind].format_map(_Plain(context))
     if (wanted := _KINDS.get(kind.partition("_")[0])) is not None:
-        return f"it is {wanted}"
+        return f"it must be {wanted}"
     return fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 

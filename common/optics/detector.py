@@ -56,7 +56,7 @@ class DetectorSettings:
         if not 0 <= self.dead_time_ns < math.inf:
             raise ConfigurationError(f"a dead time cannot be {self.dead_time_ns} ns: it is 0 or more")
         if not 0 < self.clock_hz < math.inf:
-            raise ConfigurationError(f"a clock cannot run at {self.clock_hz} Hz: it is more than 0")
+            raise ConfigurationError(f"a clock cannot run at {self.clock_hz} Hz: it must be more than 0")
         if self.dead_time_ns * (self.clock_hz / 1e9) > MOST_PULSES:
             raise ConfigurationError(
                 f"a dead time of {self.dead_time_ns:g} ns is longer than any block at {self.clock_hz:g} Hz:"

@@ -96,7 +96,7 @@ def test_a_text_is_an_attack_with_its_settings():
     [
         ("telepathy", "no attack is called 'telepathy'; there are transparent, intercept-resend"),
         ("", "no attack is called ''"),
-        ("intercept-resend:fraction=2", "intercept-resend cannot have fraction: Input should be less than"),
+        ("intercept-resend:fraction=2", "intercept-resend cannot have fraction: it must be at most 1"),
         ("intercept-resend:fraction=nan", "cannot have fraction"),
         ("intercept-resend:fraction", "'fraction' is not a setting"),
         ("intercept-resend:fraction=1,fraction=1", "came twice"),
