@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
+from qkdlink.alice.attempts import Attempts
 from qkdlink.alice.frames import frame_length
 from qkdlink.alice.greeting import greet
 from qkdlink.alice.in_flight import BlocksInFlight
@@ -119,6 +120,7 @@ class Alice:
         self._pause_s = _FIRST_PAUSE_S
         self._pauses = Pauses(self._settings.backoff, station.vault, station.tell)
         self._living: set[asyncio.Task[bool]] = set()
+        self._attempts = Attempts()
         self._lines: WeakSet[OpenLine] = WeakSet()
         self._retiring: dict[OpenLine, asyncio.Task[None]] = {}
 
@@ -143,6 +145,7 @@ class Alice:
         """Give up whatever is under way: light or words go another way from now on."""
         for line in self._lines:
             line.cut(LinkError(_SWITCHED))
+        self._attempts.give_up()
 
     async def _begin_block(self, line: OpenLine) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
@@ -285,8 +288,7 @@ class Alice:
         identity = psk_identity(settings.link, key_id(key))
         address = self._station.dialled(bootstrap=False)
         host, port, key_log = address.host, address.port, self._station.key_log
-        dialling = dial_psk(host, port, identity, psk, settings.peer, key_log=key_log)
-        return await self._open(dialling, key)
+        return await self._open(dial_psk(host, port, identity, psk, settings.peer, key_log=key_log), key)
 
     async def _bootstrap(self) -> OpenLine:
         if self._station.anchor is None:
@@ -297,7 +299,8 @@ class Alice:
         """Meet Bob; a line that was dialled before the panel was switched, and met on after, leads the wrong way."""
         patching = self._station.patching
         routes = patching.current.routes
-        line = await OpenLine.open(self._station, await dialling, key)
+        async with self._attempts.unless_given_up(_SWITCHED):
+            line = await OpenLine.open(self._station, await dialling, key)
         self._go_on_above(line)
         self._lines.add(line)
         self._in_flight.allow(line.link.most_blocks)

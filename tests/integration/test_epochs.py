@@ -258,7 +258,7 @@ async def test_the_key_of_an_epoch_opens_nothing_once_the_next_has_begun(tmp_pat
         session, _, number = (first or "").rpartition("/")
         block_id = BlockId(link.home.link, session, int(number))
         old = psk_of(link, BOB, block_id)
-        await until(lambda: len(epochs(link, BOB)) >= 3, "the second epoch")
+        await until(lambda: all(len(epochs(link, name)) >= 3 for name in NODES), "the second epoch")
         for name in NODES:
             with closing(KeyStore.of(link.home.node(name))) as store:
                 assert store.material(block_id, Purpose.LINK_PSK) is None
