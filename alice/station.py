@@ -30,7 +30,6 @@ from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.broker import light_access
 from qkdlink.common.node.link import LinkDeposit
-from qkdlink.common.node.program import sentence
 from qkdlink.common.node.station import Station, open_station
 from qkdlink.common.optics.seal import sealed_bytes
 from qkdlink.common.protocol.aborts import Aborted
@@ -42,6 +41,7 @@ from qkdlink.common.protocol.rekeying import (
     RekeyingPolicy,
 )
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.connections import is_anybody_at
 from qkdlink.common.transport.inlet import Inlet
 from qkdlink.common.transport.light import LightOutlet

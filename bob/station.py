@@ -15,10 +15,10 @@ from qkdlink.common.journal.events import LineLost
 from qkdlink.common.keys.derivation import key_id, link_psk
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.broker import light_access
-from qkdlink.common.node.program import sentence
 from qkdlink.common.node.station import Station, open_station
 from qkdlink.common.protocol.rekeying import LONGEST_OVERLAP_S, MOST_LIVE_EPOCHS
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.connections import Connection, Door
 from qkdlink.common.transport.inlet import Inlet
 from qkdlink.common.transport.light_line import connect_light

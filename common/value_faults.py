@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, ValidationError
 
 from qkdlink.common.units import unit_beside
 
@@ -41,6 +41,20 @@ _KINDS = {
     "dataclass": "a table of keys with values",
 }
 """By the first word of the kind of fault, what should be there."""
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault of a model in words: which key, and what is wrong with it."""
+    fault = error.errors(include_url=False, include_input=True)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"'{key}', which is not a key here"
+        case "missing":
+            return f"nothing of '{key}', which is required"
+        case _:
+            subject = f"'{key}' = {fault['input']!r}" if key else "something inconsistent"
+            return f"{subject}: {value_fault(fault, key)}"
 
 
 def value_fault(fault: ErrorDetails, name: str) -> str:

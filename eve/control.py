@@ -20,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from qkdlink.common.errors import ConfigurationError, QkdlinkError
 from qkdlink.common.journal.events import CommandRefused, Event
-from qkdlink.common.node.program import sentence
-from qkdlink.common.node.settings import first_fault
+from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.mqtt import Delivery, Subscription
 from qkdlink.common.unique_json import refuse_repeated_members
+from qkdlink.common.value_faults import first_fault
 from qkdlink.common.wire.patch import Route
 from qkdlink.eve.quantum_attacks.base import QuantumAttack
 from qkdlink.eve.quantum_attacks.catalogue import ATTACKS, attack_named, split_text

@@ -9,9 +9,9 @@ from qkdlink.common.journal.light_faults import LightFaults
 from qkdlink.common.node.broker import broker_access, light_access
 from qkdlink.common.node.journal import Journal, JournalFile
 from qkdlink.common.node.launcher_pipe import LauncherPipe
-from qkdlink.common.node.program import sentence
 from qkdlink.common.node.settings import read_seal_key
 from qkdlink.common.optics.seal import LightSeal
+from qkdlink.common.sentences import sentence
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.common.transport.light_line import connect_light
 from qkdlink.common.transport.mqtt import connect

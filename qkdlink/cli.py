@@ -1,14 +1,13 @@
 """The `qkdlink` command: what a person types, and the one line they read when something is wrong."""
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qkdlink.commands import ca, lab, psk, web_of_trust
 from qkdlink.commands.ending import run
+from qkdlink.commands.groups import add_groups
 from qkdlink.commands.options import (
     Anchor,
     AsJson,
@@ -43,14 +42,13 @@ app = typer.Typer(
     rich_markup_mode=None,  # its boxes cut the names of options where a pipe or a terminal has 80 columns
     help="A networked two-node QKD emulator. It emulates: never protect data with its keys.",
 )
-app.add_typer(ca.app, name="ca")
-app.add_typer(psk.app, name="psk")
-app.add_typer(web_of_trust.app, name="web-of-trust")
-app.add_typer(lab.app, name="lab")
+add_groups(app)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the value of the option
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"qkdlink {version('qkdlink')}")
         raise typer.Exit
 

@@ -13,15 +13,7 @@ from typing import Any
 from qkdlink.common.errors import ConfigurationError, QkdlinkError
 from qkdlink.common.node.pages import keep_pages
 from qkdlink.common.node.settings import ProgramSettings, load_settings
-from qkdlink.common.printable import printable
-
-_BEGINNINGS = frozenset((
-    "an", "the", "this", "these", "that", "there", "he", "she", "it", "its", "no", "nobody",
-    "none", "nothing", "neither", "not", "all", "another", "any", "anybody", "both", "each",
-    "every", "everything", "other", "others", "one", "somebody", "something", "what", "whether",
-    "where", "who", "cannot", "at", "in", "on", "only", "without",
-))  # fmt: skip
-"""Words that begin a sentence and are hardly the name of a file or a node; "a" may well be one."""
+from qkdlink.common.sentences import sentence
 
 type Run[S: ProgramSettings] = Callable[[S, Path, int | None, int | None], Coroutine[Any, Any, None]]
 
@@ -60,25 +52,6 @@ def _tell_of_compilation(program: str) -> None:
 
     words = "compiling numeric kernels, once on this machine; it takes about half a minute"
     on_first_compilation(lambda: print(f"{program}: {words}", file=sys.stderr, flush=True))  # noqa: T201 - for people
-
-
-def sentence(error: BaseException) -> str:
-    """Return the first sentence of an error, or of the first error in a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return as_sentence(str(error))
-
-
-def as_sentence(text: str) -> str:
-    """Write a text as a sentence in one printable line.
-
-    Only a word of grammar gets a capital: any other word at the beginning may be the name of a file or a node.
-    """
-    text = printable(" ".join(text.split()))
-    first = text.partition(" ")[0]
-    if first in _BEGINNINGS:
-        text = text[:1].upper() + text[1:]
-    return text + ("" if text.endswith(".") else ".")
 
 
 def _check_seed(settings: ProgramSettings, options: Namespace) -> None:

@@ -29,7 +29,7 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.key_log import open_key_log
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.common.units import unit_in_toml
-from qkdlink.common.value_faults import value_fault
+from qkdlink.common.value_faults import first_fault
 from qkdlink.common.wire.patch import Route
 
 CONFIGURATION_FILE = "node.toml"
@@ -267,20 +267,6 @@ def load_settings[S: ProgramSettings](kind: type[S], file: Path) -> S:
         raise ConfigurationError(f"An environment variable QKDLINK_... makes no sense: {error}.") from error
     except ValidationError as error:
         raise ConfigurationError(f"The configuration file {file} says {first_fault(error)}.") from error
-
-
-def first_fault(error: ValidationError) -> str:
-    """Say the first fault of a model in words: which key, and what is wrong with it."""
-    fault = error.errors(include_url=False, include_input=True)[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    match fault["type"]:
-        case "extra_forbidden":
-            return f"'{key}', which is not a key here"
-        case "missing":
-            return f"nothing of '{key}', which is required"
-        case _:
-            subject = f"'{key}' = {fault['input']!r}" if key else "something inconsistent"
-            return f"{subject}: {value_fault(fault, key)}"
 
 
 def read_secret_line(path: Path, what: str) -> str:

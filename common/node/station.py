@@ -37,7 +37,6 @@ from qkdlink.common.node.launcher_pipe import LauncherPipe
 from qkdlink.common.node.link import Link, Party, StillTrusted
 from qkdlink.common.node.meeting import Meeting
 from qkdlink.common.node.patching import Patching, open_patching
-from qkdlink.common.node.program import sentence
 from qkdlink.common.node.settings import NodeSettings, read_seal_key
 from qkdlink.common.node.vault import OnSettled, Vault
 from qkdlink.common.optics.seal import LightSeal
@@ -47,6 +46,7 @@ from qkdlink.common.protocol.economy import Economy
 from qkdlink.common.protocol.greeting import Acquaintance, Introduction, PendingBlocks, link_conversation
 from qkdlink.common.protocol.roles import Role
 from qkdlink.common.randomness import Randomness
+from qkdlink.common.sentences import sentence
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.owner import StoreOwner

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.node.settings import first_fault
+from qkdlink.common.value_faults import first_fault
 from qkdlink.eve.classical_attacks.base import ClassicalAttack
 from qkdlink.eve.classical_attacks.cut import Cut
 from qkdlink.eve.classical_attacks.delay import Delay

@@ -23,11 +23,7 @@ from qkdlink.views.console import console, table
 
 AUTHORITY_FOLDER = "ca"
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="The small authority that vouches for the nodes of a link.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
 ListDays = Annotated[

@@ -11,9 +11,9 @@ from qkdlink.alice.settings import AliceSettings
 from qkdlink.alice.station import largest_packet
 from qkdlink.bob.settings import BobSettings
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.node.program import as_sentence
 from qkdlink.common.node.settings import NodeSettings, load_settings
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.sentences import as_sentence
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.diagnosis.examination import examine_node
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Outcome

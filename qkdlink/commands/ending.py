@@ -8,11 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
-
 from qkdlink.common.errors import QkdlinkError
-from qkdlink.common.node.program import sentence
-from qkdlink.common.node.settings import first_fault
+from qkdlink.common.sentences import sentence
 from qkdlink.common.units import unit_beside
 
 _STOPPED = 130
@@ -73,6 +70,10 @@ def _unexpected(errors: BaseExceptionGroup) -> str:
         if explained := _unit_in_option(error):
             return explained
         return f"{error.format_message() or 'Name a command'} (see `{_command_of(error)} --help`)"
+    from pydantic import ValidationError
+
+    from qkdlink.common.value_faults import first_fault
+
     if isinstance(error, ValidationError):
         return f"The command line or a file says {first_fault(error)}."
     if isinstance(error, OSError):
@@ -97,6 +98,10 @@ def _refused_by_system(error: OSError) -> str:
 
 def _unit_in_option(error: BaseException) -> str | None:
     """Explain a numeric option, of any command, whose number was written with a unit."""
+    from pydantic import (
+        ValidationError,  # only a fault needs it, and its import takes as long as the whole help
+    )
+
     option, cause = getattr(error, "param", None), error.__cause__
     if option is None or not isinstance(cause, ValidationError):
         return None

@@ -8,11 +8,7 @@ import typer
 from qkdlink.commands.options import Verbose
 from qkdlink.common.trust.preshared import KEY_BITS, PADS_FROM_BITS, PRESHARED_FILE, create_preshared
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="The pre-shared key of a link whose trust anchor is psk.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()

@@ -23,11 +23,7 @@ from qkdlink.views.console import console, table
 
 KEYRING_FOLDER = "gnupg"
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Node cards: certificates that an OpenPGP key vouches for.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qkdlink.commands.keys import bootstrap
 from qkdlink.common.journal.events import BlockEnded, ReserveLow
-from qkdlink.common.node.program import sentence
+from qkdlink.common.sentences import sentence
 from qkdlink.common.wire.pulse_frames import FrameHeader
 from qkdlink.deployment.homes.home import ALICE, BOB
 from qkdlink.lab.faults.kill_trials import tiny_parameters

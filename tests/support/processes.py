@@ -25,9 +25,9 @@ from qkdlink.bob.settings import BobSettings
 from qkdlink.bob.station import run as run_bob
 from qkdlink.common.errors import QkdlinkError
 from qkdlink.common.journal.events import AnyEvent, BlockEnded, BlockOpened, Entry
-from qkdlink.common.node.program import sentence
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers import broker as lab_broker
 from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_broker

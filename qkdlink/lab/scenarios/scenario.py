@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qkdlink.common.errors import ConfigurationError, QkdlinkError
-from qkdlink.common.node.program import sentence
+from qkdlink.common.sentences import sentence
 from qkdlink.common.text_files import read_text
 from qkdlink.common.units import unit_in_toml
 from qkdlink.common.value_faults import value_fault

@@ -1,5 +1,7 @@
 """`--help`: whole option names, wherever it is printed."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,3 +41,13 @@ def test_the_help_of_every_command_has_every_option_s_name_whole(
 @pytest.mark.parametrize(("words", "options"), list(commands(get_command(app))))
 def test_every_command_has_verbose(words: tuple[str, ...], options: list[str]) -> None:
     assert "--verbose" in options or hasattr(_at(words), "commands")
+
+
+def test_help_is_printed_without_what_takes_long_to_import() -> None:
+    code = "import sys; from typer.testing import CliRunner; from qkdlink.cli import app;"
+    code += "assert 'web-of-trust' in CliRunner().invoke(app, ['--help']).output; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    slow = {"asyncio", "cryptography", "numba", "numpy", "pydantic", "pydantic_core", "rich", "scipy"}
+    assert slow & set(loaded.split()) == set()

@@ -7,7 +7,7 @@ import pytest
 from qkdlink import cli
 from qkdlink.commands import doctor
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.node.program import as_sentence, sentence
+from qkdlink.common.sentences import as_sentence, sentence
 from qkdlink.deployment.diagnosis.causes import Obstacle
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding
 from qkdlink.deployment.diagnosis.house import Patient
