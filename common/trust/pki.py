@@ -39,7 +39,7 @@ from qkdlink.common.trust.pem import (
     read_private_key,
     read_revocation_lists,
 )
-from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, replace, write_new
+from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, write_new, write_over
 
 AUTHORITY_DAYS = 3652
 NODE_DAYS = 365
@@ -221,7 +221,7 @@ def _unless_there(lists: NewFile) -> tuple[NewFile, ...]:
     """Return lists that have to be written; renew them at once where older ones stand, which nobody misses."""
     if not lists.path.exists():
         return (lists,)
-    replace(lists)
+    write_over(lists)
     return ()
 
 

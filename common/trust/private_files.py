@@ -1,4 +1,4 @@
-"""Files that are secret from their first byte, never half-written, and never overwritten unless they are public.
+"""Files that are secret from their first byte, never half-written, and never overwritten where they are keys.
 
 A file is created with its final mode (there is no moment at which others could open it), filled and flushed
 under a temporary name, and only then given its own: a full disk or a crash leaves the old state. The name is
@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qkdlink.common.errors import CredentialsError
+from qkdlink.common.errors import ConfigurationError, CredentialsError
 
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
@@ -120,7 +120,8 @@ def _is_own_group(group: int) -> bool:
 def write_new(*files: NewFile) -> None:
     """Write all the files or none of them.
 
-    Raises CredentialsError if one of them exists or cannot be written; then nothing has changed on disk.
+    Raises CredentialsError if one of them exists, ConfigurationError if one cannot be written; then nothing has
+    changed on disk.
     """
     with ExitStack() as staged, ExitStack() as placed:
         temporaries = [_stage(file, staged) for file in files]
@@ -131,10 +132,10 @@ def write_new(*files: NewFile) -> None:
         placed.pop_all()
 
 
-def replace(file: NewFile) -> None:
-    """Write a file in one step over whatever has its name; CredentialsError, and the old one as it was, if that fails.
+def write_over(file: NewFile) -> None:
+    """Write a file in one step over what has its name; ConfigurationError, and the old one as it was, if that fails.
 
-    For what is public and renewed, such as revocation lists: a key is never replaced.
+    For what is renewed, such as configuration files and revocation lists: a key is never replaced.
     """
     with ExitStack() as staged:
         temporary = _stage(file, staged)
@@ -142,9 +143,7 @@ def replace(file: NewFile) -> None:
             temporary.replace(file.path)
             flush_folder(file.path.parent)
         except OSError as error:
-            raise CredentialsError(
-                f"cannot write {file.path}: {error.strerror}; nothing was written"
-            ) from error
+            raise _not_written(file.path, error) from error
 
 
 def _stage(file: NewFile, staged: ExitStack) -> Path:
@@ -157,7 +156,7 @@ def _stage(file: NewFile, staged: ExitStack) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise CredentialsError(f"cannot write {file.path}: {error.strerror}; nothing was written") from error
+        raise _not_written(file.path, error) from error
     return temporary
 
 
@@ -169,8 +168,12 @@ def _place(path: Path, temporary: Path, placed: ExitStack) -> None:
             f"{path} exists and is never overwritten: move it away first if it is to be replaced"
         ) from error
     except OSError as error:
-        raise CredentialsError(f"cannot write {path}: {error.strerror}; nothing was written") from error
+        raise _not_written(path, error) from error
     placed.callback(path.unlink, missing_ok=True)
+
+
+def _not_written(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot write {path}: {error.strerror}; nothing was written")
 
 
 def flush_folder(folder: Path) -> None:

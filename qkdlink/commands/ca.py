@@ -16,7 +16,7 @@ from qkdlink.common.trust import pki
 from qkdlink.common.trust.algorithms import KeyAlgorithm, tls_has, tls_has_not
 from qkdlink.common.trust.certificates import CertificateSummary, serial, summarise
 from qkdlink.common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, REVOCATIONS_FILE, read_chain
-from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, replace
+from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, write_over
 from qkdlink.common.trust.revocation import common_name
 from qkdlink.deployment.certificates.hierarchy import LIST_DAYS, ROOT_FOLDER, Hierarchy, create_authorities
 from qkdlink.views.console import console, table
@@ -161,7 +161,7 @@ def _hand_out_lists(home: Path) -> None:
     believers = [path.parent for path in home.glob(f"*/{AUTHORITY_FILE}") if path.read_bytes() == root]
     for path in sorted(folder / REVOCATIONS_FILE for folder in believers):
         if path != lists:
-            replace(NewFile(path, lists.read_bytes(), PUBLIC_MODE))
+            write_over(NewFile(path, lists.read_bytes(), PUBLIC_MODE))
             typer.echo(f"{path} is up to date")
     typer.echo(f"carry {lists} to nodes whose home is elsewhere")
 

@@ -29,6 +29,7 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.mqtt import LONGEST_MESSAGE, BrokerAccess, connect
 from qkdlink.common.trust.pki import create_authority
 from qkdlink.common.trust.preshared import PADS_FROM_BITS, create_preshared
+from qkdlink.common.trust.private_files import NewFile, write_over
 from qkdlink.common.wire.mqtt_packets import LONGEST_PACKET
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers import broker
@@ -38,7 +39,7 @@ from qkdlink.deployment.diagnosis.causes import Obstacle
 from qkdlink.deployment.diagnosis.examination import examine_node
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding, Outcome
 from qkdlink.deployment.diagnosis.house import Patient
-from qkdlink.deployment.homes.home import ALICE, BOB, replace_file
+from qkdlink.deployment.homes.home import ALICE, BOB
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
@@ -308,10 +309,10 @@ async def test_a_broker_that_does_not_take_the_password_or_forbids_a_topic_is_fo
         assert "without TLS" in _of(await _examined(link, BOB), "broker login").sentence
         password = link.home.node(BOB) / "broker-password"
         right = password.read_text()
-        replace_file(password, "wrong\n")
+        write_over(NewFile(password, b"wrong\n"))
         obstacle, sentence = await _verdict(link, BOB)
         assert (obstacle, "does not know this node" in sentence) == (Obstacle.BROKER, True)
-        replace_file(password, right)
+        write_over(NewFile(password, right.encode()))
         link.change(BOB, {"link": "link-2"})  # a link that the broker's access list does not know
         obstacle, sentence = await _verdict(link, BOB)
         assert (obstacle, "write qkd/link-2/journal/bob" in sentence) == (Obstacle.BROKER, True)

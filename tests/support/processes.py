@@ -29,10 +29,11 @@ from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.addresses import Address
+from qkdlink.common.trust.private_files import NewFile, write_over
 from qkdlink.deployment.brokers import broker as lab_broker
 from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home, replace_file
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
 from qkdlink.deployment.planning.planner import plan, task_for
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
@@ -237,7 +238,7 @@ class Bench:
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Rewrite a node's configuration."""
         path = self.home.configuration(name)
-        replace_file(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), changes)))
+        write_over(NewFile(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), changes)).encode()))
 
     def start_here(self, name: str, *, seed: int | None = None, **changes: object) -> LocalNode:
         """Run a node as a task, with these settings changed."""

@@ -42,7 +42,7 @@ from qkdlink.common.trust.pki import (
     pem,
     refuse_open_folder,
 )
-from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, replace, write_new
+from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, private_folder, write_new, write_over
 from qkdlink.common.trust.revocation import common_name, is_signed_by
 
 ROOT_FOLDER = "root"
@@ -156,7 +156,7 @@ class Hierarchy:
             signer = next((authority for authority in renewed if is_signed_by(each, authority)), None)
             after.append(each if signer is None else renewed[signer].after(each))
         after += [each.after(None) for each in added]
-        replace(NewFile(self.lists_file, lists_pem(after), PUBLIC_MODE))
+        write_over(NewFile(self.lists_file, lists_pem(after), PUBLIC_MODE))
         return tuple(after)
 
     def _add_issuing(self, algorithm: KeyAlgorithm) -> Made:

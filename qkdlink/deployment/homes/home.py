@@ -4,7 +4,6 @@ Credentials, the light seal and the broker's passwords are made once and stay. T
 each start, because addresses and parameters belong to the run.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.store.home_lock import PROCESS_FILE, locked_home
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.trust.pki import issue
-from qkdlink.common.trust.private_files import NewFile, private_folder, refuse_shared, write_new
+from qkdlink.common.trust.private_files import NewFile, private_folder, refuse_shared, write_new, write_over
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.broker import BrokerUser
 from qkdlink.deployment.certificates.hierarchy import create_authorities
@@ -115,7 +114,7 @@ class LinkHome:
         """Write her configuration; `told` are settings of hers alone, such as her attacks."""
         account = {"username": EVE, "password_file": _PASSWORD_FILE} if log_in else {}
         text = eve_configuration(self.link, addresses, splice, account, parameters, told)
-        replace_file(self.configuration(EVE), f"# Written by qkdlink for eve at each start.\n{text}")
+        self._write_configuration(EVE, text)
 
     def configure(
         self,
@@ -144,7 +143,11 @@ class LinkHome:
             if splice is not None:
                 told["apparatus"] = way_through_eve(splice if name == ALICE else None)
             text = node_configuration(self.link, (name, peer), addresses, account, parameters, told)
-            replace_file(self.configuration(name), f"# Written by qkdlink for {name} at each start.\n{text}")
+            self._write_configuration(name, text)
+
+    def _write_configuration(self, name: str, text: str) -> None:
+        written = f"# Written by qkdlink for {name} at each start.\n{text}"
+        write_over(NewFile(self.configuration(name), written.encode()))
 
     def _password(self, name: str) -> str:
         return read_secret_line(self.node(name) / _PASSWORD_FILE, "broker password")
@@ -328,18 +331,3 @@ def _all_or_nothing(home: LinkHome) -> Iterator[None]:
         for part in _PARTS:
             shutil.rmtree(home.folder / part, ignore_errors=True)
         raise
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a private file in one step; ConfigurationError, and the old file as it was, if that fails."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error

@@ -26,7 +26,7 @@ from qkdlink.common.text_files import read_text
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE, REVOCATIONS_FILE
 from qkdlink.common.trust.pki import create_authority, issue
-from qkdlink.common.trust.private_files import NewFile, private_folder, refuse_shared, write_new
+from qkdlink.common.trust.private_files import NewFile, private_folder, refuse_shared, write_new, write_over
 from qkdlink.deployment.brokers.broker import BrokerUser, access_list, house_rules
 from qkdlink.deployment.certificates.hierarchy import create_authorities
 from qkdlink.deployment.homes.home import (
@@ -43,7 +43,6 @@ from qkdlink.deployment.homes.home import (
     eve_configuration,
     new_seal,
     node_configuration,
-    replace_file,
     way_through_eve,
 )
 from qkdlink.deployment.homes.link_options import difference
@@ -206,7 +205,7 @@ def mosquitto_configuration(port: int) -> str:
 def _whole_or_nothing(folder: Path, wish: Mapping[str, object]) -> Iterator[None]:
     intent = folder / INTENT_FILE
     _clear(folder)
-    replace_file(intent, json.dumps(dict(wish)) + "\n")
+    write_over(NewFile(intent, (json.dumps(dict(wish)) + "\n").encode()))
     try:
         yield
         intent.rename(folder / RECORD_FILE)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.text_files import read_text
-from qkdlink.deployment.homes.home import replace_file
+from qkdlink.common.trust.private_files import NewFile, write_over
 
 OPTIONS_FILE = "options.json"
 
@@ -59,7 +59,7 @@ def record(folder: Path, options: LinkOptions) -> None:
     """Write down what a home was made with; what it says already stays."""
     file = folder / OPTIONS_FILE
     if not file.exists():
-        replace_file(file, json.dumps(asdict(options)) + "\n")
+        write_over(NewFile(file, (json.dumps(asdict(options)) + "\n").encode()))
 
 
 def _given(options: LinkOptions) -> dict[str, Any]:

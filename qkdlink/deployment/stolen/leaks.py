@@ -24,9 +24,9 @@ from qkdlink.common.store.opening import STORE_FILE, STORE_KEY_FILE
 from qkdlink.common.store.owner import StoreOwner, place_of, place_of_seal
 from qkdlink.common.store.sealing import StoreSeal
 from qkdlink.common.trust.pki import issue
-from qkdlink.common.trust.private_files import private_folder
+from qkdlink.common.trust.private_files import NewFile, private_folder, write_over
 from qkdlink.deployment.certificates.hierarchy import create_authorities
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, replace_file
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
 from qkdlink.eve.topics import EVE
 
 _CREDENTIALS = ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem")
@@ -67,7 +67,7 @@ def furnish(home: LinkHome, loot: Loot, configurations: Mapping[str, str]) -> di
             _take_certificate(home, part, loot, hers)
             if loot.is_of_stores:
                 rob_store(home.node(part), StoreOwner(home.link, part, reproducible=False), loot, hers)
-            replace_file(hers / CONFIGURATION_FILE, configurations[part])
+            write_over(NewFile(hers / CONFIGURATION_FILE, configurations[part].encode()))
     return {"alice_home": FACING_BOB, "bob_home": FACING_ALICE}
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import tomli_w
 
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, replace_file
+from qkdlink.common.trust.private_files import NewFile, write_over
+from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
 from qkdlink.deployment.stolen.leaks import HOMES, Loot, furnish
 from qkdlink.eve.topics import EVE
 
@@ -68,7 +69,7 @@ def settings(name: str) -> dict[str, Any]:
 def secure(sections: dict[str, Any]) -> None:
     """Let both nodes be secured by these sections."""
     for node in NODES:
-        replace_file(HOME.configuration(node), tomli_w.dumps(settings(node) | sections))
+        write_over(NewFile(HOME.configuration(node), tomli_w.dumps(settings(node) | sections).encode()))
 
 
 def configuration(part: str, loot: Loot, account: dict[str, str]) -> str:
@@ -93,7 +94,7 @@ def steal(what: list[str]) -> None:
     hers = settings(EVE)
     configurations = {part: configuration(part, loot, hers["broker"]) for part in HOMES}
     hers["impersonate"] = furnish(HOME, loot, configurations)
-    replace_file(HOME.configuration(EVE), tomli_w.dumps(hers))
+    write_over(NewFile(HOME.configuration(EVE), tomli_w.dumps(hers).encode()))
 
 
 ACTS = {"restore": restore, "secure": secure, "loot": steal, "keep": keep}

@@ -27,6 +27,7 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.mqtt import BrokerAccess
 from qkdlink.common.trust.pki import Validity, issue
 from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
+from qkdlink.common.trust.private_files import NewFile, write_over
 from qkdlink.common.trust.used_marks import mark
 from qkdlink.deployment.brokers.ports import LOOPBACK
 from qkdlink.deployment.diagnosis.causes import Obstacle, obstacle_of, obstacle_told
@@ -55,7 +56,7 @@ from qkdlink.deployment.diagnosis.network import (
     reach,
 )
 from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener, read_journal, recall
-from qkdlink.deployment.homes.home import ALICE, LinkAddresses, replace_file
+from qkdlink.deployment.homes.home import ALICE, LinkAddresses
 from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Site, install
 from tests.support.processes import merged, small_parameters
 
@@ -342,7 +343,7 @@ def by_hand(alice: Path) -> Path:
 
 def _anchor(folder: Path, **sections: dict[str, object]) -> None:
     path = folder / "node.toml"
-    replace_file(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), sections)))
+    write_over(NewFile(path, tomli_w.dumps(merged(tomllib.loads(path.read_text()), sections)).encode()))
 
 
 def _files(folder: Path) -> list[Path]:

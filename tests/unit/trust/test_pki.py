@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from qkdlink.common.errors import CredentialsError
+from qkdlink.common.errors import ConfigurationError, CredentialsError
 from qkdlink.common.trust import pki, private_files
 from qkdlink.deployment.certificates.hierarchy import create_authorities
 
@@ -49,6 +49,21 @@ def test_a_key_is_private_from_the_moment_it_exists(tmp_path: Path, monkeypatch:
     flags, permissions = opened[0]
     assert flags & os.O_EXCL
     assert permissions == 0o600
+
+
+def test_a_file_that_is_written_over_is_private_and_stays_as_it_was_where_that_fails(tmp_path: Path) -> None:
+    file, folder = tmp_path / "node.toml", tmp_path / "folder"
+    for data in (b"first", b"second"):
+        private_files.write_over(private_files.NewFile(file, data))
+        assert (file.read_bytes(), mode(file)) == (data, 0o600)
+    folder.mkdir()
+    with pytest.raises(
+        ConfigurationError, match=r"cannot write .*folder: Is a directory; nothing was written"
+    ):
+        private_files.write_over(private_files.NewFile(folder, b"third"))
+    assert {path.name for path in tmp_path.iterdir()} == {"node.toml", "folder"}, (
+        "nothing half-written is left"
+    )
 
 
 def test_keys_are_unencrypted_pkcs8_on_p256(home: Path) -> None:
@@ -160,7 +175,7 @@ def test_a_node_folder_with_other_things_in_it_is_used_as_it_is(home: Path, tmp_
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from qkdlink.common.errors import CredentialsError
+from qkdlink.common.errors import ConfigurationError, CredentialsError
 from qkdlink.common.trust import pki
 from qkdlink.deployment.certificates.hierarchy import create_authorities
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
