@@ -30,6 +30,7 @@ from qkdlink.commands.options import (
     Without,
 )
 from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.startup import importing
 from qkdlink.common.text_files import read_text, text_of
 
 if TYPE_CHECKING:
@@ -91,10 +92,11 @@ def demo(
 ) -> None:
     """Watch a key being born: a broker, Alice and Bob as separate processes on this machine."""
     del verbose  # read from the command line by `main`, which prints the errors
-    from qkdlink.commands import demo as command
-    from qkdlink.deployment.homes.link_options import LinkOptions
-    from qkdlink.deployment.stolen.theft import loot_from
-    from qkdlink.eve.named_attacks import named_attacks
+    with importing():
+        from qkdlink.commands import demo as command
+        from qkdlink.deployment.homes.link_options import LinkOptions
+        from qkdlink.deployment.stolen.theft import loot_from
+        from qkdlink.eve.named_attacks import named_attacks
 
     attacks = named_attacks(attack or ())
     options = command.link_options(
@@ -142,10 +144,11 @@ def up(
 ) -> None:
     """Run a whole link until Ctrl-C."""
     del verbose
-    from qkdlink.commands import demo as command
-    from qkdlink.deployment.homes.link_options import LinkOptions
-    from qkdlink.deployment.stolen.theft import loot_from
-    from qkdlink.eve.named_attacks import named_attacks
+    with importing():
+        from qkdlink.commands import demo as command
+        from qkdlink.deployment.homes.link_options import LinkOptions
+        from qkdlink.deployment.stolen.theft import loot_from
+        from qkdlink.eve.named_attacks import named_attacks
 
     attacks = named_attacks(attack or ())
     options = command.link_options(

@@ -9,8 +9,10 @@ so here its cache is also asked about the text of all files in its folder, and i
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import cast
@@ -23,6 +25,22 @@ numba.config.DISABLE_JIT = 0  # type: ignore[attr-defined] # numba defines its s
 # NUMBA_DISABLE_JIT is for finding faults in numba programs of another kind: these kernels have instructions of the
 # processor in them that Python does not have, and compute with 64 bits that wrap around
 
+_BLAS = "scipy.linalg.cython_blas"
+
+
+def _load_without_scipy() -> None:
+    """Let numba load its arrays without looking for BLAS, which would import scipy: no kernel multiplies matrices."""
+    before = sys.modules.get(_BLAS)
+    sys.modules[_BLAS] = None  # type: ignore[assignment] # which makes Python refuse to import it
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_BLAS]
+        if before is not None:
+            sys.modules[_BLAS] = before
+
+
+_load_without_scipy()
 _log = logging.getLogger(__name__)
 _told: list[str] = []
 _folders: dict[object, frozenset[Path]] = {}

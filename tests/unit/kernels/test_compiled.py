@@ -51,3 +51,10 @@ def test_a_change_in_what_a_kernel_calls_is_noticed(called: str, tmp_path: Path)
     write(tmp_path, called, KERNEL.format(imported="", name="twice", value="3 * x"))
     assert run() == [32, 0]
     assert run() == [32, 1]
+
+
+def test_a_kernel_runs_without_scipy_which_can_be_imported_afterwards():
+    code = "import sys, numpy; from qkdlink.common.kernels.compaction import select_anywhere as select;"
+    code += "values = numpy.ones(3, numpy.uint8); assert select(values, values, values.copy()) == 3;"
+    code += "assert 'scipy.linalg' not in sys.modules; import scipy.linalg.cython_blas"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
