@@ -3,6 +3,7 @@
 from maintenance.documents import (
     epochs,
     examples,
+    house,
     key_examples,
     pictures,
     scenario_table,
@@ -32,6 +33,7 @@ GENERATORS: Generators = {
     "scenarios": scenario_table.scenario_table,
     "secrecy": secrecy_table.secrecy_table,
     "packages": tables.packages,
+    "house": house.drawing,
     "example-message": examples.message_frame,
     "example-attachments": examples.attachments,
     "example-questions": examples.questions,

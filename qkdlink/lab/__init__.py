@@ -1,1 +1,1 @@
-"""The laboratory above the processes: it plans, launches and measures them."""
+"""Experiments on links, and nothing that a link needs."""

@@ -25,6 +25,8 @@ PURE = (
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "aiomqtt", "time", "threading"}
 DRAWERS = re.compile(r"(?:^|[/_])(?:utils?|helpers?|misc|managers?)(?:$|[/_])")
+MOST_LINES = 400
+"""Of a module; a table of numbers is a data file."""
 BANNED = ("pickle", "random", "shelve", "marshal", "numpy.random.seed", "numpy.random.rand")
 
 
@@ -70,6 +72,10 @@ def test_the_protocol_has_no_clock_no_socket_and_no_scheduler():
 
 def test_no_module_is_a_drawer():
     assert where(lambda path: DRAWERS.findall(str(path.relative_to(ROOT).with_suffix("")))) == {}
+
+
+def test_no_module_is_longer_than_a_reader_s_patience():
+    assert where(lambda path: max(0, len(path.read_text().splitlines()) - MOST_LINES)) == {}
 
 
 def test_banned_modules_are_not_imported():

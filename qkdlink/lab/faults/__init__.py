@@ -1,2 +1,1 @@
-"""Faults on purpose: processes killed at named or random moments, lines cut and slowed, and the check of what is
-left."""
+"""Faults on purpose: processes killed at named or random moments, lines cut and slowed, and what is left."""
