@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from qkdlink.benchmarks import limits
+from qkdlink.benchmarks import limits, starts
 from qkdlink.benchmarks.alternation import Stage
 from qkdlink.benchmarks.limits import Limit
 from qkdlink.benchmarks.link_benchmark import Course, LinkSpeed, measure
@@ -40,6 +40,8 @@ class Plan:
     with_dead_time: bool
     """With blocks of the first size."""
     etas: tuple[float, ...] = ETAS
+    starts: int = 5
+    """How often each kind of start is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ PLANS = {
         blocks=2,
         seconds=0.0,
         with_dead_time=False,
+        starts=1,
     ),
     Length.USUAL: Plan(
         Sizes(),
@@ -95,6 +98,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     """Measure everything, one after the other; LinkError if a process of a link fails."""
     yield from limits.measured(plan.limit_bytes)
     yield from measured(plan.stages)
+    yield from starts.measured(plan.starts)
     if find_mosquitto() is None:
         yield Skipped(
             "link", "Mosquitto is not installed, and the embedded broker would be what is measured."

@@ -31,6 +31,7 @@ TINY = Plan(
     seconds=0.0,
     with_dead_time=False,
     etas=(0.5,),
+    starts=0,
 )
 STAGES = ["source-channel-detector", "transport", "sift", "reconcile", "amplify", "authenticate"]
 

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from qkdlink.benchmarks import table
+from qkdlink.benchmarks import starts, table
 from qkdlink.benchmarks.alternation import Contender, Stage, alternate, alternate_async
 from qkdlink.benchmarks.limits import Limit
 from qkdlink.benchmarks.link_benchmark import Course, LinkRates, LinkSpeed
@@ -187,3 +187,12 @@ def shown(rows: Sequence[Row]) -> list[list[str]]:
     written = StringIO()
     Console(file=written, width=80).print(as_table(rows))
     return [line.split() for line in written.getvalue().splitlines()]
+
+
+def test_a_start_is_timed_beside_the_import_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(starts, "_program", lambda arguments: lambda: started.append(arguments))
+    names = [stage.name for stage in starts.measured(1)]
+    assert names == ["start-help", "start-node-import", "first-key"]
+    assert started.count(("-c", "import numba")) == 2 * len(names)
+    assert list(starts.measured(0)) == []
