@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from qkdlink.deployment.launching.compilation import ensure_compiled
+from tests.support.forked_nodes import forked_nodes
 
 settings.register_profile("qkdlink", deadline=None)
 settings.load_profile("qkdlink")
@@ -18,6 +19,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not hasattr(session.config, "workerinput"):
         ensure_compiled(None if reporter is None else reporter.write_line)
+
+
+@pytest.fixture(scope="module")
+def nodes_are_forked() -> Iterator[None]:
+    """Let launchers in this process fork their nodes."""
+    with forked_nodes():
+        yield
 
 
 @pytest.fixture(autouse=True)

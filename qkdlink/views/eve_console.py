@@ -44,7 +44,7 @@ class EveConsole(App[None]):
     .told { height: auto; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "switch", "switch", priority=True),
+        Binding("space", "switch", "switch"),
         Binding("right,plus", "move(1)", "stronger", priority=True),
         Binding("left,minus", "move(-1)", "weaker", priority=True),
         Binding("0", "transparent", "transparent"),

@@ -208,6 +208,7 @@ def _plans(patch: pytest.MonkeyPatch, parameters: LinkParameters) -> None:
     patch.setattr(command, "planned", lambda *_, **__: parameters)
 
 
+@pytest.mark.usefixtures("nodes_are_forked")
 def test_without_mosquitto_the_demo_says_that_amqtt_has_no_access_list_and_a_home_is_kept(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_without_mosquitto_the_demo_says_that_amqtt_has_no_access_list_and_a_hom
         assert len(Journal(tmp_path / "home" / name / "journal.jsonl").of(BlockEnded)) == 1
 
 
+@pytest.mark.usefixtures("nodes_are_forked")
 def test_no_key_is_status_1_with_the_json_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

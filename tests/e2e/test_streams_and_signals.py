@@ -48,7 +48,6 @@ def run(*command: str, before: Callable[[], None] | None = None, **changes: str)
     [
         ((0,), ("keyrate", "--input", "-"), 2, "not a JSON object"),
         ((1,), ("--version",), 2, "output cannot be written"),
-        ((1,), ("lab", "list"), 2, "output cannot be written"),
         ((1,), ("demo", *SMALL), 2, "output cannot be written"),
         ((2,), ("demo", "--preset", "warp-drive"), 2, ""),
         ((0, 2), ("demo", "--json", *SMALL), 0, ""),  # pipes and sockets of a link would get these numbers
@@ -76,7 +75,7 @@ def test_output_that_nobody_reads_ends_a_command_in_silence_with_141(arguments: 
     assert (ended, stderr) == (141, "")
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("delay", [0.02, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("program", "arguments", "number", "stopped"),
     [

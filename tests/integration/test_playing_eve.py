@@ -165,9 +165,7 @@ async def test_an_installations_eve_is_played_on_a_terminal(tmp_path: Path) -> N
         assert journals["bob"].of(PatchChanged)[-1].light == "eve"
         with on_a_terminal("eve", "--config", str(tmp_path / "link/eve/node.toml")) as terminal:
             await until(lambda: "intercept-resend" in terminal.shown(), "the console", 60)
-            terminal.press("\x1b[B")  # down
-            await asyncio.sleep(0.5)
-            terminal.press(" ")
+            terminal.press("\x1b[B ")  # down, and choose
             await until(lambda: bool(journals["eve"].of(EveState)[-1].attacks), "her attack")
             assert journals["eve"].of(EveState)[-1].attacks[0].startswith("intercept-resend")
             await until(

@@ -35,6 +35,7 @@ from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_bro
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
 from qkdlink.deployment.planning.planner import plan, task_for
+from tests.support.forked_nodes import ForkedNode
 
 ADMIN = BrokerUser("admin", "a-password-for-tests-only", writes=("#",), reads=("#",))
 SMALL_BLOCK = 200_000
@@ -185,9 +186,9 @@ class LocalNode:
 
 @dataclass
 class SpawnedNode:
-    """A node that runs as a process of its own; stderr goes to a file."""
+    """A node that runs as a process of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkedNode
     words: list[str] = field(default_factory=list)
     """Lines that it has written for a person."""
 
@@ -196,15 +197,15 @@ class SpawnedNode:
         self._listening.start()
 
     def _listen(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
+        with self.process.words as lines:
             self.words.extend(line.decode().rstrip() for line in lines)
 
     async def ended(self, timeout_s: float = 30.0) -> int:
         """Wait for its end and return its status."""
-        await until(lambda: self.process.poll() is not None, "the end of the node", timeout_s)
+        async with asyncio.timeout(timeout_s):
+            status = await self.process.wait()
         self._listening.join()
-        return self.process.returncode
+        return status
 
 
 @dataclass
@@ -257,25 +258,10 @@ class Bench:
 
     def spawn(self, name: str, *options: str, file_limit: int | None = None) -> SpawnedNode:
         """Start a node as a process, with further options and a limit to the size of its files."""
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                f"qkdlink.{name}",
-                "--config",
-                str(self.home.configuration(name)),
-                *options,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=partial(full_disk, file_limit) if file_limit else None,  # noqa: PLW1509 - before any thread
-        )
-        node = SpawnedNode(process)
-        self.spawned.append(node)
-        return node
+        told = ("--config", str(self.home.configuration(name)), *options)
+        before = partial(full_disk, file_limit) if file_limit else None
+        self.spawned.append(SpawnedNode(ForkedNode(f"qkdlink.{name}", told, os.environ, before)))
+        return self.spawned[-1]
 
     def kill_broker(self) -> list[str]:
         """Kill the broker, not its guard; return the command that starts it again."""
@@ -301,7 +287,7 @@ class Bench:
             with suppress(Exception):
                 await node.stop()
         for spawned in self.spawned:
-            if spawned.process.poll() is None:
+            if spawned.process.returncode is None:
                 spawned.process.kill()
             await spawned.ended()
 

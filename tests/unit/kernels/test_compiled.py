@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 KERNEL = """from qkdlink.common.kernels.compiled import kernel
 {imported}
 
@@ -26,11 +24,14 @@ def write(folder: Path, name: str, text: str) -> None:
         os.utime(path, ns=(stamp, stamp))
 
 
-@pytest.mark.parametrize("called", ["lower/called.py", "upper/called.py"], ids=["elsewhere", "beside it"])
-def test_a_change_in_what_a_kernel_calls_is_noticed(called: str, tmp_path: Path) -> None:
-    module = called.removesuffix(".py").replace("/", ".")
-    write(tmp_path, called, KERNEL.format(imported="", name="twice", value="2 * x"))
-    caller = KERNEL.format(imported=f"from {module} import twice", name="more", value="twice(x) + 1")
+def test_a_change_in_what_a_kernel_calls_is_noticed_wherever_it_lies(tmp_path: Path) -> None:
+    def write_called(folder: str, name: str, factor: int) -> None:
+        write(tmp_path, f"{folder}/called.py", KERNEL.format(imported="", name=name, value=f"{factor} * x"))
+
+    write_called("lower", "elsewhere", 2)
+    write_called("upper", "beside", 1)
+    imported = "from lower.called import elsewhere\nfrom upper.called import beside"
+    caller = KERNEL.format(imported=imported, name="more", value="beside(elsewhere(x)) + 1")
     write(tmp_path, "upper/caller.py", caller)
     top = KERNEL.format(imported="from upper.caller import more", name="most", value="more(x) + 1")
     write(tmp_path, "top.py", top)
@@ -48,9 +49,11 @@ def test_a_change_in_what_a_kernel_calls_is_noticed(called: str, tmp_path: Path)
 
     assert run() == [22, 0]
     assert run() == [22, 1]
-    write(tmp_path, called, KERNEL.format(imported="", name="twice", value="3 * x"))
+    write_called("lower", "elsewhere", 3)
     assert run() == [32, 0]
-    assert run() == [32, 1]
+    write_called("upper", "beside", 2)
+    assert run() == [62, 0]
+    assert run() == [62, 1]
 
 
 def test_a_kernel_runs_without_scipy_which_can_be_imported_afterwards():

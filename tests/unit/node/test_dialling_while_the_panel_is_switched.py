@@ -11,6 +11,7 @@ from qkdlink.alice.station import Alice
 from qkdlink.common.errors import LinkError
 from qkdlink.common.wire.patch import DIRECT, Patch
 from tests.support.idle_alice import idle_settings, idle_vault
+from tests.support.patience import HANGS_S
 
 EVE = Patch(light="eve", classical="eve")
 AS_BRIGHT = EVE.model_copy(update={"probe_photons": 3.0})
@@ -65,6 +66,32 @@ async def test_a_line_is_given_up_if_light_or_words_go_another_way_than_when_it_
     line = await who._open(cast("Any", dial()), None)
     assert (line.lost is not None) == is_given_up
     assert line in who._lines, "whatever is switched later cuts it too"
+
+
+@pytest.mark.parametrize("during_meeting", [False, True], ids=["while dialling", "while meeting"])
+async def test_what_is_under_way_when_the_panel_is_switched_is_given_up_at_once(
+    during_meeting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped Eve answers nothing and closes nothing, and a timeout would last for up to a minute."""
+    who, _ = alice(EVE)
+    is_under_way = asyncio.Event()
+
+    async def wait_for_eve(*_: object) -> Line:
+        is_under_way.set()
+        await asyncio.Event().wait()
+        return Line()
+
+    async def dial() -> str:
+        return "connection"
+
+    monkeypatch.setattr(OpenLine, "open", wait_for_eve)
+    dialling = dial() if during_meeting else wait_for_eve()
+    opening = asyncio.create_task(who._open(cast("Any", dialling), None))
+    await is_under_way.wait()
+    who.repatched(DIRECT)
+    with pytest.raises(LinkError, match="the patch panel was switched"):
+        async with asyncio.timeout(HANGS_S):
+            await opening
 
 
 @pytest.mark.parametrize(
