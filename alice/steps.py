@@ -115,7 +115,7 @@ async def sift(prepared: PreparationRecord, block: Block) -> SiftedKey:
     sifting = await block.read(_sift, prepared, announced, block.parameters)
     sifted = sifting.key
     block.account.detections = count
-    block.account.sifted(sifted, prepared.emitted, sifting.detected)
+    block.account.sifted(sifted, block.parameters.variant.class_names, prepared.emitted, sifting.detected)
     await block.say(
         BasisAnnouncement(
             sifted=sifting.sifted,

@@ -132,7 +132,7 @@ async def sift(detected: DetectionRecord, block: Block) -> SiftedKey:
     announced = await block.expect(BasisAnnouncement)
     await block.expect_checkpoint()
     sifted = await block.read(_sift, detected, announced, block.parameters)
-    block.account.sifted(sifted, announced.emitted, announced.detected)
+    block.account.sifted(sifted, block.parameters.variant.class_names, announced.emitted, announced.detected)
     block.reached("sift")
     return sifted
 

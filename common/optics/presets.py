@@ -22,7 +22,7 @@ class Preset:
     misalignment: float
     detector: DetectorSettings
     protocol: str
-    """"one-decoy" or "two-decoy"."""
+    """Its name among the protocols of this version."""
     intensities: tuple[float | None, ...]
     """Mean photon numbers of this protocol, strongest first; None where they are optimised for the block."""
     error_correction_efficiency: float

@@ -1,5 +1,6 @@
 """The account of a block: what each stage found, kept while it happens so that an aborted block has one too."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qkdlink.common.distillation.reconciliation.efficiency import efficiency
@@ -7,9 +8,6 @@ from qkdlink.common.distillation.stages import Counts, Estimate, ReconciledKey, 
 from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.protocol.aborts import Aborted
-
-CLASS_NAMES = ("signal", "decoy", "vacuum")
-"""What the intensity classes are called, strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,14 @@ class Account:
     leaked_bits: int = 0
     exchanges: int = 0
 
-    def sifted(self, sifted: SiftedKey, emitted: Counts, detected: Counts) -> None:
+    def sifted(
+        self, sifted: SiftedKey, class_names: Sequence[str], emitted: Counts, detected: Counts
+    ) -> None:
         """Enter the sifted key and the gain of each class over all basis pairs (clicked gates per emitted)."""
         self.sifted_bits = len(sifted.key_bits)
         self.gains = {
             name: clicks / pulses
-            for name, clicks, pulses in zip(CLASS_NAMES, detected, emitted, strict=False)
+            for name, clicks, pulses in zip(class_names, detected, emitted, strict=True)
             if pulses
         }
 

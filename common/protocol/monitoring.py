@@ -61,8 +61,9 @@ def alarms_of_light(
 ) -> Iterator[Alarm]:
     """Return the alarms of a block's light, the most telling first; none with probability 1 - 1e-6 each if honest."""
     expected = _expected(parameters, watched.switched_off_probability)
+    looking = parameters.variant.monitors.difference(turned_off, parameters.monitors_off)
     for alarm in _looks(parameters, watched, expected):
-        if alarm and alarm.monitor not in turned_off and alarm.monitor not in parameters.monitors_off:
+        if alarm and alarm.monitor in looking:
             yield alarm
 
 
@@ -80,7 +81,7 @@ def alarm_of_errors(
 
 def alarm_of_decoys(parameters: LinkParameters, watched: Watched, length: KeyLength) -> Alarm | None:
     """Return the alarm of decoys that leave no single photon certain, and do not look like those of an honest link."""
-    if length.single_photon_events > 0 or not parameters.intensities:
+    if length.single_photon_events > 0 or Monitor.DECOYS not in parameters.variant.monitors:
         return None
     expected = _expected(parameters, watched.switched_off_probability)
     if gain_alarm(_classes(watched, expected), dispersion=expected.dispersion) is None:

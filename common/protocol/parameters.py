@@ -1,12 +1,10 @@
 """What both nodes have to agree on before light: compared field by field when they greet each other."""
 
 import json
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from qkdlink.common.distillation.finite_key import require_one_decoy, require_two_decoys
 from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.distillation.reconciliation.schedule import Pace
 from qkdlink.common.distillation.verification import verification_tag_bits
@@ -15,6 +13,8 @@ from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.source import Source
 from qkdlink.common.optics.watchful_receiver import check_switched_off_probability
+from qkdlink.common.protocol.variants.catalogue import known_name, variant_named
+from qkdlink.common.protocol.variants.variant import Variant
 from qkdlink.common.unique_json import refuse_repeated_members
 
 type Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -23,18 +23,9 @@ type Epsilon = Annotated[float, Field(ge=SMALLEST_EPSILON, lt=1, allow_inf_nan=F
 """A failure probability; below 1e-30 neither tags nor bounds are computed any more."""
 
 LARGEST_BLOCK = 2**32
-_CLASSES = {"single-photon": 1, "one-decoy": 2, "two-decoy": 3}
 
-
-class ProtocolName(StrEnum):
-    """The three protocols: how the single photons are told from the rest."""
-
-    ONE_DECOY = "one-decoy"
-    """BB84 with one decoy intensity; Rusca et al., APL 112, 171104 (2018)."""
-    TWO_DECOY = "two-decoy"
-    """BB84 with two decoy intensities; Lim et al., PRA 89, 022307 (2014)."""
-    SINGLE_PHOTON = "single-photon"
-    """BB84 with an ideal single-photon source; Tomamichel et al., Nat. Commun. 3, 634 (2012)."""
+type ProtocolName = Annotated[str, AfterValidator(known_name)]
+"""The name of a protocol of `qkdlink.common.protocol.variants.catalogue`."""
 
 
 class LinkParameters(BaseModel):
@@ -72,19 +63,15 @@ class LinkParameters(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        expected = _CLASSES[self.protocol]
+        variant = self.variant
+        expected = variant.class_count
         given = len(self.probabilities)
         if given != expected or (len(self.intensities) or 1) != expected:
             raise ValueError(f"{self.protocol} needs {expected} intensities with a probability each")
-        if (self.tolerated_qber is None) == (self.protocol is ProtocolName.SINGLE_PHOTON):
-            raise ValueError("tolerated_qber belongs to the single-photon protocol, and to it alone")
-        match self.protocol:
-            case ProtocolName.ONE_DECOY:
-                require_one_decoy(self.intensities)
-            case ProtocolName.TWO_DECOY:
-                require_two_decoys(self.intensities)
-            case ProtocolName.SINGLE_PHOTON:
-                pass
+        if (self.tolerated_qber is None) != (variant.honest_abort is None):
+            wanted = "has no" if variant.honest_abort is None else "needs a"
+            raise ValueError(f"{self.protocol} {wanted} tolerated_qber")
+        variant.check_intensities(self.intensities)
         if list(self.monitors_off) != sorted(set(self.monitors_off)):
             raise ValueError("monitors_off names each monitor once, in alphabetical order")
         check_switched_off_probability(self.switched_off_probability)
@@ -93,11 +80,14 @@ class LinkParameters(BaseModel):
         return self
 
     @property
+    def variant(self) -> Variant:
+        """The protocol, with its bound and its classes."""
+        return variant_named(self.protocol)
+
+    @property
     def source(self) -> Source:
         """Alice's source under these parameters."""
-        if self.protocol is ProtocolName.SINGLE_PHOTON:
-            return Source.single_photon(self.key_basis_probability)
-        return Source(self.intensities, self.probabilities, self.key_basis_probability)
+        return self.variant.source(self.intensities, self.probabilities, self.key_basis_probability)
 
     @property
     def class_count(self) -> int:

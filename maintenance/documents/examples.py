@@ -28,8 +28,9 @@ from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.protocol.conversation import Place
 from qkdlink.common.protocol.greeting import holdings
 from qkdlink.common.protocol.high_water import Marks
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.trust.credentials import SIGNATURE_CONTEXT
 from qkdlink.common.wire.attachments import encode_classes, encode_gates
 from qkdlink.common.wire.framing import LINK_BLOCK, Envelope, encode
@@ -88,7 +89,7 @@ def questions() -> str:
 def parameters() -> str:
     """The parameters of a link as `hello` carries them."""
     text = LinkParameters(
-        protocol=ProtocolName.SINGLE_PHOTON,
+        protocol=SINGLE_PHOTON.name,
         block_pulses=250_000,
         intensities=(),
         probabilities=(1.0,),

@@ -30,8 +30,9 @@ from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.presets import PRESETS
 from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.phases import BLOCK_TABLE, LINK_TABLE, BlockPhase, LinkPhase, Table
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.transport.connections import (
     HANDSHAKE_TIMEOUT_S,
     MAX_HANDSHAKES,
@@ -216,9 +217,10 @@ def smallest_blocks() -> str:
 
 
 def protocols() -> str:
-    """The three protocols."""
-    notes = field_notes(ProtocolName)
-    return table(("`--protocol`", "what it is"), ((f"`{name}`", notes[name.name]) for name in ProtocolName))
+    """The protocols of the catalogue."""
+    return table(
+        ("`--protocol`", "what it is"), ((f"`{each.name}`", each.summary) for each in VARIANTS.values())
+    )
 
 
 def limits() -> str:

@@ -14,13 +14,14 @@ from qkdlink.common.optics.expectation import Expectation, expected_statistics
 from qkdlink.common.optics.presets import PRESETS, preset
 from qkdlink.common.optics.source import PulseSource
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.randomness import Choice, Nature, Randomness
 from qkdlink.deployment.planning.planner import plan, smallest_block_with_key, task_for
 
 _BLOCKS = 60
 _BLOCK_PULSES = 1 << 19
 _TOLERANCE_SIGMAS = 5.0
-_CASES = [(name, protocol) for name in PRESETS for protocol in ProtocolName]
+_CASES = [(name, protocol) for name in PRESETS for protocol in VARIANTS]
 PARTS = len(_CASES)
 
 
@@ -37,7 +38,7 @@ def run_part(seed: int, part: int) -> dict[str, Any]:
     deviations = np.abs(mean - targets) / np.where(spread > 0, spread, np.inf)
     return {
         "preset": name,
-        "protocol": protocol.value,
+        "protocol": protocol,
         "pulses": _BLOCKS * _BLOCK_PULSES,
         "rates": len(targets),
         "largest_deviation_in_sigmas": float(deviations.max()),

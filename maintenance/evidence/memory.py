@@ -18,6 +18,8 @@ from qkdlink.benchmarks.process_costs import cost_of
 from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
@@ -39,7 +41,7 @@ class Run:
         return plan(task_for(preset(DEFAULT_PRESET), self.pulses, self.protocol)).link_parameters()
 
 
-RUNS = (Run(ProtocolName.SINGLE_PHOTON, 200_000, 400), Run(ProtocolName.ONE_DECOY, 3_000_000, 120))
+RUNS = (Run(SINGLE_PHOTON.name, 200_000, 400), Run(ONE_DECOY.name, 3_000_000, 120))
 
 
 def run_part(seed: int, part: int) -> dict[str, Any]:

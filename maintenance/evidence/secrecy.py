@@ -15,6 +15,9 @@ from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.optics.outlet import Outlet
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.eve.quantum_attacks.catalogue import attack_from
 from qkdlink.lab.light.block_with_eve import BlockWithEve, Hardware, live_block
@@ -35,7 +38,7 @@ class Case:
     """An attack at a strength just below every threshold."""
 
     attack: str
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
+    protocol: ProtocolName = SINGLE_PHOTON.name
     pulses: int = 20_000
     distance_km: float = 0.0
     tolerated_qber: float | None = None
@@ -57,7 +60,7 @@ class Case:
     @property
     def name(self) -> dict[str, Any]:
         """What tells it from the others."""
-        return {"attack": self.attack, "protocol": self.protocol.value, "pulses": self.pulses}
+        return {"attack": self.attack, "protocol": self.protocol, "pulses": self.pulses}
 
     def block(self, seed: int, number: int, *, lengthened_by: int = 0, checked: bool = True) -> BlockWithEve:
         """Live one block with Eve."""
@@ -74,7 +77,7 @@ class Case:
 
 
 _SMALL = 500_000
-_ONE_DECOY, _TWO_DECOY = ProtocolName.ONE_DECOY, ProtocolName.TWO_DECOY
+_ONE_DECOY, _TWO_DECOY = ONE_DECOY.name, TWO_DECOY.name
 _PROBED = Hardware(outlet=Outlet(isolation_db=60.0, watchdog_photons=1e5), probe_photons=9e4)
 _SELDOM_OFF = Hardware(switched_off_probability=1 / 64)
 CASES = (

@@ -13,7 +13,8 @@ from typing import Any
 
 from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
 from qkdlink.deployment.homes.home import ALICE, open_home
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
@@ -36,7 +37,7 @@ _NOT_OF_THE_SEED = {
 
 def run_part(seed: int, part: int) -> dict[str, Any]:
     """Run a pair; every other time she comes first."""
-    task = task_for(preset(DEFAULT_PRESET), _PULSES, ProtocolName.ONE_DECOY)
+    task = task_for(preset(DEFAULT_PRESET), _PULSES, ONE_DECOY.name)
     return compare(
         plan(task).link_parameters(reproducible=True), _BLOCKS, seed + part, eve_first=part % 2 == 1
     )

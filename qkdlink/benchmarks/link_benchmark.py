@@ -21,7 +21,8 @@ from qkdlink.common.distillation.reconciliation.schedule import Pace
 from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
 from qkdlink.deployment.homes.home import ALICE, BOB, open_home
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
@@ -57,7 +58,7 @@ class Course:
     def parameters(self) -> LinkParameters:
         """Plan the link; ConfigurationError if blocks of this size give no key."""
         device = preset(DEFAULT_PRESET)
-        task = task_for(device, self.block_pulses, ProtocolName.ONE_DECOY, 0.0)
+        task = task_for(device, self.block_pulses, ONE_DECOY.name, 0.0)
         detector = replace(task.detector, efficiency=self.eta, dead_time_ns=self.dead_time_ns)
         planned = plan(replace(task, detector=detector)).link_parameters()
         return planned.model_copy(update={"reconciliation_pace": self.pace})

@@ -30,9 +30,10 @@ from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.account import Account
 from qkdlink.common.protocol.block import Block
 from qkdlink.common.protocol.conversation import BlockConversation, Place
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.phases import BlockPhase
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.randomness import Randomness
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.channel import ClassicalChannel
@@ -226,7 +227,7 @@ def _block(course: Course, number: int, role: Role, channel: ClassicalChannel) -
 @cache
 def _parameters(qber: float, pace: Pace) -> LinkParameters:
     """Return the parameters of some link; reconciliation looks at two of them."""
-    task = task_for(preset(DEFAULT_PRESET), 1_000_000, ProtocolName.SINGLE_PHOTON, 0.0)
+    task = task_for(preset(DEFAULT_PRESET), 1_000_000, SINGLE_PHOTON.name, 0.0)
     planned = plan(task).link_parameters()
     return planned.model_copy(update={"expected_qber": qber, "reconciliation_pace": pace})
 

@@ -18,6 +18,7 @@ from qkdlink.common.keys.allotment import upkeep_bits
 from qkdlink.common.optics.presets import preset as preset_named
 from qkdlink.common.optics.watchful_receiver import check_switched_off_probability
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.catalogue import variant_named
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.deployment.homes.home import LinkHome, check_home, open_home
 from qkdlink.deployment.homes.link_options import LinkOptions, record, settled
@@ -244,8 +245,4 @@ def _home(start: Start) -> Iterator[LinkHome]:
 
 
 def _protocol(name: str | None) -> ProtocolName | None:
-    try:
-        return None if name is None else ProtocolName(name)
-    except ValueError:
-        known = ", ".join(ProtocolName)
-        raise ConfigurationError(f"There is no protocol '{name}'; there are {known}.") from None
+    return None if name is None else variant_named(name).name

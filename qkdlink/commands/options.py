@@ -10,7 +10,10 @@ from qkdlink.views.frequency import frequency
 Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
 Protocol = Annotated[
-    str | None, typer.Option(help="one-decoy, two-decoy or single-photon; else the preset's own.")
+    str | None,
+    typer.Option(
+        help="Name of a protocol, such as one-decoy; else the preset's own. An unknown one lists them."
+    ),
 ]
 BlockPulses = Annotated[int | None, typer.Option(min=1, max=2**32, help="Pulses per block.")]
 RekeyBlocks = Annotated[

@@ -30,7 +30,9 @@ def sweep(
         list[str] | None, typer.Option(metavar="NAME[:key=value,...]", help="What Eve does; repeatable.")
     ] = None,
     preset: Annotated[str, typer.Option(help="Published device, or `metropolitan`.")] = "metropolitan",
-    protocol: Annotated[str, typer.Option(help="one-decoy, two-decoy or single-photon.")] = "single-photon",
+    protocol: Annotated[
+        str, typer.Option(help="Name of a protocol, such as one-decoy; an unknown one lists them.")
+    ] = "single-photon",
     block_pulses: Annotated[int, typer.Option(min=1, max=2**32, help="Pulses per block.")] = 100_000,
     distance: Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)] = None,
     blocks: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks per value.")] = 5,
@@ -46,20 +48,17 @@ def sweep(
 ) -> None:
     """Measure blocks at many values of one parameter, beside what theory expects."""
     del verbose
-    from qkdlink.common.protocol.parameters import ProtocolName
+    from qkdlink.common.protocol.variants.catalogue import variant_named
     from qkdlink.deployment.launching.compilation import ensure_compiled
     from qkdlink.lab.light.figures import check_figure, draw
     from qkdlink.lab.light.sweeps import Axis, Sweep, curve, swept
 
-    if protocol not in list(ProtocolName):
-        raise ConfigurationError(f"There is no protocol '{protocol}'; there are {', '.join(ProtocolName)}.")
+    protocol = variant_named(protocol).name
     if figure is not None:
         check_figure(figure)
     if table is not None and not table.parent.is_dir():
         raise ConfigurationError(f"The table {table} cannot be written: there is no folder {table.parent}.")
-    asked = Sweep(
-        Axis.parsed(over), tuple(attack or ()), preset, ProtocolName(protocol), block_pulses, distance, blocks
-    )
+    asked = Sweep(Axis.parsed(over), tuple(attack or ()), preset, protocol, block_pulses, distance, blocks)
     ensure_compiled()
     found: dict[int, Point] = {}
     with Progress(console=console(stderr=True), disable=not sys.stderr.isatty()) as progress:

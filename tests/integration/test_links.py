@@ -22,6 +22,8 @@ from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.vault import Vault
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.transport.mqtt import BrokerAccess, Subscription, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.broker import find_mosquitto
@@ -46,11 +48,11 @@ async def _both_done(link: Bench, *, seed: int | None = None, **changes: object)
     return alice.fingerprint, bob.fingerprint
 
 
-@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("protocol", VARIANTS)
 async def test_both_sides_hold_the_same_key_of_every_block_in_each_protocol(
     tmp_path: Path, protocol: ProtocolName
 ) -> None:
-    pulses = 200_000 if protocol is ProtocolName.SINGLE_PHOTON else 1_500_000
+    pulses = {SINGLE_PHOTON.name: 200_000}.get(protocol, 1_500_000)
     async with bench(tmp_path / "home", small_parameters(pulses=pulses, protocol=protocol), blocks=3) as link:
         alice, bob = await _both_done(link)
         assert alice == bob

@@ -8,9 +8,10 @@ import qkdlink.bob.steps
 from qkdlink.common.distillation.reconciliation.schedule import Pace
 from qkdlink.common.journal.events import BlockOpened, StageReached
 from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
-from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.protocol.phases import BlockPhase
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.randomness import Nature, Randomness
 from qkdlink.common.wire.framing import LENGTHS, LONGEST_HEADER
 from qkdlink.common.wire.messages import Checkpoint, Message, ParityAnswers, ParityQuestions
@@ -19,7 +20,7 @@ from tests.support.pair import Ending, Pair, small_block
 STAGES = ["transmit", "sift", "estimate", "reconcile", "verify", "amplify", "confirm"]
 
 
-@pytest.fixture(scope="module", params=list(ProtocolName))
+@pytest.fixture(scope="module", params=list(VARIANTS))
 def ending(request: pytest.FixtureRequest) -> Ending:
     return asyncio.run(Pair(parameters=small_block(request.param)).play())
 
@@ -52,7 +53,7 @@ def test_both_keep_the_same_account(ending: Ending):
 async def test_the_pace_of_reconciliation_is_a_parameter_of_the_link():
     asked = []
     for pace in Pace:
-        parameters = small_block(ProtocolName.SINGLE_PHOTON).model_copy(update={"reconciliation_pace": pace})
+        parameters = small_block(SINGLE_PHOTON.name).model_copy(update={"reconciliation_pace": pace})
         ending = await Pair(parameters=parameters).play()
         opening = [one.message for one in ending.said if one.kind is ParityQuestions]
         asked.append([message.questions for message in opening])

@@ -16,6 +16,7 @@ from qkdlink.common.protocol.key_length import secret_length
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.protocol.phases import BlockPhase
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.wire.messages import (
     Abort,
     AmplificationSeed,
@@ -85,7 +86,7 @@ async def test_too_many_errors_in_the_test_basis_end_the_block_before_reconcilia
     assert shown[0] == shown[1] == pytest.approx(0.06, abs=0.03)
 
 
-@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("protocol", VARIANTS)
 async def test_a_block_that_is_too_small_ends_before_reconciliation(protocol: ProtocolName):
     parameters = small_block(protocol).model_copy(update={"block_pulses": 2000})
     ending = await Pair(parameters=parameters).play()

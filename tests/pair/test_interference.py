@@ -19,6 +19,7 @@ from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.protocol.aborts import Aborted
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.wire.messages import Checkpoint, Message
 from tests.support.interference import (
     after_the_next,
@@ -139,7 +140,7 @@ def test_no_single_message_can_be_repeated_to_either_side(fault: str, scheme: st
             assert (ending.alice.available, ending.bob.available) == (None, None)
 
 
-@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("protocol", VARIANTS)
 @settings(max_examples=25)
 @given(data=st.data())
 def test_a_noisy_block_of_any_protocol_survives_any_interference_with_any_message(

@@ -14,6 +14,8 @@ from qkdlink.common.errors import LinkError, RemoteProtocolError
 from qkdlink.common.protocol.conversation import BlockConversation, Line, Place
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.wire.messages import (
     AmplificationSeed,
     BasisAnnouncement,
@@ -43,7 +45,7 @@ class Lie:
     kind: type[Message]
     changes: Callable[[Any], dict[str, object]]
     refusal: str
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
+    protocol: ProtocolName = SINGLE_PHOTON.name
 
     def conversation(
         self, role: Role, place: Place, line: Line, scheme: CheckpointScheme
@@ -106,7 +108,7 @@ LIES = {
         BasisAnnouncement,
         lambda message: {"detected": (0, sum(message.detected))},
         "more detections of a class than she says",
-        ProtocolName.ONE_DECOY,
+        ONE_DECOY.name,
     ),
     "a class of single photons": Lie(ALICE, BasisAnnouncement, longer("classes"), NONSENSE),
     "matches of other detections": Lie(ALICE, BasisAnnouncement, longer("matched"), NONSENSE),

@@ -11,6 +11,7 @@ from qkdlink.common.errors import RemoteProtocolError
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.randomness import Choice, ChoiceStream, Randomness
 from qkdlink.common.wire.messages import (
     AmplificationSeed,
@@ -181,7 +182,7 @@ async def test_every_secret_choice_is_drawn_at_the_moment_it_is_needed_and_once(
     ]
 
 
-@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("protocol", VARIANTS)
 async def test_both_counts_of_parities_stand_on_the_wire_and_are_the_number_of_questions(
     protocol: ProtocolName,
 ):

@@ -7,9 +7,10 @@ from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.source import PulseSource
 from qkdlink.common.protocol.conversation import BlockConversation
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.phases import BlockPhase, Phase
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.randomness import Choice, Randomness
 from qkdlink.common.wire.messages import (
     BasisAnnouncement,
@@ -23,7 +24,7 @@ from qkdlink.eve.store_and_forge import StoreAndForge
 from tests.support.pair import Ending, Pair
 
 LINK = LinkParameters(
-    protocol=ProtocolName.SINGLE_PHOTON,
+    protocol=SINGLE_PHOTON.name,
     block_pulses=400_000,
     intensities=(),
     probabilities=(1.0,),

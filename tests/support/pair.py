@@ -28,6 +28,9 @@ from qkdlink.common.protocol.economy import Economy
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.common.protocol.pinning import Pinning
 from qkdlink.common.protocol.roles import Role
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from qkdlink.common.randomness import Randomness
 from qkdlink.common.wire.framing import decode
 from qkdlink.common.wire.messages import Message
@@ -40,15 +43,15 @@ LINK = "link"
 SESSION = "5e" * 16
 
 SMALL_BLOCKS = {
-    ProtocolName.SINGLE_PHOTON: 16_000,
-    ProtocolName.ONE_DECOY: 400_000,
-    ProtocolName.TWO_DECOY: 500_000,
+    SINGLE_PHOTON.name: 16_000,
+    ONE_DECOY.name: 400_000,
+    TWO_DECOY.name: 500_000,
 }
 """Pulses that are enough for some hundred secret bits over no distance."""
 
 
 @lru_cache
-def small_block(protocol: ProtocolName = ProtocolName.SINGLE_PHOTON) -> LinkParameters:
+def small_block(protocol: ProtocolName = SINGLE_PHOTON.name) -> LinkParameters:
     """Plan the smallest comfortable block of a protocol."""
     task = task_for(preset("metropolitan"), SMALL_BLOCKS[protocol], protocol, distance_km=0.0)
     return plan(task).link_parameters(reproducible=True)

@@ -27,6 +27,7 @@ from qkdlink.common.errors import QkdlinkError
 from qkdlink.common.journal.events import AnyEvent, BlockEnded, BlockOpened, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.trust.private_files import NewFile, write_over
@@ -46,7 +47,7 @@ _NODES: dict[str, tuple[Any, Any]] = {ALICE: (AliceSettings, run_alice), BOB: (B
 def small_parameters(
     *,
     pulses: int = SMALL_BLOCK,
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON,
+    protocol: ProtocolName = SINGLE_PHOTON.name,
     reproducible: bool = False,
     **changes: object,
 ) -> LinkParameters:

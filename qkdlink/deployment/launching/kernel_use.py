@@ -21,6 +21,8 @@ from qkdlink.common.optics.source import PulseSource
 from qkdlink.common.optics.states import Basis
 from qkdlink.common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.randomness import Choice, Nature, Randomness
 from qkdlink.common.wire.attachments import decode_gates, encode_gates
 from qkdlink.common.wire.parities import decode_parities, decode_questions, encode_parities, encode_questions
@@ -36,14 +38,13 @@ _EVES_PULSES = 100_000
 
 
 @cache
-def _parameters(pulses: int = _PULSES, protocol: ProtocolName = ProtocolName.SINGLE_PHOTON) -> LinkParameters:
+def _parameters(pulses: int = _PULSES, protocol: ProtocolName = SINGLE_PHOTON.name) -> LinkParameters:
     return plan(task_for(preset(DEFAULT_PRESET), pulses, protocol)).link_parameters()
 
 
 @cache
-def _light(protocol: ProtocolName) -> tuple[PreparationRecord, DetectionRecord]:
+def _light(parameters: LinkParameters) -> tuple[PreparationRecord, DetectionRecord]:
     """Let light pass from a source to detectors."""
-    parameters = _parameters(_PULSES if protocol is ProtocolName.SINGLE_PHOTON else 10**8, protocol)
     randomness = Randomness("nobody")
     source = PulseSource(
         parameters.source, randomness.choices(Choice.PULSES, 1), randomness.nature(Nature.SOURCE, 1)
@@ -61,19 +62,19 @@ def _light(protocol: ProtocolName) -> tuple[PreparationRecord, DetectionRecord]:
 
 
 def _light_of_each_protocol() -> None:
-    for protocol in ProtocolName:
-        _light(protocol)
+    for protocol in VARIANTS:
+        _light(_parameters(10**8, protocol))
 
 
 def _sift() -> None:
-    record, detected = _light(ProtocolName.SINGLE_PHOTON)
+    record, detected = _light(_parameters())
     gates = decode_gates(encode_gates(detected.gates), len(detected.gates), _PULSES)
     Sifter(len(gates), 1).add(record.prepared_at(gates))
 
 
 @cache
 def _key_bits() -> Bits:
-    _, detected = _light(ProtocolName.SINGLE_PHOTON)
+    _, detected = _light(_parameters())
     return sift(detected.bits, detected.bases, detected.bases * 0, 1).key_bits
 
 

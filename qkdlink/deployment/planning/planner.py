@@ -15,42 +15,23 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.optics.presets import Preset
 from qkdlink.common.optics.source import BASIS_CHOICES
 from qkdlink.common.protocol.parameters import LARGEST_BLOCK, LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.catalogue import variant_named
+from qkdlink.common.protocol.variants.variant import Climb, EveryBias
 from qkdlink.deployment.planning.optimiser import cheapest
 from qkdlink.deployment.planning.prospect import (
     Prospect,
     Settings,
     Task,
-    decoy_prospect,
     dependable_bits,
     expectation,
-    single_photon_prospect,
+    prospect_of,
 )
-
-WEAKEST_INTENSITY = 2e-4
-"""The third of three intensities: what a shut modulator lets through. Source: Lim et al. (2014)."""
-
-HONEST_ABORT = 1e-6
-"""How often a link without Eve may exceed its tolerated error rate."""
 
 _IMPOSSIBLE = 2e18
 """Cost, in bits, of settings that cannot be sent."""
 
 _STARTS = 3
 """How many of the starts are climbed from, for a plan; one is enough to ask whether there is a key."""
-
-_FREE_INTENSITIES: dict[ProtocolName, tuple[float | None, ...]] = {
-    ProtocolName.ONE_DECOY: (None, None),
-    ProtocolName.TWO_DECOY: (None, None, WEAKEST_INTENSITY),
-    ProtocolName.SINGLE_PHOTON: (),
-}
-
-_START_INTENSITIES = ((0.4, 0.65), (0.05, 0.12, 0.22), (0.001,))
-_START_PROBABILITIES = {
-    2: ((0.08, 0.92), (0.25, 0.75), (0.5, 0.5), (0.8, 0.2)),
-    3: ((0.03, 0.47, 0.5), (0.1, 0.5, 0.4), (0.25, 0.6, 0.15), (0.45, 0.35, 0.2), (0.75, 0.15, 0.1)),
-}
-_START_BIASES = (0.55, 0.65, 0.75, 0.9)
-"""Small blocks want few strong pulses and many tests: a start too far from that sees no single photons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +40,11 @@ class Plan:
 
     task: Task
     intensities: tuple[float, ...]
-    """Mean photon number per class, strongest first; empty for the single-photon source."""
+    """Mean photon number per class, strongest first; empty for a source that has none."""
     probabilities: tuple[float, ...]
     key_basis_probability: float
     tolerated_qber: float | None
-    """For single photons: the test error rate above which the block is given up; fixed before light."""
+    """Where the protocol agrees on one before light: the test error rate above which the block is given up."""
     expected_qber: float
     expected_sifted_bits: int
     """Key-basis bits."""
@@ -96,13 +77,15 @@ def task_for(
 
     The preset's published intensities hold for its own protocol only.
     """
-    chosen = ProtocolName(preset.protocol) if protocol is None else protocol
+    chosen = preset.protocol if protocol is None else protocol
     return Task(
         protocol=chosen,
         fibre=preset.fibre(distance_km),
         detector=preset.detector,
         block_pulses=block_pulses,
-        fixed_intensities=preset.intensities if chosen == preset.protocol else _FREE_INTENSITIES[chosen],
+        fixed_intensities=(
+            preset.intensities if chosen == preset.protocol else variant_named(chosen).search.intensities
+        ),
         error_correction_efficiency=preset.error_correction_efficiency,
     )
 
@@ -165,8 +148,8 @@ def furthest_distance_km(task: Task) -> float | None:
     return float(floor(near))
 
 
-def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | None:
-    """Return the test error rate that an honest link exceeds less often than `HONEST_ABORT`, to four digits.
+def tolerated_qber(expected_qber: float, expected_test_bits: float, honest_abort: float) -> float | None:
+    """Return the test error rate that an honest link exceeds less often than `honest_abort`, to four digits.
 
     Half of that probability is spent on a test that is five standard deviations short. None where so few
     bits are tested that nothing could be tolerated.
@@ -174,38 +157,39 @@ def tolerated_qber(expected_qber: float, expected_test_bits: float) -> float | N
     test_bits = floor(expected_test_bits - 5 * sqrt(expected_test_bits))
     if test_bits < 1:
         return None
-    most_errors = most_hits(test_bits, expected_qber, HONEST_ABORT / 2)
+    most_errors = most_hits(test_bits, expected_qber, honest_abort / 2)
     return min(1.0, ceil(most_errors / test_bits * 1e4) / 1e4)
 
 
 @lru_cache(maxsize=256)
 def best_plan(task: Task, starts: int = _STARTS) -> Plan | None:
     """Return what `plan` returns, or None where no settings give a key; remembered while the process runs."""
-    if task.protocol is ProtocolName.SINGLE_PHOTON:
-        return _best_single_photon_plan(task)
-    settings = _climb(task, _optimum(task, starts).on_grid())
-    prospect = decoy_prospect(task, settings)
-    if prospect.length.secret_bits == 0:
-        return None
-    return _planned(task, settings, prospect, None)
+    match task.variant.search:
+        case Climb() as search:
+            return _planned(task, _climb(task, _optimum(task, search, starts).on_grid()))
+        case EveryBias():
+            return _best_bias(task)
 
 
-def _optimum(task: Task, start_count: int) -> Settings:
+def _optimum(task: Task, search: Climb, start_count: int) -> Settings:
     """Return the best settings off the grid."""
 
     def cost(free: Sequence[float]) -> float:
         settings = _settings(task, free)
-        return -decoy_prospect(task, settings).balance_bits if settings.are_possible else _IMPOSSIBLE
+        possible = settings.are_possible(task.variant)
+        return -_balance(task, settings) if possible else _IMPOSSIBLE
 
-    return _settings(task, cheapest(cost, _starts(task), climb_from=start_count, tolerance=0.5))
+    return _settings(task, cheapest(cost, _starts(task, search), climb_from=start_count, tolerance=0.5))
 
 
-def _starts(task: Task) -> Iterator[list[float]]:
+def _starts(task: Task, search: Climb) -> Iterator[list[float]]:
     choices = [
-        grid for grid, fixed in zip(_START_INTENSITIES, task.fixed_intensities, strict=False) if fixed is None
+        grid
+        for grid, fixed in zip(search.start_intensities, task.fixed_intensities, strict=True)
+        if fixed is None
     ]
     for free, probabilities, bias in product(
-        product(*choices), _START_PROBABILITIES[len(task.fixed_intensities)], _START_BIASES
+        product(*choices), search.start_probabilities, search.start_biases
     ):
         yield [*free, *probabilities[:-1], bias]
 
@@ -220,37 +204,52 @@ def _settings(task: Task, free: Sequence[float]) -> Settings:
 
 def _climb(task: Task, settings: Settings) -> Settings:
     """Walk to the best neighbour on the grid until there is none."""
-    balance = decoy_prospect(task, settings).balance_bits
+    balance = _balance(task, settings)
     while True:
-        candidates = [candidate for candidate in settings.neighbours() if candidate.are_possible]
-        balances = [decoy_prospect(task, candidate).balance_bits for candidate in candidates]
+        candidates = [
+            candidate for candidate in settings.neighbours() if candidate.are_possible(task.variant)
+        ]
+        balances = [_balance(task, candidate) for candidate in candidates]
         if max(balances) <= balance:
             return settings
         balance = max(balances)
         settings = candidates[balances.index(balance)]
 
 
-def _best_single_photon_plan(task: Task) -> Plan | None:
-    """Try every bias on the grid: there is nothing else to choose."""
+def _best_bias(task: Task) -> Plan | None:
+    """Try every bias on the grid."""
+    intensities = tuple(mean for mean in task.fixed_intensities if mean is not None)
     plans = [
         candidate
         for step in range(1, BASIS_CHOICES)
-        if (candidate := _single_photon_plan(task, step / BASIS_CHOICES)) is not None
+        if (candidate := _planned(task, Settings(intensities, (1.0,), step / BASIS_CHOICES))) is not None
     ]
     return max(plans, key=lambda candidate: candidate.expected_secret_bits, default=None)
 
 
-def _single_photon_plan(task: Task, bias: float) -> Plan | None:
-    settings = Settings((), (1.0,), bias)
-    expected = expectation(task, settings)
-    tolerated = tolerated_qber(expected.qber_test, task.block_pulses * sum(expected.sifted_test))
-    if tolerated is None:
+def _foreseen(task: Task, settings: Settings) -> tuple[Prospect, float | None] | None:
+    """Return the prospect and the tolerated error rate, if any; None where so few bits are tested that none can be."""
+    expected, honest_abort = expectation(task, settings), task.variant.honest_abort
+    tolerated = None
+    if honest_abort is not None:
+        test_bits = task.block_pulses * sum(expected.sifted_test)
+        tolerated = tolerated_qber(expected.qber_test, test_bits, honest_abort)
+        if tolerated is None:
+            return None
+    return prospect_of(task, settings, expected, tolerated), tolerated
+
+
+def _balance(task: Task, settings: Settings) -> float:
+    foreseen = _foreseen(task, settings)
+    return -_IMPOSSIBLE if foreseen is None else foreseen[0].balance_bits
+
+
+def _planned(task: Task, settings: Settings) -> Plan | None:
+    """Return the plan with these settings; None where they give no key."""
+    foreseen = _foreseen(task, settings)
+    if foreseen is None or foreseen[0].length.secret_bits == 0:
         return None
-    prospect = single_photon_prospect(task, expected, tolerated)
-    return _planned(task, settings, prospect, tolerated) if prospect.length.secret_bits else None
-
-
-def _planned(task: Task, settings: Settings, prospect: Prospect, tolerated: float | None) -> Plan:
+    prospect, tolerated = foreseen
     return Plan(
         task=task,
         intensities=settings.intensities,
@@ -267,9 +266,10 @@ def _planned(task: Task, settings: Settings, prospect: Prospect, tolerated: floa
 
 def _gives(task: Task, secret_bits: int) -> bool:
     """Tell whether a block is expected to give this much; a start that does spares the search."""
-    if task.protocol is not ProtocolName.SINGLE_PHOTON:
-        starts = (_settings(task, start).on_grid() for start in _starts(task))
-        if any(decoy_prospect(task, start).length.secret_bits >= secret_bits for start in starts):
+    search = task.variant.search
+    if isinstance(search, Climb):
+        starts = (_planned(task, _settings(task, start).on_grid()) for start in _starts(task, search))
+        if any(start is not None and start.expected_secret_bits >= secret_bits for start in starts):
             return True
     found = best_plan(task, starts=1)
     return found is not None and found.expected_secret_bits >= secret_bits

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qkdlink.common.distillation.entropy import entropy_of_bound
-from qkdlink.common.distillation.finite_key import KeyLength, Statistics, single_photon_length
+from qkdlink.common.distillation.finite_key import KeyLength, Statistics
 from qkdlink.common.keys.allotment import upkeep_bits
 from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.expectation import Expectation, expected_light
@@ -21,12 +21,12 @@ from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.source import (
     BASIS_CHOICES,
     CLASS_CHOICES,
-    PhotonStatistics,
     choosable_basis_probability,
     choosable_probabilities,
 )
-from qkdlink.common.protocol.key_length import LINK_SAMPLING, decoy_length
 from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.catalogue import variant_named
+from qkdlink.common.protocol.variants.variant import Terms, Variant
 
 type Array = NDArray[np.float64]
 type Counts = Sequence[Sequence[Sequence[float]]]
@@ -49,13 +49,18 @@ class Task:
     detector: DetectorSettings
     block_pulses: int
     fixed_intensities: tuple[float | None, ...]
-    """Mean photon number per class, None where it may be chosen; empty for single photons."""
+    """Mean photon number per class, None where it may be chosen; empty for a source that has none."""
     error_correction_efficiency: float = 1.16
     """Leaked bits over n h(QBER), at least 1."""
     eps_sec: float = 1e-9
     eps_cor: float = 1e-15
     least_secret_bits: int = upkeep_bits(tags=False)
     """What a block has to give on its link: one that cannot pay for itself makes no key."""
+
+    @property
+    def variant(self) -> Variant:
+        """The protocol, with its bound and its search."""
+        return variant_named(self.protocol)
 
     def described(self) -> str:
         """Return this task in words."""
@@ -70,16 +75,12 @@ class Settings:
     probabilities: tuple[float, ...]
     key_basis_probability: float
 
-    @property
-    def are_possible(self) -> bool:
-        """Whether a source could send them, within what the bounds can be asked for."""
-        stronger, *weaker = self.intensities
+    def are_possible(self, variant: Variant) -> bool:
+        """Tell whether a source could send them, within what the bound can be asked for."""
         return (
-            stronger <= 1.0
-            and stronger > sum(weaker)
-            and all(high > low for high, low in zip(self.intensities, weaker, strict=False))
-            and self.intensities[-1] >= 0.0
-            and (len(weaker) == 2 or weaker[-1] >= 1e-3)
+            self.intensities[0] <= 1.0
+            and self.intensities[-1] >= variant.weakest_intensity
+            and variant.accepts(self.intensities)
             and min(self.probabilities) >= 1 / CLASS_CHOICES
             and 1 / BASIS_CHOICES <= self.key_basis_probability <= 1 - 1 / BASIS_CHOICES
         )
@@ -119,9 +120,10 @@ class Prospect:
         return self.length.balance_bits if isfinite(self.length.balance_bits) else -_NO_SINGLE_PHOTONS
 
 
-def decoy_prospect(task: Task, settings: Settings) -> Prospect:
-    """Return what a block of weak pulses is expected to give with these settings."""
-    expected = expectation(task, settings)
+def prospect_of(
+    task: Task, settings: Settings, expected: Expectation, tolerated_qber: float | None
+) -> Prospect:
+    """Return what a block with these settings is expected to give; `tolerated_qber` where one is agreed on."""
     statistics = _statistics(settings, _counts(task, expected))
     key_bits = sum(statistics.key_detections)
     leaked_bits = _leak(task, key_bits, expected.qber_key)
@@ -130,21 +132,12 @@ def decoy_prospect(task: Task, settings: Settings) -> Prospect:
         key_bits,
         sum(statistics.test_detections),
         leaked_bits,
-        decoy_length(task.protocol, statistics, leaked_bits, task.eps_sec, task.eps_cor),
+        task.variant.length(statistics, _terms(task, leaked_bits, tolerated_qber)),
     )
 
 
-def single_photon_prospect(task: Task, expected: Expectation, tolerated_qber: float) -> Prospect:
-    """Return what a block of single photons is expected to give, if so many errors are tolerated in its test."""
-    key_bits = task.block_pulses * sum(expected.sifted_key)
-    test_bits = task.block_pulses * sum(expected.sifted_test)
-    leaked_bits = _leak(task, key_bits, expected.qber_key)
-    length = _single_photon_length(task, key_bits, test_bits, tolerated_qber, leaked_bits)
-    return Prospect(expected.qber_key, key_bits, test_bits, leaked_bits, length)
-
-
 def expectation(task: Task, settings: Settings) -> Expectation:
-    """Return how many pulses click, by basis and class; settings without intensities are of single photons."""
+    """Return how many pulses click, by basis and class."""
     bias = settings.key_basis_probability
     return expected_light(
         settings.intensities or (1.0,),
@@ -153,15 +146,16 @@ def expectation(task: Task, settings: Settings) -> Expectation:
         bias,
         task.fibre,
         task.detector,
-        PhotonStatistics.POISSON if settings.intensities else PhotonStatistics.SINGLE_PHOTON,
+        task.variant.statistics,
     )
 
 
 def dependable_bits(task: Task, settings: Settings, tolerated_qber: float | None) -> float:
     """Return what 49 of 50 blocks give: two standard deviations below the expected length, or -inf.
 
-    `tolerated_qber` is for single photons. Right and wrong clicks of each class and basis are taken for independent
-    Poisson numbers, and the length is followed to first order: one standard deviation of each number up and down.
+    `tolerated_qber` is what the plan tolerates, if anything. Right and wrong clicks of each class and basis are taken
+    for independent Poisson numbers, and the length is followed to first order: one standard deviation of each number up
+    and down.
     """
     counts = np.array(_counts(task, expectation(task, settings)))
 
@@ -187,19 +181,13 @@ def _length_of_counts(
     task: Task, settings: Settings, counts: Counts, tolerated_qber: float | None
 ) -> KeyLength:
     statistics = _statistics(settings, counts)
-    key_bits, test_bits = sum(statistics.key_detections), sum(statistics.test_detections)
+    key_bits = sum(statistics.key_detections)
     leaked_bits = _leak(task, key_bits, sum(statistics.key_errors or ()) / key_bits if key_bits else 0.0)
-    if tolerated_qber is not None:
-        return _single_photon_length(task, key_bits, test_bits, tolerated_qber, leaked_bits)
-    return decoy_length(task.protocol, statistics, leaked_bits, task.eps_sec, task.eps_cor)
+    return task.variant.length(statistics, _terms(task, leaked_bits, tolerated_qber))
 
 
-def _single_photon_length(
-    task: Task, key_bits: float, test_bits: float, tolerated_qber: float, leaked_bits: float
-) -> KeyLength:
-    return single_photon_length(
-        key_bits, test_bits, tolerated_qber, leaked_bits, task.eps_sec, task.eps_cor, LINK_SAMPLING
-    )
+def _terms(task: Task, leaked_bits: float, tolerated_qber: float | None) -> Terms:
+    return Terms(leaked_bits, task.eps_sec, task.eps_cor, tolerated_qber)
 
 
 def _counts(task: Task, expected: Expectation) -> Counts:

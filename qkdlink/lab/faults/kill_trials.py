@@ -16,7 +16,8 @@ from typing import Any
 
 from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
@@ -64,7 +65,7 @@ class Finding:
 
 def tiny_parameters(pulses: int = PULSES) -> LinkParameters:
     """Plan a small block of single photons that surely makes a key."""
-    return plan(task_for(preset(DEFAULT_PRESET), pulses, ProtocolName.SINGLE_PHOTON)).link_parameters()
+    return plan(task_for(preset(DEFAULT_PRESET), pulses, SINGLE_PHOTON.name)).link_parameters()
 
 
 def tiny_settings(**alice: object) -> dict[str, Any]:

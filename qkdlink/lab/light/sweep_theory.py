@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qkdlink.common.distillation.entropy import entropy_of_bound
-from qkdlink.common.distillation.finite_key import Statistics, single_photon_length
+from qkdlink.common.distillation.finite_key import Statistics
 from qkdlink.common.optics.expectation import Expectation, expected_statistics
-from qkdlink.common.protocol.key_length import LINK_SAMPLING, decoy_length
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.optics.source import PhotonStatistics
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.variants.variant import Terms
 from qkdlink.eve.quantum_attacks.base import QuantumAttack
 from qkdlink.eve.quantum_attacks.beam_splitting import BeamSplitting
 from qkdlink.eve.quantum_attacks.breidbart import Breidbart
@@ -59,18 +60,15 @@ def _added_errors(parameters: LinkParameters, attacks: Sequence[QuantumAttack]) 
 
     Source: Bennett, Bessette, Brassard, Salvail, Smolin, J. Cryptology 5, 3 (1992); `docs/attacks.md`, section 3.
     """
+    single = parameters.source.statistics is PhotonStatistics.SINGLE_PHOTON
     match [attack for attack in attacks if not isinstance(attack, Transparent | BeamSplitting | TrojanHorse)]:
         case []:
             return 0.0, 0.0
-        case [Breidbart(fraction=fraction)] if parameters.protocol is ProtocolName.SINGLE_PHOTON:
+        case [Breidbart(fraction=fraction)] if single:
             return fraction / 4, fraction / 4
-        case [InterceptResend(fraction=fraction, bases=Bases.RANDOM)] if (
-            parameters.protocol is ProtocolName.SINGLE_PHOTON
-        ):
+        case [InterceptResend(fraction=fraction, bases=Bases.RANDOM)] if single:
             return fraction / 4, fraction / 4
-        case [InterceptResend(fraction=fraction, bases=Bases.KEY)] if (
-            parameters.protocol is ProtocolName.SINGLE_PHOTON
-        ):
+        case [InterceptResend(fraction=fraction, bases=Bases.KEY)] if single:
             return 0.0, fraction / 2
         case _:
             return None
@@ -81,18 +79,8 @@ def _secret_bits(parameters: LinkParameters, honest: Expectation, qber_key: floa
     key = tuple(pulses * rate for rate in honest.sifted_key)
     test = tuple(pulses * rate for rate in honest.sifted_test)
     leaked = EFFICIENCY * sum(key) * entropy_of_bound(qber_key)
-    if parameters.tolerated_qber is not None:
-        if qber_test > parameters.tolerated_qber:
-            return 0
-        return single_photon_length(
-            sum(key),
-            sum(test),
-            parameters.tolerated_qber,
-            leaked,
-            parameters.eps_sec,
-            parameters.eps_cor,
-            LINK_SAMPLING,
-        ).secret_bits
+    if parameters.tolerated_qber is not None and qber_test > parameters.tolerated_qber:
+        return 0
     statistics = Statistics(
         parameters.intensities,
         parameters.probabilities,
@@ -101,6 +89,5 @@ def _secret_bits(parameters: LinkParameters, honest: Expectation, qber_key: floa
         test,
         tuple(count * qber for count, qber in zip(test, honest.qber_test_by_class, strict=True)),
     )
-    return decoy_length(
-        parameters.protocol, statistics, leaked, parameters.eps_sec, parameters.eps_cor
-    ).secret_bits
+    terms = Terms(leaked, parameters.eps_sec, parameters.eps_cor, parameters.tolerated_qber)
+    return parameters.variant.length(statistics, terms).secret_bits

@@ -22,6 +22,7 @@ from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LARGEST_BLOCK, SMALLEST_EPSILON, LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.units import unit_beside
 from qkdlink.deployment.planning.planner import Plan, best_plan, task_for
 from qkdlink.deployment.planning.prospect import Task
@@ -70,7 +71,7 @@ class Sweep:
     axis: Axis
     attacks: tuple[str, ...] = ()
     preset: str = DEFAULT_PRESET
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
+    protocol: ProtocolName = SINGLE_PHOTON.name
     block_pulses: int = 100_000
     distance_km: float | None = None
     blocks: int = 5

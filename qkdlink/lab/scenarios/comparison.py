@@ -16,7 +16,7 @@ from qkdlink.common.errors import ConfigurationError, LinkError
 from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.keys.allotment import TAG_BITS, upkeep_bits
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
-from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.homes.security import Security
@@ -172,7 +172,7 @@ async def compare(blocks: int = 6) -> AsyncIterator[Row]:
 
 async def run_once(security: Security, blocks: int) -> LinkResult:
     """Run the link that is compared, once, in a home of its own."""
-    task = task_for(preset(DEFAULT_PRESET), _PULSES, ProtocolName.SINGLE_PHOTON)
+    task = task_for(preset(DEFAULT_PRESET), _PULSES, SINGLE_PHOTON.name)
     with tempfile.TemporaryDirectory(prefix="qkdlink-") as folder:
         return await run_to_the_end(
             open_home(Path(folder)),

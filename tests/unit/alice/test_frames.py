@@ -22,7 +22,7 @@ from qkdlink.common.optics.states import POLARISATIONS, States, photon_numbers, 
 from qkdlink.common.protocol.account import Account
 from qkdlink.common.protocol.block import Block
 from qkdlink.common.protocol.conversation import BlockConversation
-from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from qkdlink.common.randomness import Randomness
 from qkdlink.common.transport.light import LightOutlet
 from qkdlink.common.wire.pulse_frames import FrameHeader, split
@@ -37,7 +37,7 @@ SESSION = "ab" * 16
 ENVELOPE_BYTES, PREAMBLE_BYTES, TAG_BYTES = 40, 32, 16
 PARAMETERS = small_parameters(pulses=30_000).model_copy(
     update={
-        "protocol": ProtocolName.TWO_DECOY,
+        "protocol": TWO_DECOY.name,
         "block_pulses": PULSES,
         "intensities": (0.5, 0.1, 0.0),
         "probabilities": (0.5, 0.25, 0.25),

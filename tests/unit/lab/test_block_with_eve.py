@@ -10,6 +10,9 @@ from qkdlink.common.optics.outlet import Outlet
 from qkdlink.common.optics.watchful_receiver import DetectorFlaws
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from qkdlink.eve.quantum_attacks.catalogue import attack_from
 from qkdlink.lab.light.block_with_eve import BlockWithEve, Hardware, live_block
 from tests.support.pair import small_block
@@ -20,7 +23,7 @@ OFF = tuple(Monitor)
 
 def run(
     attack: str,
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON,
+    protocol: ProtocolName = SINGLE_PHOTON.name,
     number: int = 1,
     *,
     hardware: Hardware = HARDWARE,
@@ -38,7 +41,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize("protocol", [ProtocolName.SINGLE_PHOTON, ProtocolName.TWO_DECOY])
+@pytest.mark.parametrize("protocol", [SINGLE_PHOTON.name, TWO_DECOY.name])
 def test_without_eve_there_is_a_key_and_she_knows_nothing_of_it(protocol: ProtocolName):
     block = run("transparent", protocol)
     assert block.refused_by is None
@@ -50,11 +53,11 @@ def test_without_eve_there_is_a_key_and_she_knows_nothing_of_it(protocol: Protoc
 @pytest.mark.parametrize(
     ("attack", "protocol"),
     [
-        ("intercept-resend:fraction=0.04", ProtocolName.SINGLE_PHOTON),
-        ("intercept-resend:fraction=0.02,bases=key", ProtocolName.SINGLE_PHOTON),
-        ("breidbart:fraction=0.03", ProtocolName.SINGLE_PHOTON),
-        ("intercept-resend:fraction=0.01", ProtocolName.TWO_DECOY),
-        ("photon-number-splitting:fraction=0.1", ProtocolName.TWO_DECOY),
+        ("intercept-resend:fraction=0.04", SINGLE_PHOTON.name),
+        ("intercept-resend:fraction=0.02,bases=key", SINGLE_PHOTON.name),
+        ("breidbart:fraction=0.03", SINGLE_PHOTON.name),
+        ("intercept-resend:fraction=0.01", TWO_DECOY.name),
+        ("photon-number-splitting:fraction=0.1", TWO_DECOY.name),
     ],
 )
 def test_below_the_threshold_a_key_is_made_and_undetermined_for_her(attack: str, protocol: ProtocolName):
@@ -65,7 +68,7 @@ def test_below_the_threshold_a_key_is_made_and_undetermined_for_her(attack: str,
 
 
 def test_the_light_that_a_line_loses_gives_her_bits_and_no_key():
-    short = small_block(ProtocolName.ONE_DECOY).model_copy(update={"fibre": Fibre(1.0, 0.2, 0.01)})
+    short = small_block(ONE_DECOY.name).model_copy(update={"fibre": Fibre(1.0, 0.2, 0.01)})
     block = live_block(short, [attack_from("beam-splitting")], 20260, 1)
     assert block.secret_bits >= 256
     assert block.known_fraction > 0.01
@@ -125,7 +128,7 @@ def test_a_time_shift_is_refused_by_the_times_of_arrival_and_costs_more_than_is_
 
 def test_reflections_of_a_strong_probe_tell_her_a_key_that_the_bound_calls_secret():
     bright = Hardware(outlet=Outlet(isolation_db=60.0), probe_photons=5e6)
-    block = run("trojan-horse", ProtocolName.SINGLE_PHOTON, hardware=bright)
+    block = run("trojan-horse", SINGLE_PHOTON.name, hardware=bright)
     assert block.refused_by is None
     assert block.known_fraction > 0.98
     assert not block.safe

@@ -12,7 +12,9 @@ BLOCK = BlockId("link", "5e" * 16, 3)
 def filled() -> Account:
     account = Account(pulses=1000, detections=200)
     bits, classes = np.zeros(100, np.uint8), np.zeros(100, np.uint8)
-    account.sifted(SiftedKey(bits, classes, bits[:20], classes[:20], 2), (600, 400), (150, 50))
+    account.sifted(
+        SiftedKey(bits, classes, bits[:20], classes[:20], 2), ("signal", "decoy"), (600, 400), (150, 50)
+    )
     account.estimated(Estimate((80, 20), (15, 5), (1, 0)))
     account.reconciled(ReconciledKey(bits, (2, 1), 30), exchanges=12)
     return account
@@ -48,5 +50,7 @@ def test_an_error_free_block_has_a_rate_of_zero_and_no_efficiency():
 def test_a_class_that_was_never_sent_has_no_gain():
     account = Account()
     empty = np.zeros(0, np.uint8)
-    account.sifted(SiftedKey(empty, empty, empty, empty, 3), (10, 0, 5), (1, 0, 0))
+    account.sifted(
+        SiftedKey(empty, empty, empty, empty, 3), ("signal", "decoy", "vacuum"), (10, 0, 5), (1, 0, 0)
+    )
     assert account.gains == {"signal": 0.1, "vacuum": 0.0}

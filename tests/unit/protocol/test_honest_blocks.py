@@ -7,8 +7,11 @@ from qkdlink.common.distillation.finite_key import Statistics
 from qkdlink.common.optics.expectation import expected_statistics
 from qkdlink.common.optics.presets import preset
 from qkdlink.common.optics.source import Source
-from qkdlink.common.protocol.key_length import decoy_length
 from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.catalogue import variant_named
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
+from qkdlink.common.protocol.variants.variant import Terms
 
 BLOCKS = 5_000
 SEED = 2_410
@@ -18,7 +21,7 @@ TWO = ((0.5, 0.15, 2e-4), (0.25, 0.5, 0.25), 0.75)
 
 @pytest.mark.parametrize(
     ("protocol", "device", "settings"),
-    [(ProtocolName.ONE_DECOY, "metropolitan", ONE), (ProtocolName.TWO_DECOY, "lim-2014", TWO)],
+    [(ONE_DECOY.name, "metropolitan", ONE), (TWO_DECOY.name, "lim-2014", TWO)],
 )
 def test_five_thousand_small_blocks_are_within_the_limits_of_their_own_bound(
     protocol: ProtocolName, device: str, settings: tuple[tuple[float, ...], tuple[float, ...], float]
@@ -47,7 +50,7 @@ def test_five_thousand_small_blocks_are_within_the_limits_of_their_own_bound(
             tuple(map(sum, zip(right_test, wrong_test, strict=True))),
             wrong_test,
         )
-        length = decoy_length(protocol, statistics, 0, 1e-9, 1e-15)
+        length = variant_named(protocol).length(statistics, Terms(0, 1e-9, 1e-15))
         assert not length.contradiction, (pulses, statistics)
         keys += length.secret_bits > 0
     assert keys > BLOCKS / 20

@@ -5,8 +5,10 @@ import pytest
 from qkdlink.common.distillation.finite_key import Statistics, single_photon_length
 from qkdlink.common.distillation.sampling import Sampling
 from qkdlink.common.distillation.stages import Estimate
-from qkdlink.common.protocol.key_length import best_case, decoy_length, secret_length
-from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.key_length import best_case, secret_length
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
+from qkdlink.common.protocol.variants.variant import Terms
 from tests.support.pair import small_block
 
 WORKED_EXAMPLE = Statistics(
@@ -15,10 +17,10 @@ WORKED_EXAMPLE = Statistics(
 
 
 def test_a_decoy_link_samples_exactly():
-    found = decoy_length(ProtocolName.ONE_DECOY, WORKED_EXAMPLE, 1776924, 1e-9, 1e-15)
+    found = ONE_DECOY.length(WORKED_EXAMPLE, Terms(1776924, 1e-9, 1e-15))
     assert found.secret_bits == 1450860
-    with pytest.raises(ValueError, match="no decoys"):
-        decoy_length(ProtocolName.SINGLE_PHOTON, WORKED_EXAMPLE, 0, 1e-9, 1e-15)
+    with pytest.raises(ValueError, match="agreed before light"):
+        SINGLE_PHOTON.length(WORKED_EXAMPLE, Terms(0, 1e-9, 1e-15))
 
 
 def test_a_single_photon_link_samples_exactly():
@@ -31,7 +33,7 @@ def test_a_single_photon_link_samples_exactly():
 
 
 def test_counts_that_no_source_gives_make_no_key_and_say_why():
-    parameters = small_block(ProtocolName.ONE_DECOY)
+    parameters = small_block(ONE_DECOY.name)
     reversed_classes = Estimate((1_000, 9_000), (1_000, 9_000), (10, 90))
     for found in (
         best_case(parameters, reversed_classes),

@@ -9,12 +9,13 @@ from qkdlink.common.optics.presets import preset
 from qkdlink.common.optics.records import SideCounts
 from qkdlink.common.optics.watchful_expectation import watchful_expectation
 from qkdlink.common.protocol.monitoring import Watched, alarms_of_light
-from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.parameters import LinkParameters
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from qkdlink.deployment.planning.planner import plan, task_for
 
-PARAMETERS = plan(
-    task_for(preset("lim-2014"), 10**7, ProtocolName.TWO_DECOY, distance_km=0.0)
-).link_parameters(reproducible=False)
+PARAMETERS = plan(task_for(preset("lim-2014"), 10**7, TWO_DECOY.name, distance_km=0.0)).link_parameters(
+    reproducible=False
+)
 WITH_VACUUM = LinkParameters.model_validate(
     PARAMETERS.model_dump() | {"intensities": (*PARAMETERS.intensities[:2], 0.0)}
 )

@@ -7,10 +7,14 @@ from qkdlink.common.errors import ConfigurationError, RemoteProtocolError
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.source import PhotonStatistics
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName, differences
+from qkdlink.common.protocol.variants.catalogue import VARIANTS
+from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
+from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
 from tests.support.pair import small_block
 
 
-@pytest.mark.parametrize("protocol", ProtocolName)
+@pytest.mark.parametrize("protocol", VARIANTS)
 def test_parameters_read_back_from_their_text_are_the_same(protocol: ProtocolName):
     parameters = small_block(protocol)
     assert LinkParameters.model_validate_json(parameters.canonical()) == parameters
@@ -18,7 +22,7 @@ def test_parameters_read_back_from_their_text_are_the_same(protocol: ProtocolNam
 
 
 def test_every_difference_is_named_with_both_values():
-    ours = small_block(ProtocolName.ONE_DECOY)
+    ours = small_block(ONE_DECOY.name)
     theirs = ours.model_copy(
         update={"block_pulses": 7, "fibre": Fibre(3.0, 0.2, 0.01), "reproducible": False, "eps_cor": 1e-9}
     )
@@ -56,13 +60,13 @@ def test_impossible_parameters_of_the_peer_are_refused(changes: dict[str, object
 @pytest.mark.parametrize(
     ("protocol", "changes"),
     [
-        (ProtocolName.ONE_DECOY, {"intensities": (0.5,)}),
-        (ProtocolName.ONE_DECOY, {"probabilities": (1.0,)}),
-        (ProtocolName.ONE_DECOY, {"tolerated_qber": 0.01}),
-        (ProtocolName.SINGLE_PHOTON, {"tolerated_qber": None}),
-        (ProtocolName.ONE_DECOY, {"intensities": (0.2, 0.5)}),
-        (ProtocolName.TWO_DECOY, {"eps_sec": 0.0}),
-        (ProtocolName.TWO_DECOY, {"eps_cor": 1.0}),
+        (ONE_DECOY.name, {"intensities": (0.5,)}),
+        (ONE_DECOY.name, {"probabilities": (1.0,)}),
+        (ONE_DECOY.name, {"tolerated_qber": 0.01}),
+        (SINGLE_PHOTON.name, {"tolerated_qber": None}),
+        (ONE_DECOY.name, {"intensities": (0.2, 0.5)}),
+        (TWO_DECOY.name, {"eps_sec": 0.0}),
+        (TWO_DECOY.name, {"eps_cor": 1.0}),
     ],
     ids=str,
 )
@@ -74,7 +78,7 @@ def test_parameters_that_contradict_each_other_are_refused(
 
 
 def test_each_protocol_has_its_own_source():
-    statistics = {protocol: small_block(protocol).source.statistics for protocol in ProtocolName}
-    assert statistics.pop(ProtocolName.SINGLE_PHOTON) is PhotonStatistics.SINGLE_PHOTON
+    statistics = {protocol: small_block(protocol).source.statistics for protocol in VARIANTS}
+    assert statistics.pop(SINGLE_PHOTON.name) is PhotonStatistics.SINGLE_PHOTON
     assert set(statistics.values()) == {PhotonStatistics.POISSON}
-    assert [small_block(protocol).class_count for protocol in ProtocolName] == [2, 3, 1]
+    assert [small_block(protocol).class_count for protocol in VARIANTS] == [2, 3, 1]

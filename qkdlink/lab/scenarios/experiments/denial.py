@@ -12,7 +12,7 @@ from qkdlink.alice.settings import AliceSettings
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.economy import Backoff
-from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.deployment.homes.home import ALICE, LinkHome, open_home
 from qkdlink.deployment.launching.link_result import run_to_the_end
@@ -50,7 +50,7 @@ class Denial(Experiment):
         return Verdict.NO_KEY if evidence["keys_equal_before"] and kept and lasts else Verdict.UNCLEAR
 
     async def _observed(self, home: LinkHome) -> Evidence:
-        task = task_for(preset(DEFAULT_PRESET), self.pulses, ProtocolName.SINGLE_PHOTON)
+        task = task_for(preset(DEFAULT_PRESET), self.pulses, SINGLE_PHOTON.name)
         parameters, hurry = plan(task).link_parameters(), {"rekey_blocks": 1, "backoff_first_s": 0.01}
         before = await run_to_the_end(home, LinkRun(parameters, blocks=self.blocks, alice=hurry))
         jammed = await run_to_the_end(

@@ -14,6 +14,7 @@ from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.optics.source import choosable_basis_probability
 from qkdlink.common.optics.watchful_receiver import DetectorFlaws
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.eve.quantum_attacks.catalogue import attack_from
 from qkdlink.lab.light.analysis import Analysis
@@ -28,7 +29,7 @@ class Light(Experiment):
     attack: str
     """As `qkdlink demo --attack` takes it."""
     preset: str = DEFAULT_PRESET
-    protocol: ProtocolName = ProtocolName.SINGLE_PHOTON
+    protocol: ProtocolName = SINGLE_PHOTON.name
     pulses: Annotated[int, Field(ge=1, le=10**8)] = 60_000
     distance_km: Annotated[float, Field(ge=0)] = 0.0
     key_basis_probability: Annotated[float, Field(gt=0, lt=1)] | None = None

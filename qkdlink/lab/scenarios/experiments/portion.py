@@ -9,7 +9,7 @@ from pydantic import Field
 
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
-from qkdlink.common.protocol.parameters import ProtocolName
+from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun
@@ -28,7 +28,7 @@ class Portion(Experiment):
 
     def observe(self) -> Evidence:
         """Run it, and read Alice's ledger."""
-        task = task_for(preset(DEFAULT_PRESET), self.pulses, ProtocolName.SINGLE_PHOTON)
+        task = task_for(preset(DEFAULT_PRESET), self.pulses, SINGLE_PHOTON.name)
         with tempfile.TemporaryDirectory(prefix="qkdlink-") as folder:
             result = asyncio.run(
                 run_to_the_end(
