@@ -66,7 +66,7 @@ async def run(settings: AliceSettings, folder: Path, seed: int | None, report_fi
             light_access(settings, settings.node, folder), station.pass_over, station.bus.trouble
         ) as line,
     ):
-        topics, site, legs = station.topics, settings.site, settings.light_legs
+        topics, site, legs = station.topics, settings.apparatus_site, settings.light_legs
         line.check_room_for(largest_packet(settings, topics))
         receipts = await Inlet.open(line, {way: topics.receipts(end, site) for way, end in legs.items()})
         station.patching.on_change(lambda patch: receipts.select(patch.light))
@@ -99,7 +99,7 @@ def largest_packet(settings: AliceSettings, topics: Topics) -> int:
     pulses = min(settings.parameters.block_pulses, frame_length(settings.frame_pulses, settings.clock_hz))
     header = FrameHeader(settings.link, "0" * 32, 0, 0, 1, 0, pulses).encode()
     payload = len(header) + sealed_bytes(pulses)
-    light = (topics.light(settings.site, end) for end in settings.light_legs.values())
+    light = (topics.light(settings.apparatus_site, end) for end in settings.light_legs.values())
     return payload + max(len(publication_head(topic, payload, V5, acknowledged=True)) for topic in light)
 
 

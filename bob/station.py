@@ -34,7 +34,7 @@ async def run(settings: BobSettings, folder: Path, seed: int | None, report_file
             light_access(settings, settings.node, folder), station.pass_over, station.bus.trouble
         ) as line,
     ):
-        topics, site, legs = station.topics, settings.site, settings.light_legs
+        topics, site, legs = station.topics, settings.apparatus_site, settings.light_legs
         receipts = {way: topics.receipts(site, end) for way, end in legs.items()}
         light = await Inlet.open(line, {way: topics.light(end, site) for way, end in legs.items()})
         receiver = MqttReceiver(

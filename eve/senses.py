@@ -68,9 +68,9 @@ class Senses:
             light.watch.append(recorder.light)
             receipts.watch.append(recorder.receipt)
             topics = Topics(self._settings.link)
-            for node in (self._settings.alice, self._settings.bob):
-                journal = await bus.subscribe(topics.journal(node))
-                self.lives[f"journal of {node}"] = partial(_recorded, journal, recorder)
+            for site in self._settings.sites:
+                journal = await bus.subscribe(topics.journal(site))
+                self.lives[f"journal of {site}"] = partial(_recorded, journal, recorder)
 
     def finish(self) -> None:
         """Read what has passed and was not read yet."""

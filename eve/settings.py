@@ -42,6 +42,10 @@ class EveSettings(ProgramSettings):
 
     alice: Name = "alice"
     bob: Name = "bob"
+    alice_site: Name | None = None
+    """The name of Alice's site, which stands in topics; without it, Alice's own."""
+    bob_site: Name | None = None
+    """The name of Bob's site; without it, Bob's own."""
     splice: SpliceSettings
     light_seal: Path = Path("light-seal.key")
     """The key of the emulated optics of this link."""
@@ -64,3 +68,8 @@ class EveSettings(ProgramSettings):
     """With what she can take the place of each node towards the other; without it she cannot."""
     record: Path | None = None
     """A folder in which she records every wire."""
+
+    @property
+    def sites(self) -> tuple[str, str]:
+        """The names in topics of Alice's site and Bob's."""
+        return self.alice_site or self.alice, self.bob_site or self.bob

@@ -65,7 +65,7 @@ async def _live(settings: EveSettings, folder: Path, seed: int | None, report_fi
                 bus.trouble,
             )
         )
-        alice, bob = settings.alice, settings.bob
+        alice, bob = settings.sites
         faults = LightFaults(journal.tell)
         light = LightTap(
             line, topics.light(EVE, bob), seal, await line.subscribe(topics.light(alice, EVE)), faults

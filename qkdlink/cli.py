@@ -287,10 +287,14 @@ def bench(
     command.bench(quick=quick, long=long, as_json=as_json)
 
 
+_OF_NODES = "A link's home, a site's folder, or the folder of one node."
+_OF_ONE_NODE = "The folder of one node, or a site's or a link's home that holds no other."
+
+
 @app.command()
 def keys(
     *,
-    home: Annotated[Path, typer.Option(help="A node's home, or a link's for all of its nodes.")],
+    home: Annotated[Path, typer.Option(help=_OF_NODES)],
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -304,7 +308,7 @@ def keys(
 @app.command()
 def bootstrap(
     *,
-    home: Annotated[Path, typer.Option(help="The node's home.")],
+    home: Annotated[Path, typer.Option(help=_OF_ONE_NODE)],
     again: Annotated[
         bool, typer.Option("--again", help="Open the latch again: at both ends, and with both nodes stopped.")
     ] = False,
@@ -320,9 +324,10 @@ def bootstrap(
 @app.command()
 def doctor(
     *,
-    config: Annotated[Path, typer.Option(metavar="FILE", help="The node's TOML file.")],
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="The node's TOML file.")] = None,
+    home: Annotated[Path | None, typer.Option(help=_OF_ONE_NODE)] = None,
     role: Annotated[
-        str | None, typer.Option(metavar="ROLE", help="alice or bob; else told from the node's name.")
+        str | None, typer.Option(metavar="ROLE", help="alice or bob; else told from its site, or its name.")
     ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -331,7 +336,7 @@ def doctor(
     del verbose
     from qkdlink.commands.doctor import doctor as examine
 
-    raise typer.Exit(examine(config, role, as_json=as_json))
+    raise typer.Exit(examine(config, home, role, as_json=as_json))
 
 
 def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":

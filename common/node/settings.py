@@ -99,7 +99,7 @@ class ApparatusSettings(_Section):
     """Where the patch panel's sockets lead: the emulated optics, not the protocol."""
 
     site: Name | None = None
-    """The name of this apparatus in topics: the node's, unless another's apparatus plays the node's part."""
+    """Whose apparatus plays the node's part, by the name in topics; without it the apparatus is the site's own."""
     ways: dict[Route, WaySettings] = {}
     """The ways beside the direct one, by the names that the patch panel has for them: `[apparatus.ways.NAME]`."""
 
@@ -206,7 +206,13 @@ class NodeSettings(ProgramSettings, ABC):
     """What every node is told."""
 
     node: Name
+    """The name of this node to its peer: in certificates, messages and keys."""
     peer: Name
+    """The name of the other node."""
+    site: Name | None = None
+    """The name of this site, which stands in topics; without it, that of the node."""
+    peer_site: Name | None = None
+    """The name of the other site; without it, that of the peer."""
     classical: ClassicalSettings
     trust: TrustSettings = TrustSettings()
     authentication: AuthenticationSettings = AuthenticationSettings()
@@ -221,19 +227,22 @@ class NodeSettings(ProgramSettings, ABC):
         """How many blocks this node would have open at a time; the peer is told, and the smaller number counts."""
 
     @property
-    def site(self) -> str:
-        """The name of this node's apparatus in topics."""
-        return self.apparatus.site or self.node
+    def apparatus_site(self) -> str:
+        """The site in the topics of this node's apparatus."""
+        return self.apparatus.site or self.site or self.node
 
     @property
     def is_anothers_apparatus(self) -> bool:
         """Whether another's apparatus plays this node's part, which the patch panel does not concern."""
-        return self.site != self.node
+        return self.apparatus_site != (self.site or self.node)
 
     @property
     def light_legs(self) -> dict[Route, str]:
         """At which site this node's leg of light ends, by way."""
-        return {"direct": self.peer, **{route: way.site for route, way in self.apparatus.ways.items()}}
+        return {
+            "direct": self.peer_site or self.peer,
+            **{route: way.site for route, way in self.apparatus.ways.items()},
+        }
 
     @property
     def classical_ways(self) -> frozenset[Route]:

@@ -272,7 +272,7 @@ async def _opened_station[S: NodeSettings](
     role: Role, greeting: Greeting, settings: S, folder: Path, seed: int | None, report_file: int | None
 ) -> AsyncIterator[Station[S]]:
     check_cipher_suites()
-    seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.label.lower())
+    seal = LightSeal(read_seal_key(folder / settings.credentials.light_seal), role.word)
     pipe = LauncherPipe(report_file)
     owner = StoreOwner(settings.link, settings.node, settings.parameters.reproducible)
     anchor = None if KeyStore.is_latched(folder) else open_anchor(settings, folder, role)
@@ -311,7 +311,7 @@ async def _opened_station[S: NodeSettings](
             )
             bus.trouble.tell = station.broker_trouble
             # nobody writes another's topic
-            async with journal.published(bus, station.topics.journal(settings.site)):
+            async with journal.published(bus, station.topics.journal(settings.apparatus_site)):
                 station.tell(_started(station))
                 watching = None
                 if not settings.is_anothers_apparatus:
@@ -330,7 +330,7 @@ async def _opened_station[S: NodeSettings](
 
 def _started[S: NodeSettings](station: Station[S]) -> NodeStarted:
     return NodeStarted(
-        role=station.role.label.lower(),
+        role=station.role.word,
         link=station.settings.link,
         broker=str(station.bus.address),
         reproducible=station.settings.parameters.reproducible,

@@ -18,3 +18,8 @@ class Role(IntEnum):
     def label(self) -> str:
         """The name in sentences and pictures."""
         return self.name.capitalize()
+
+    @property
+    def word(self) -> str:
+        """The name in files and messages."""
+        return self.name.lower()

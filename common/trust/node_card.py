@@ -50,7 +50,7 @@ class CardRole(StrEnum):
     @classmethod
     def of(cls, role: Role) -> Self:
         """Return the role as it stands on a card."""
-        return cls(role.label.lower())
+        return cls(role.word)
 
 
 class NodeCard(BaseModel):

@@ -1,5 +1,6 @@
 """The topics of a link on its broker, each with one writer, and those of light with one reader.
 
+They are named after sites, because a site is where an apparatus stands: a node may be called the same at several links.
 A way of light from Alice to Bob is one leg or, through another apparatus, two. Each leg has a topic of its own for its
 light and one for its receipts, so that the broker's access list keeps the ways apart.
 """
@@ -25,6 +26,6 @@ class Topics:
         """The patch panel, retained; read by the apparatus of both nodes, which never write it."""
         return f"qkd/{self.link}/patch"
 
-    def journal(self, node: str) -> str:
-        """What `node` tells of itself, as JSON, one event a message; never a secret."""
-        return f"qkd/{self.link}/journal/{node}"
+    def journal(self, site: str) -> str:
+        """What the node of a site tells of itself on this link, as JSON, one event a message; never a secret."""
+        return f"qkd/{self.link}/{site}/journal"

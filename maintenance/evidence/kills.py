@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.kill_points import POINTS
 from qkdlink.lab.faults.kill_trials import Trial, run_trial
 from qkdlink.lab.faults.mortal import Death

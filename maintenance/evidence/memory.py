@@ -20,7 +20,8 @@ from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters, ProtocolName
 from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
 from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
-from qkdlink.deployment.homes.home import ALICE, BOB, open_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.planning.planner import plan, task_for

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from qkdlink.common.journal.events import AnyEvent, BlockEnded, EpochBegan, LineLost, PeerRefused
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.kill_trials import tiny_link
 from qkdlink.lab.faults.mortal import Mortal

@@ -15,7 +15,8 @@ from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
-from qkdlink.deployment.homes.home import ALICE, open_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.names import ALICE
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.planning.planner import plan, task_for

@@ -19,6 +19,8 @@ from qkdlink.common.trust.pem import AUTHORITY_FILE, CERTIFICATE_FILE, REVOCATIO
 from qkdlink.common.trust.private_files import PUBLIC_MODE, NewFile, write_over
 from qkdlink.common.trust.revocation import common_name
 from qkdlink.deployment.certificates.hierarchy import LIST_DAYS, ROOT_FOLDER, Hierarchy, create_authorities
+from qkdlink.deployment.homes.site import LINKS_FOLDER
+from qkdlink.deployment.homes.sites import SITES_FOLDER
 from qkdlink.views.console import console, table
 
 AUTHORITY_FOLDER = "ca"
@@ -145,7 +147,7 @@ def show(
 
 def _certificates_in(home: Path) -> list[Path]:
     found = sorted(
-        [*home.glob(f"*/{CERTIFICATE_FILE}"), *home.glob(f"{AUTHORITY_FOLDER}/*/{CERTIFICATE_FILE}")]
+        [*_in_nodes(home, CERTIFICATE_FILE), *home.glob(f"{AUTHORITY_FOLDER}/*/{CERTIFICATE_FILE}")]
     )
     if not found:
         raise ConfigurationError(
@@ -154,11 +156,16 @@ def _certificates_in(home: Path) -> list[Path]:
     return found
 
 
+def _in_nodes(home: Path, file: str) -> list[Path]:
+    """Return the files of this name of every node that was issued here or has its end of a link here."""
+    return [*home.glob(f"*/{file}"), *home.glob(f"{SITES_FOLDER}/*/{LINKS_FOLDER}/*/{file}")]
+
+
 def _hand_out_lists(home: Path) -> None:
     """Give the lists to every node of this authority whose home is here; nodes elsewhere need to be brought them."""
     authority = home / AUTHORITY_FOLDER
     root, lists = (authority / AUTHORITY_FILE).read_bytes(), authority / REVOCATIONS_FILE
-    believers = [path.parent for path in home.glob(f"*/{AUTHORITY_FILE}") if path.read_bytes() == root]
+    believers = [path.parent for path in _in_nodes(home, AUTHORITY_FILE) if path.read_bytes() == root]
     for path in sorted(folder / REVOCATIONS_FILE for folder in believers):
         if path != lists:
             write_over(NewFile(path, lists.read_bytes(), PUBLIC_MODE))

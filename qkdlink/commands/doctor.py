@@ -18,23 +18,33 @@ from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.diagnosis.examination import examine_node
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Outcome
 from qkdlink.deployment.diagnosis.house import Patient
+from qkdlink.deployment.homes.node_folders import NodeFolder, one_node
 
 _KINDS: dict[Role, type[NodeSettings]] = {Role.ALICE: AliceSettings, Role.BOB: BobSettings}
 
 
-def doctor(config: Path, role: str | None, *, as_json: bool) -> int:
-    """Examine the node of a configuration file and say what stands in its way; return the exit status.
+def doctor(config: Path | None, home: Path | None, role: str | None, *, as_json: bool) -> int:
+    """Examine the node of a configuration file or a folder, say what stands in its way; return the exit status.
 
-    0 if nothing stands in the way, 1 if something does. ConfigurationError if the file is not that of a node.
+    0 if nothing stands in the way, 1 if something does. ConfigurationError if what was named is not that of one node.
     """
-    patient = _patient(config, role)
+    patient = _patient(_node(config, home), role)
     diagnosis = asyncio.run(examine_node(patient, greet))
     sys.stdout.write(f"{_json(patient, diagnosis) if as_json else _text(patient, diagnosis)}\n")
     return 0 if diagnosis.in_the_way is None else 1
 
 
-def _patient(config: Path, role: str | None) -> Patient:
-    chosen = _role(config, role)
+def _node(config: Path | None, home: Path | None) -> NodeFolder:
+    if (config is None) == (home is None):
+        raise ConfigurationError("Name either the node's --config file or a --home.")
+    if home is None:
+        return NodeFolder(config or Path())
+    return one_node(home, lambda node: node.configuration.exists(), "configuration file")
+
+
+def _patient(node: NodeFolder, role: str | None) -> Patient:
+    config = node.configuration
+    chosen = _role(config, role) if node.role is None or role is not None else node.role
     settings = load_settings(_KINDS[chosen], config)
     sends = largest_packet(settings, Topics(settings.link)) if isinstance(settings, AliceSettings) else 0
     return Patient(chosen, settings, config.parent, datetime.now(UTC), sends)
@@ -44,7 +54,7 @@ def _role(config: Path, role: str | None) -> Role:
     """Take the role that was asked for; else the one that the node is named after."""
     name = role or _name(config)
     for each in Role:
-        if name == each.label.lower():
+        if name == each.word:
             return each
     raise ConfigurationError(
         f"Whether {name} is Alice or Bob of its link cannot be told: add --role alice or bob."
@@ -65,7 +75,7 @@ def _json(patient: Patient, diagnosis: Diagnosis) -> str:
     return json.dumps(
         {
             "node": patient.settings.node,
-            "role": patient.role.label.lower(),
+            "role": patient.role.word,
             "obstacle": first and first.obstacle,
             "sentence": first and as_sentence(first.sentence),
             "checks": [

@@ -1,7 +1,7 @@
 """The console's way to the broker: Eve's own settings, under another name, and nothing of hers but her account."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,19 +31,22 @@ class BrokerWires:
 
     bus: Bus
     topics: Topics
-    told: tuple[Subscription, ...]
+    told: Mapping[str, Subscription]
+    """Each program's journal, by the name that its entries carry."""
 
     async def journals(self) -> AsyncIterator[Entry]:
         """Everything that is told from now on; what is no event, or is on another node's topic, is dropped."""
         arrived: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_UNREAD_ENTRIES)
-        readers = [asyncio.create_task(_forward(each, arrived), name=each.topic) for each in self.told]
+        readers = [
+            asyncio.create_task(_forward(each, arrived), name=each.topic) for each in self.told.values()
+        ]
         try:
             while True:
                 topic, payload = await arrived.get()
                 with suppress(ValueError):  # pydantic's are of this kind
                     refuse_repeated_members(payload)
                     entry = Entry.model_validate_json(payload)
-                    if topic == self.topics.journal(entry.node):
+                    if entry.node in self.told and topic == self.told[entry.node].topic:
                         yield entry
         finally:
             for reader in readers:
@@ -57,8 +60,9 @@ class BrokerWires:
 async def open_wires(bus: Bus, settings: EveSettings) -> BrokerWires:
     """Listen to everybody."""
     topics = Topics(settings.link)
-    told = [await bus.subscribe(topics.journal(name)) for name in (settings.alice, settings.bob, EVE)]
-    return BrokerWires(bus, topics, tuple(told))
+    sites = dict(zip((settings.alice, settings.bob, EVE), (*settings.sites, EVE), strict=True))
+    told = {name: await bus.subscribe(topics.journal(site)) for name, site in sites.items()}
+    return BrokerWires(bus, topics, told)
 
 
 def play(home: Path | None, config: Path | None, stolen: Sequence[str] = ()) -> None:

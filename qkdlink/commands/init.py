@@ -11,18 +11,20 @@ from typing import Any
 
 from qkdlink.commands.demo import planned
 from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.protocol.roles import Role
 from qkdlink.common.transport.addresses import Address
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, Splice
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
 from qkdlink.deployment.homes.installation import (
     APPARATUS_AUTHORITY,
     BROKER,
     EVE_OPTION,
     NODES_AUTHORITY,
-    Site,
+    Installation,
     install,
     is_installed,
 )
 from qkdlink.deployment.homes.security import Security
+from qkdlink.deployment.homes.sites import DEFAULT_SITES, SITES_FOLDER, make_sites
 from qkdlink.eve.topics import EVE
 
 _LAST_PORT = 65_535
@@ -57,6 +59,7 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
     site = _site(places, alice, security)
     wish = _wish(site, physics)
     if is_installed(home, wish):
+        make_sites(home)
         _say(f"{home} is complete already; nothing was changed.")
         return
     parameters = planned(
@@ -69,8 +72,8 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
     )
     install(home, wish, site, parameters)
     for part, meaning in (
-        (ALICE, "for Alice's machine"),
-        (BOB, "for Bob's machine"),
+        (f"{SITES_FOLDER}/{DEFAULT_SITES[Role.ALICE]}", "for Alice's machine"),
+        (f"{SITES_FOLDER}/{DEFAULT_SITES[Role.BOB]}", "for Bob's machine"),
         (BROKER, "for the broker's machine"),
         *([] if site.eve is None else [(EVE, "for Eve's machine")]),
         (NODES_AUTHORITY, "the authority of the nodes; keep it here"),
@@ -79,7 +82,7 @@ def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any],
         _say(f"{home / part}  {meaning}")
 
 
-def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Site:
+def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Installation:
     classical = _address(places.bob)
     bootstrap = (
         _address(places.bob_bootstrap)
@@ -90,10 +93,10 @@ def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Site:
     eve = None if found_at is None else Splice(found_at, _next(found_at, EVE_OPTION, "choose a lower one"))
     addresses = LinkAddresses(_address(places.broker), classical, bootstrap)
     _refuse_shared_ports(addresses, eve, places)
-    return Site(addresses, places.broker_hosts, places.bob_hosts, security, eve, alice)
+    return Installation(addresses, places.broker_hosts, places.bob_hosts, security, eve, alice)
 
 
-def _wish(site: Site, physics: Physics) -> dict[str, object]:
+def _wish(site: Installation, physics: Physics) -> dict[str, object]:
     """Return what was asked for as JSON values, under the names of the options."""
     return {
         "--broker": str(site.addresses.broker),

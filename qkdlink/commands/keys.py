@@ -12,12 +12,14 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, upkeep_bits
 from qkdlink.common.node.settings import CONFIGURATION_FILE, load_settings
 from qkdlink.common.protocol.economy import Backoff
+from qkdlink.common.protocol.roles import Role
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.common.store.in_use import is_open_for_writing
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.ledger import Balance
 from qkdlink.common.store.opening import STORE_FILE
-from qkdlink.deployment.homes.home import ALICE
+from qkdlink.deployment.homes.node_folders import NAME_ANOTHER, NodeFolder, node_folders, one_node
+from qkdlink.deployment.homes.sites import ends_in, home_above
 from qkdlink.views.outlook import duration
 
 
@@ -36,8 +38,8 @@ class Outlook:
 
 
 def show(home: Path, *, as_json: bool) -> None:
-    """Show the balance of a node's store, or of every node of a link's home, one after the other."""
-    for folder in _node_homes(home):
+    """Show the balance of each node's store in a link's home, a site's folder or a node's, one after the other."""
+    for folder in _with_stores(home):
         with closing(KeyStore.of(folder)) as store:
             balance, outlook = store.balance(), _outlook(store, folder)
         typer.echo(_json(balance, outlook) if as_json else _text(balance, outlook))
@@ -45,13 +47,12 @@ def show(home: Path, *, as_json: bool) -> None:
 
 def bootstrap(home: Path, *, again: bool) -> None:
     """Say how the latch stands; open it if asked to, and the node is stopped."""
-    if not (home / STORE_FILE).exists():
-        raise ConfigurationError(_no_store(home))
+    folder = one_node(home, _has_store, _STORE).folder
     if again:
-        with locked_home(home, _RUNS):
-            _open_bootstrap(home)
+        with locked_home(folder, _RUNS):
+            _open_bootstrap(folder)
         return
-    with closing(KeyStore.of(home)) as store:
+    with closing(KeyStore.of(folder)) as store:
         closed = "closed" if store.epoch().latched else "open"
         typer.echo(f"The bootstrap is {closed}; the node is in epoch {store.epoch().number}.")
 
@@ -73,21 +74,18 @@ def _open_bootstrap(home: Path) -> None:
     )
 
 
-def _node_homes(home: Path) -> list[Path]:
-    if (home / STORE_FILE).exists():
-        return [home]
-    found = sorted(path.parent for path in home.glob(f"*/{STORE_FILE}"))
+_STORE = "key store"
+
+
+def _has_store(node: NodeFolder) -> bool:
+    return (node.folder / STORE_FILE).exists()
+
+
+def _with_stores(home: Path) -> list[Path]:
+    found = [node.folder for node in node_folders(home) if _has_store(node)]
     if not found:
-        raise ConfigurationError(_no_store(home))
+        raise ConfigurationError(f"There is no {_STORE} in {home}: {NAME_ANOTHER}.")
     return found
-
-
-def _no_store(home: Path) -> str:
-    """Say that a folder is no node's home, and which of its folders are."""
-    nodes = [str(path.parent) for path in sorted(home.glob(f"*/{STORE_FILE}"))]
-    if nodes:
-        return f"{home} is not the home of one node: name {' or '.join(nodes)}."
-    return f"There is no key store in {home}: name the home of a node that has run."
 
 
 def _outlook(store: KeyStore, folder: Path) -> Outlook:
@@ -100,11 +98,20 @@ def _outlook(store: KeyStore, folder: Path) -> Outlook:
 
 def _pauses(folder: Path) -> Backoff:
     """Return the pauses that Alice makes: hers, or the usual ones where her configuration is not at hand."""
-    for home in (folder.parent / ALICE, folder):
+    for file in (_alice_of(folder), folder / CONFIGURATION_FILE):
         with suppress(ConfigurationError):
-            return load_settings(AliceSettings, home / CONFIGURATION_FILE).backoff
+            return load_settings(AliceSettings, file).backoff
     fields = AliceSettings.model_fields
     return Backoff(fields["backoff_first_s"].default, fields["backoff_longest_s"].default)
+
+
+def _alice_of(folder: Path) -> Path:
+    """Return Alice's configuration file of the link that a node serves, if both lie in one home; else the node's."""
+    home = home_above(folder)
+    ends = [] if home is None else list(ends_in(home))
+    link = next((end.link for end in ends if end.folder == folder.absolute()), None)
+    alices = (end.configuration for end in ends if (end.link, end.role) == (link, Role.ALICE))
+    return next(alices, folder / CONFIGURATION_FILE)
 
 
 def _json(balance: Balance, outlook: Outlook) -> str:

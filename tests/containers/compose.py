@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKER = shutil.which("docker") or "docker"
 NODES = ("alice", "bob")
+FOLDERS = {"alice": "/site/links/link-1", "bob": "/site/links/link-1", "eve": "/node"}
+"""Where a program's configuration, store and journal are in its container."""
 SMALL_BLOCKS = "--protocol single-photon --block-pulses 250000 --rekey-blocks 3"
 
 
@@ -73,7 +75,7 @@ class Project:
 
     def journal(self, node: str) -> list[dict[str, Any]]:
         """Return all that a node has told; its container may be running or not, or not have run yet."""
-        text = self.compose("cp", f"{node}:/node/journal.jsonl", "-", check=False)
+        text = self.compose("cp", f"{node}:{FOLDERS[node]}/journal.jsonl", "-", check=False)
         begin, end = text.find("{"), text.rfind("}\n") + 1  # the one file of a tar archive
         return [json.loads(line) for line in text[begin:end].splitlines()]
 
@@ -94,7 +96,7 @@ class Project:
 
     def balance(self, node: str) -> dict[str, Any]:
         """Return the ledger of a node that does not run."""
-        return json.loads(self.run(node, "qkdlink", "keys", "--home", "/node", "--json"))
+        return json.loads(self.run(node, "qkdlink", "keys", "--home", "/site", "--json"))
 
     def wait(self, what: str, until: Callable[[], object], timeout_s: float = 90) -> None:
         """Wait until something is so; a failure shows what the containers said."""

@@ -95,10 +95,11 @@ def test_the_process_itself_has_no_privilege_left(link: Project, service: str):
 
 
 def test_each_container_sees_its_own_folder_and_nothing_else(link: Project):
-    for service, target in (("alice", "/node"), ("bob", "/node"), ("broker", "/broker")):
+    own = {"alice": ("site-a", "/site"), "bob": ("site-b", "/site"), "broker": ("broker", "/broker")}
+    for service, (volume, target) in own.items():
         mounts = link.inspect(service)["Mounts"]
         assert [(mount["Name"], mount["Destination"]) for mount in mounts] == [
-            (f"{link.name}_{service}", target)
+            (f"{link.name}_{volume}", target)
         ]
     assert not link.inspect("broker")["Mounts"][0]["RW"]
 

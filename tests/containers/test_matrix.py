@@ -17,7 +17,7 @@ from qkdlink.lab.middle.matrix import MATRIX, Cell, Stolen
 from tests.containers.compose import NODES, ROOT, Project, project
 
 STRANGERS = ROOT / "tests" / "containers" / "strangers"
-HOMES = ("alice:/link/alice", "bob:/link/bob", "eve:/link/eve")
+HOMES = ("site-a:/link/sites/site-a", "site-b:/link/sites/site-b", "eve:/link/eve")
 NEVER_RUN, LATCHED = "never-run", "latched"
 KEYS_ENOUGH = 2
 """With each victim: one may be of the bootstrap, the next one rests on what was made with her."""

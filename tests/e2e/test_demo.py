@@ -21,7 +21,7 @@ from qkdlink.commands import demo as command
 from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.deployment.brokers.broker import find_mosquitto
-from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
 from tests.support.processes import Journal, RunningProcess, full_disk, small_parameters, without_mosquitto
 
 QKDLINK = [str(Path(sys.executable).with_name("qkdlink"))]
@@ -219,10 +219,10 @@ def test_without_mosquitto_the_demo_says_that_amqtt_has_no_access_list_and_a_hom
     assert "embedded: it has no access list" in demo.stdout
     assert "The keys are equal." in demo.stdout
     assert {path.name for path in (tmp_path / "home").iterdir()} == {
-        *("alice", "bob", "broker", "ca", "options.json")
+        *("broker", "ca", "options.json", "sites")
     }
     for name in ("alice", "bob"):
-        assert len(Journal(tmp_path / "home" / name / "journal.jsonl").of(BlockEnded)) == 1
+        assert len(Journal(LinkHome(tmp_path / "home").node(name) / "journal.jsonl").of(BlockEnded)) == 1
 
 
 @pytest.mark.usefixtures("nodes_are_forked")
@@ -285,8 +285,10 @@ def test_a_reproducible_run_refuses_a_home_that_has_been_lived_in(
 @pytest.mark.parametrize(
     ("limit", "file", "furnished"),
     [
-        (800, "alice/certificate.pem", False),  # a chain of two; whatever the authorities write is shorter
-        (800, "alice/node.toml", True),  # in a home that was furnished while there was room
+        # a chain of two, which is longer than what the authorities write
+        (800, "sites/site-a/links/link-1/certificate.pem", False),
+        # in a home that was made while there was room
+        (800, "sites/site-a/links/link-1/node.toml", True),
         (1400, "The key store of (alice|bob)", True),
     ],
 )
@@ -319,7 +321,7 @@ def test_on_a_full_disk_the_error_names_the_file_and_nothing_half_made_is_left(
     assert re.search(rf"(annot write \S+{file}|{file} cannot be written)", done.stderr), done.stderr
     assert not list(tmp_path.rglob(".*")), "no temporary file"
     assert home.exists() == furnished
-    for journal in home.glob("*/journal.jsonl"):
+    for journal in home.rglob("journal.jsonl"):
         assert journal.read_text() == "" or journal.read_text().endswith("\n")
 
 
@@ -331,7 +333,7 @@ def _running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        _wait_until(lambda: bool(Journal(folder / "bob" / "journal.jsonl").keys))
+        _wait_until(lambda: bool(Journal(LinkHome(folder).node("bob") / "journal.jsonl").keys))
         yield process
     finally:
         process.kill()

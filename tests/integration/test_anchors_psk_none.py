@@ -21,7 +21,8 @@ from qkdlink.common.transport.connections import is_anybody_at
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
 from qkdlink.common.trust.private_files import NewFile, write_new
-from qkdlink.deployment.homes.home import ALICE, BOB, open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.launching.link_result import LinkResult, run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun
@@ -42,10 +43,11 @@ async def run(folder: Path, security: Security, bits: int | None = None, blocks:
 def give(home: Path, bits: int) -> PresharedSecret:
     """Make a pre-shared key and carry it to both nodes, in place of the last."""
     for name in NODES:
-        (home / name / PRESHARED_FILE).unlink(missing_ok=True)
-    create_preshared(home / ALICE / PRESHARED_FILE, bits)
-    write_new(NewFile(home / BOB / PRESHARED_FILE, (home / ALICE / PRESHARED_FILE).read_bytes()))
-    return PresharedSecret.load(home / ALICE / PRESHARED_FILE)
+        (LinkHome(home).node(name) / PRESHARED_FILE).unlink(missing_ok=True)
+    hers, his = (LinkHome(home).node(name) / PRESHARED_FILE for name in (ALICE, BOB))
+    create_preshared(hers, bits)
+    write_new(NewFile(his, hers.read_bytes()))
+    return PresharedSecret.load(hers)
 
 
 @asynccontextmanager
@@ -98,14 +100,14 @@ async def test_a_secret_delivered_by_hand_begins_a_link_that_goes_on_by_itself(
     assert (authenticated_by[0], authenticated_by[-1]) == (named, "wegman-carter")
     began = [(epoch["authenticated_by"], epoch["key_id"] is None) for epoch in told["epochs"]]
     assert began[:2] == [("tls-psk", True), ("tls-psk", False)]
-    secret = PresharedSecret.load(tmp_path / "home" / ALICE / PRESHARED_FILE)
+    secret = PresharedSecret.load(LinkHome(tmp_path / "home").node(ALICE) / PRESHARED_FILE)
     for name in NODES:
-        with closing(KeyStore.of(tmp_path / "home" / name)) as store:
+        with closing(KeyStore.of(LinkHome(tmp_path / "home").node(name))) as store:
             assert not store.unauthenticated
             assert store.pads.left(Purpose.TAGS_ALICE_TO_BOB) == 0, "what is left is burnt"
             balance = store.balance()
         assert balance.produced_bits == result.secret_bits
-        journal = (tmp_path / "home" / name / "journal.jsonl").read_text()
+        journal = (LinkHome(tmp_path / "home").node(name) / "journal.jsonl").read_text()
         assert not any(digits in journal for digits in spellings(secret))
 
 
@@ -198,7 +200,7 @@ async def test_a_link_that_trusts_anybody_makes_keys_that_no_application_gets(tm
     assert told["epochs"][0]["authenticated_by"] == "tls-without-authentication"
     assert told["epochs"][1]["authenticated_by"] == "tls-psk"
     for name in NODES:
-        folder = tmp_path / "home" / name
+        folder = LinkHome(tmp_path / "home").node(name)
         with closing(KeyStore.of(folder)) as store:
             assert store.unauthenticated
             assert store.vouched().anchor == "none"

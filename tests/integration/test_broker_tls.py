@@ -21,8 +21,9 @@ from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
 from qkdlink.common.trust.pki import create_authority, issue
 from qkdlink.deployment.brokers.broker import find_mosquitto
 from qkdlink.deployment.brokers.ports import free_port
-from qkdlink.deployment.homes.home import LinkAddresses
-from qkdlink.deployment.homes.installation import Site, install
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.installation import Installation, install
 from tests.support.processes import guarded
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
@@ -33,7 +34,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installation")
     address = Address("localhost", free_port())
     parameters = planned("metropolitan", None, "single-photon", 250_000, reproducible=False)
-    install(folder, {"port": address.port}, Site(LinkAddresses(address, address, address)), parameters)
+    install(
+        folder, {"port": address.port}, Installation(LinkAddresses(address, address, address)), parameters
+    )
     issue(folder / "apparatus-ca", "visitor", folder / "visitor")
     create_authority(folder / "other-ca")
     issue(folder / "other-ca", "alice", folder / "other")
@@ -75,20 +78,24 @@ async def connected(access: BrokerAccess) -> AsyncIterator[Bus]:
 
 async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
     alice, bob, visitor = (
-        access(port, home / folder) for folder in ("alice/apparatus", "bob/apparatus", "visitor")
+        access(port, folder)
+        for folder in (
+            *(LinkHome(home).node(name) / "apparatus" for name in ("alice", "bob")),
+            home / "visitor",
+        )
     )
     async for hers in connected(alice):
         async for his in connected(bob):
             async for theirs in connected(visitor):
-                light = await his.subscribe("qkd/link-1/alice/light/bob")
-                stolen = await theirs.subscribe("qkd/link-1/alice/light/bob")
+                light = await his.subscribe("qkd/link-1/site-a/light/site-b")
+                stolen = await theirs.subscribe("qkd/link-1/site-a/light/site-b")
                 with pytest.raises(LinkError, match="may not write there; correct the broker's access list"):
-                    await theirs.publish("qkd/link-1/alice/light/bob", b"forged")
-                prying = await hers.subscribe("qkd/link-1/journal/bob")
+                    await theirs.publish("qkd/link-1/site-a/light/site-b", b"forged")
+                prying = await hers.subscribe("qkd/link-1/site-b/journal")
                 with pytest.raises(LinkError, match="may not write there; correct the broker's access list"):
-                    await his.publish("qkd/link-1/alice/light/bob", b"forged")
-                await his.publish("qkd/link-1/journal/bob", b"bob's own")
-                await hers.publish("qkd/link-1/alice/light/bob", b"light")
+                    await his.publish("qkd/link-1/site-a/light/site-b", b"forged")
+                await his.publish("qkd/link-1/site-b/journal", b"bob's own")
+                await hers.publish("qkd/link-1/site-a/light/site-b", b"light")
                 assert (await asyncio.wait_for(light.get(), 5)).payload == b"light"
                 for unheard in (stolen, prying):
                     with pytest.raises(TimeoutError):
@@ -96,41 +103,44 @@ async def test_each_certificate_may_do_what_its_name_may(home: Path, port: int):
 
 
 async def test_a_node_has_two_lines_at_once_and_nobody_who_knows_its_name_logs_it_out(home: Path, port: int):
-    settings = load_settings(AliceSettings, home / "alice" / "node.toml")
-    his = access(port, home / "bob/apparatus")
-    async for bus in connected(broker_access(settings, "alice", home / "alice")):
+    settings = load_settings(AliceSettings, LinkHome(home).node("alice") / "node.toml")
+    his = access(port, LinkHome(home).node("bob") / "apparatus")
+    async for bus in connected(broker_access(settings, "alice", LinkHome(home).node("alice"))):
         async with (
-            connect_light(light_access(settings, "alice", home / "alice")) as line,
+            connect_light(light_access(settings, "alice", LinkHome(home).node("alice"))) as line,
             connect(his) as bobs,
         ):
-            receipts = await line.subscribe("qkd/link-1/bob/receipts/alice")
+            receipts = await line.subscribe("qkd/link-1/site-b/receipts/site-a")
             for guess in ("alice", "link-1-alice", "link-1-alice-light"):
                 async with connect(replace(his, client_id=guess)):
                     pass
             for number in range(12):  # for longer than either line would need to come back
-                await bus.publish("qkd/link-1/journal/alice", b"here I am")
-                await bobs.publish("qkd/link-1/bob/receipts/alice", bytes([number]))
+                await bus.publish("qkd/link-1/site-a/journal", b"here I am")
+                await bobs.publish("qkd/link-1/site-b/receipts/site-a", bytes([number]))
                 assert (await asyncio.wait_for(receipts.get(), 5)).payload == bytes([number])
                 await asyncio.sleep(0.05)
 
 
 def test_a_node_is_never_at_the_broker_under_an_id_that_it_had_before(home: Path):
-    settings = load_settings(AliceSettings, home / "alice" / "node.toml")
-    names = {each(settings, "alice", home / "alice").client_id for each in 2 * (broker_access, light_access)}
+    settings = load_settings(AliceSettings, LinkHome(home).node("alice") / "node.toml")
+    names = {
+        each(settings, "alice", LinkHome(home).node("alice")).client_id
+        for each in 2 * (broker_access, light_access)
+    }
     assert len(names) == 4
 
 
 async def test_the_broker_refuses_a_certificate_of_another_authority(home: Path, port: int):
-    async for _ in connected(access(port, home / "alice/apparatus")):
+    async for _ in connected(access(port, LinkHome(home).node("alice") / "apparatus")):
         pass
-    for stranger in (home / "other", home / "alice"):
+    for stranger in (home / "other", LinkHome(home).node("alice")):
         with pytest.raises((LinkError, CredentialsError)):  # a node's own is a chain, and not even shown
             async with connect(access(port, stranger, home / "apparatus-ca" / "certificate.pem")):
                 pass
 
 
 async def test_the_broker_refuses_whoever_shows_none(home: Path, port: int):
-    async for _ in connected(access(port, home / "alice/apparatus")):
+    async for _ in connected(access(port, LinkHome(home).node("alice") / "apparatus")):
         pass
     nobody = BrokerAccess(
         Address("localhost", port), "test", tls=apparatus_context(home / "apparatus-ca" / "certificate.pem")
@@ -141,26 +151,26 @@ async def test_the_broker_refuses_whoever_shows_none(home: Path, port: int):
 
 
 async def test_a_node_refuses_a_broker_of_another_authority_or_name(home: Path, port: int):
-    async for _ in connected(access(port, home / "alice/apparatus")):
+    async for _ in connected(access(port, LinkHome(home).node("alice") / "apparatus")):
         pass
     other = home / "ca" / "certificate.pem"
     for opened in (connect, connect_light):
         with pytest.raises(CredentialsError, match="from another authority than this link's; carry"):
-            async with opened(access(port, home / "alice/apparatus", other)):
+            async with opened(access(port, LinkHome(home).node("alice") / "apparatus", other)):
                 pass
         with pytest.raises(
             CredentialsError, match=r"for another address; let `address` in \[broker\] be a name"
         ):
-            async with opened(access(port, home / "alice/apparatus", host="127.0.0.2")):
+            async with opened(access(port, LinkHome(home).node("alice") / "apparatus", host="127.0.0.2")):
                 pass
 
 
 def test_a_key_of_another_certificate_is_refused_before_it_is_shown(home: Path):
     with pytest.raises(CredentialsError, match="is not the key of"):
         apparatus_context(
-            home / "alice/apparatus/authority.pem",
-            home / "alice/apparatus/certificate.pem",
-            home / "bob/apparatus/private-key.pem",
+            LinkHome(home).node("alice") / "apparatus/authority.pem",
+            LinkHome(home).node("alice") / "apparatus/certificate.pem",
+            LinkHome(home).node("bob") / "apparatus/private-key.pem",
         )
 
 

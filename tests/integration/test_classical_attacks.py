@@ -13,7 +13,7 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import LineLost, PeerRefused
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.eve.classical_attacks.base import Chain
 from qkdlink.eve.classical_attacks.catalogue import TREATMENTS, text_of, treatment_from
 from qkdlink.eve.relay import ClassicalRelay

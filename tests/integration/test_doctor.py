@@ -39,7 +39,7 @@ from qkdlink.deployment.diagnosis.causes import Obstacle
 from qkdlink.deployment.diagnosis.examination import examine_node
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding, Outcome
 from qkdlink.deployment.diagnosis.house import Patient
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
@@ -315,7 +315,7 @@ async def test_a_broker_that_does_not_take_the_password_or_forbids_a_topic_is_fo
         write_over(NewFile(password, right.encode()))
         link.change(BOB, {"link": "link-2"})  # a link that the broker's access list does not know
         obstacle, sentence = await _verdict(link, BOB)
-        assert (obstacle, "write qkd/link-2/journal/bob" in sentence) == (Obstacle.BROKER, True)
+        assert (obstacle, "write qkd/link-2/site-b/journal" in sentence) == (Obstacle.BROKER, True)
 
 
 @needs_mosquitto
@@ -325,7 +325,7 @@ async def test_a_retained_message_that_is_too_long_is_found_and_ends_nothing(
 ) -> None:
     async with bench(tmp_path / "home", SMALLER) as link:
         topics = Topics(link.home.link)
-        topic = topics.patch() if name == ALICE else topics.light(ALICE, BOB)
+        topic = topics.patch() if name == ALICE else topics.light("site-a", "site-b")
         admin = BrokerAccess(link.broker.address, "admin", ADMIN.name, ADMIN.password)
         async with connect(admin) as bus:
             await bus.publish(topic, bytes(LONGEST_MESSAGE + 1), retain=True)
@@ -455,7 +455,7 @@ async def test_the_role_of_a_node_of_another_name_has_to_be_told(
         link.change(ALICE, {"node": "anna"})
         config = link.home.configuration(ALICE)
         with pytest.raises(ConfigurationError, match="--role"):
-            doctor(config, None, as_json=True)
-        assert await asyncio.to_thread(doctor, config, "alice", as_json=True) == 1
+            doctor(config, None, None, as_json=True)
+        assert await asyncio.to_thread(doctor, config, None, "alice", as_json=True) == 1
         told = json.loads(capsys.readouterr().out)
         assert (told["role"], told["node"], told["obstacle"]) == ("alice", "anna", "name")

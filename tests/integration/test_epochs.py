@@ -39,7 +39,7 @@ from qkdlink.common.trust import pki
 from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
 from qkdlink.common.trust.pki import Validity
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import Bench, LocalNode, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 

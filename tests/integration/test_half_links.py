@@ -17,7 +17,9 @@ from qkdlink.common.journal.events import (
 )
 from qkdlink.common.transport.mqtt import BrokerAccess, connect
 from qkdlink.common.wire.topics import Topics
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB

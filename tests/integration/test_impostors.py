@@ -24,7 +24,7 @@ from qkdlink.common.transport.connections import ACCEPTED
 from qkdlink.common.trust import pki
 from qkdlink.common.trust.pki import Validity
 from qkdlink.deployment.brokers.ports import LOOPBACK
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.wire import Wire, wire_to
 

@@ -3,7 +3,7 @@
 import pytest
 
 from maintenance.evidence.kills import conclude, trials
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.kill_points import POINTS
 from qkdlink.lab.faults.kill_trials import Trial, run_trial
 from qkdlink.lab.faults.mortal import Death

@@ -13,7 +13,8 @@ from qkdlink.common.transport.mqtt import BrokerAccess, connect
 from qkdlink.common.wire.pulse_frames import FrameHeader
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.broker import find_mosquitto
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.light_proxy import LightProxy
 from tests.support.processes import ADMIN, Bench, Journal, bench, small_parameters, without_mosquitto
 
@@ -99,7 +100,7 @@ async def _keep_a_frame_of_light(link: Bench) -> None:
     account = (ADMIN.name, ADMIN.password) if link.broker.has_access_list else (None, None)
     async with connect(BrokerAccess(link.broker.address, "keeper", *account)) as bus:
         await bus.publish(
-            Topics(link.home.link).light(ALICE, BOB), b"QKDL and what was once light", retain=True
+            Topics(link.home.link).light("site-a", "site-b"), b"QKDL and what was once light", retain=True
         )
 
 
@@ -117,12 +118,14 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _blocks(folder: Path, name: str) -> dict[int, BlockEnded]:
-    return {ended.number: ended for ended in Journal(folder / name / "journal.jsonl").of(BlockEnded)}
+    return {
+        ended.number: ended for ended in Journal(LinkHome(folder).node(name) / "journal.jsonl").of(BlockEnded)
+    }
 
 
 @pytest.mark.parametrize("number", NAMES)
 def test_bob_calls_each_fault_by_its_name_in_the_block_that_it_happens_to(folder: Path, number: int) -> None:
-    faults = Journal(folder / BOB / "journal.jsonl").during(number, LightFault)
+    faults = Journal(LinkHome(folder).node(BOB) / "journal.jsonl").during(number, LightFault)
     assert [fault.fault for fault in faults] == NAMES[number]
     assert all(fault.frames == 1 for fault in faults)
 
@@ -157,7 +160,7 @@ def test_no_fault_shows_in_the_gain_of_a_block_that_makes_key(folder: Path, numb
 
 
 def test_a_retained_message_is_refused_as_such_before_any_light(folder: Path) -> None:
-    events = Journal(folder / BOB / "journal.jsonl").events
+    events = Journal(LinkHome(folder).node(BOB) / "journal.jsonl").events
     first = next(event for event in events if isinstance(event, LightFault))
     assert first.fault == "retained"
     assert events.index(first) == 1, "right after the node's start"

@@ -28,11 +28,13 @@ from qkdlink.common.transport.mqtt import BrokerAccess, Subscription, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.broker import find_mosquitto
 from qkdlink.deployment.brokers.ports import LOOPBACK
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
+from qkdlink.deployment.homes.sites import DEFAULT_SITES
 from tests.support.eavesdropper import Eavesdropper, eavesdropping
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
+SITE_A, SITE_B = DEFAULT_SITES.values()
 SMALLER = small_parameters(pulses=100_000)
 
 
@@ -130,7 +132,7 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
             lambda: len(_endings(eve, link)) == 4, "the end of both blocks in both journals on the broker"
         )
         told = b"".join(topic.encode() + payload for topic, payload in eve.heard)
-        files = [*link.home.folder.glob("*/*.jsonl"), link.home.broker / "broker.log"]
+        files = [*link.home.folder.rglob("*.jsonl"), link.home.broker / "broker.log"]
         told += b"".join(path.read_bytes() for path in files)
         secret_files = [
             link.home.node(n) / f for n in (ALICE, BOB) for f in ("light-seal.key", "broker-password")
@@ -144,12 +146,12 @@ async def test_no_secret_and_no_fingerprint_reaches_journal_broker_or_log(
         ]
     assert len(keys) == 4, "two blocks on each side"
     assert eve.topics() == {
-        Topics("link-1").light(ALICE, BOB),
-        Topics("link-1").receipts(BOB, ALICE),
-        Topics("link-1").journal(ALICE),
-        Topics("link-1").journal(BOB),
+        Topics("link-1").light(SITE_A, SITE_B),
+        Topics("link-1").receipts(SITE_B, SITE_A),
+        Topics("link-1").journal(SITE_A),
+        Topics("link-1").journal(SITE_B),
     }
-    assert len(b"".join(eve.on(Topics("link-1").light(ALICE, BOB)))) > 2 * SMALLER.block_pulses, (
+    assert len(b"".join(eve.on(Topics("link-1").light(SITE_A, SITE_B)))) > 2 * SMALLER.block_pulses, (
         "she heard the light"
     )
     assert not [secret for secret in known if secret in told]
@@ -164,7 +166,7 @@ async def test_the_broker_hears_a_node_that_ends_at_once_to_its_end(
     async with bench(tmp_path / "home", SMALLER) as link:
         account = (ADMIN.name, ADMIN.password) if link.broker.has_access_list else (None, None)
         async with connect(BrokerAccess(link.broker.address, "reader", *account)) as bus:
-            told = await bus.subscribe(Topics(link.home.link).journal(BOB))
+            told = await bus.subscribe(Topics(link.home.link).journal(SITE_B))
             bob = link.start_here(BOB)
             await until(lambda: bool(link.journal(BOB).events), "Bob's start")
             await bob.stop()
@@ -175,7 +177,9 @@ async def test_the_broker_hears_a_node_that_ends_at_once_to_its_end(
 
 
 def _endings(eve: Eavesdropper, link: Bench) -> list[bytes]:
-    journals = [payload for name in (ALICE, BOB) for payload in eve.on(Topics(link.home.link).journal(name))]
+    journals = [
+        payload for site in (SITE_A, SITE_B) for payload in eve.on(Topics(link.home.link).journal(site))
+    ]
     return [payload for payload in journals if b'"block-ended"' in payload]
 
 
@@ -186,10 +190,10 @@ async def test_the_access_list_lets_each_node_write_its_own_topics_and_read_what
     async with bench(tmp_path / "home", SMALLER) as link, eavesdropping(link.broker) as everything:
         topics = Topics(link.home.link)
         attempts = [
-            topics.light(ALICE, BOB),
-            topics.receipts(BOB, ALICE),
-            topics.journal(ALICE),
-            topics.journal(BOB),
+            topics.light(SITE_A, SITE_B),
+            topics.receipts(SITE_B, SITE_A),
+            topics.journal(SITE_A),
+            topics.journal(SITE_B),
             "other",
         ]
         heard: dict[str, set[str]] = {}
@@ -207,13 +211,13 @@ async def test_the_access_list_lets_each_node_write_its_own_topics_and_read_what
                 for topic in attempts:
                     await everything.client.publish(topic, f"to {name}".encode(), qos=1)
                 heard[name] = {each.topic for each in subscriptions if await _heard_anything(each)}
-        assert heard == {ALICE: {topics.receipts(BOB, ALICE)}, BOB: {topics.light(ALICE, BOB)}}
+        assert heard == {ALICE: {topics.receipts(SITE_B, SITE_A)}, BOB: {topics.light(SITE_A, SITE_B)}}
         written = {
             name: {topic for topic in attempts if name.encode() in everything.on(topic)} for name in heard
         }
         assert written == {
-            ALICE: {topics.light(ALICE, BOB), topics.journal(ALICE)},
-            BOB: {topics.receipts(BOB, ALICE), topics.journal(BOB)},
+            ALICE: {topics.light(SITE_A, SITE_B), topics.journal(SITE_A)},
+            BOB: {topics.receipts(SITE_B, SITE_A), topics.journal(SITE_B)},
         }
         assert refused == {name: set(attempts) - written[name] for name in heard}, "each is told"
 

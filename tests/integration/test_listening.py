@@ -14,7 +14,8 @@ from qkdlink.cli import app
 from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import NodeStarted
-from qkdlink.deployment.homes.home import ALICE, BOB, KEY_LOG_FILE, open_home
+from qkdlink.deployment.homes.home import KEY_LOG_FILE, LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.launching.link_result import Outcome, run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.eve.recorder import Wire, read_recording
@@ -183,14 +184,14 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
         assert each.information_bits == each.sifted_bits
         assert each.min_entropy_bits == 0
         assert each.disclosed_bits >= block.leaked_bits
-    [started] = Journal(tmp_path / "home" / ALICE / "journal.jsonl").of(NodeStarted)
+    [started] = Journal(LinkHome(tmp_path / "home").node(ALICE) / "journal.jsonl").of(NodeStarted)
     assert started.tls_key_log
     assert "INSECURE" in alice.notice
     assert alice.last_line == ""
-    log = tmp_path / "home" / ALICE / KEY_LOG_FILE
+    log = LinkHome(tmp_path / "home").node(ALICE) / KEY_LOG_FILE
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     secrets = [line.split()[-1] for line in log.read_text().splitlines() if not line.startswith("#")]
-    journals = [tmp_path / "home" / name / "journal.jsonl" for name in (ALICE, BOB, EVE)]
+    journals = [LinkHome(tmp_path / "home").node(name) / "journal.jsonl" for name in (ALICE, BOB, EVE)]
     told_in_journals = "".join(path.read_text() for path in journals)
     assert secrets
     assert not [secret for secret in secrets if secret in told_in_journals]

@@ -5,7 +5,8 @@ from pathlib import Path
 from statistics import fmean
 
 from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry
-from qkdlink.deployment.homes.home import ALICE, open_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.names import ALICE
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import run_link
 from qkdlink.lab.faults.rough_line import long_line

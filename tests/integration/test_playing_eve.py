@@ -23,8 +23,8 @@ from qkdlink.common.node.settings import load_settings
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import find_mosquitto
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import LinkAddresses, Splice
-from qkdlink.deployment.homes.installation import Site, install
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
+from qkdlink.deployment.homes.installation import Installation, install
 from qkdlink.eve.control import AttackLight, Go
 from qkdlink.eve.settings import EveSettings
 from qkdlink.eve.topics import control_topic
@@ -148,7 +148,7 @@ def test_an_attack_of_ones_own_that_goes_wrong_is_named_and_the_demo_goes_on(
     assert said.err == f"qkdlink: Eve has gone, and the link goes on without her: {told}\n"
     eve = json.loads(said.out)["eve"]
     assert (eve["ended"], eve["key_recovered"]) == (told, False)
-    alice = tomllib.loads((tmp_path / "home/alice/node.toml").read_text())
+    alice = tomllib.loads((tmp_path / "home/sites/site-a/links/link-1/node.toml").read_text())
     assert alice["reserve_lasts_s"] == 5400, "pauses of a link that is attacked on purpose are short at first"
     assert ended.value.code == 0, "the link has made a key without her"
     assert Journal(tmp_path / "home/eve/journal.jsonl").of(NodeStopped) == [NodeStopped(reason=told)]
@@ -158,7 +158,7 @@ def test_an_attack_of_ones_own_that_goes_wrong_is_named_and_the_demo_goes_on(
 async def test_an_installations_eve_is_played_on_a_terminal(tmp_path: Path) -> None:
     """What compose runs: five programs with an own folder each, the console on a pseudo-terminal."""
     addresses = [Address(LOOPBACK, free_port()) for _ in range(5)]
-    site = Site(LinkAddresses(*addresses[:3]), alice=BRISK, eve=Splice(*addresses[3:]))
+    site = Installation(LinkAddresses(*addresses[:3]), alice=BRISK, eve=Splice(*addresses[3:]))
     install(tmp_path / "link", {"--eve": "here"}, site, tiny_parameters())
     async with programs(tmp_path / "link") as journals:
         await until(lambda: len(journals["alice"].keys) > 1, "keys", 60)

@@ -17,7 +17,9 @@ from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.owner import StoreOwner
 from qkdlink.common.trust import pki
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, DEFAULT_LINK, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
+from qkdlink.deployment.homes.sites import DEFAULT_LINK, ends_in
 from qkdlink.lab.faults.mortal import Mortal
 from tests.support.processes import Bench, Journal, bench, small_parameters, until
 
@@ -253,9 +255,8 @@ def test_a_node_that_cannot_live_leaves_nothing_half_written(outcomes: dict[str,
     files = {path: data for path, data in outcome.files_after.items() if "/store." not in path}
     assert files == outcome.files_before
     for folder in {Path(path).parent for path in outcome.files_after if path.endswith("store.db")}:
-        with closing(
-            KeyStore.open(folder, StoreOwner(DEFAULT_LINK, folder.name, reproducible=False))
-        ) as store:
+        [node] = [end.role.word for end in ends_in(folder.parents[3]) if end.folder == folder]
+        with closing(KeyStore.open(folder, StoreOwner(DEFAULT_LINK, node, reproducible=False))) as store:
             assert store.balance().produced_bits == 0, (
                 "whatever stopped the node, its store opens the next time"
             )

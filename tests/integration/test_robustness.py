@@ -16,7 +16,7 @@ import pytest_asyncio
 from qkdlink.common.journal.events import BlockOpened, EpochBegan, LineLost, PeerRefused
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.wire.pulse_frames import FrameHeader
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.light_proxy import LightProxy
 from tests.support.processes import Bench, SpawnedNode, bench, small_parameters, until
 

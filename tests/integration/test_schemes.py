@@ -25,7 +25,7 @@ from qkdlink.common.node.vault import Vault
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.owner import StoreOwner
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import Bench, bench, small_parameters, until
 from tests.support.stores import LINK, block, secret
 

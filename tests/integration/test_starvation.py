@@ -7,7 +7,7 @@ from qkdlink.commands.keys import bootstrap
 from qkdlink.common.journal.events import BlockEnded, ReserveLow
 from qkdlink.common.sentences import sentence
 from qkdlink.common.wire.pulse_frames import FrameHeader
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from qkdlink.lab.faults.ordeal import run_ordeal
 from tests.support.light_proxy import LightProxy, pass_on

@@ -35,7 +35,7 @@ ANOTHER_KEY = "names the pre-shared key of the bootstrap, but has another"
 
 
 def anchor(role: Role, secret: PresharedSecret = SECRET, link: str = "link-1") -> PresharedAnchor:
-    node, peer = (each.label.lower() for each in (role, role.peer))
+    node, peer = (each.word for each in (role, role.peer))
     return PresharedAnchor(role, link, node, peer, SchemeName.WEGMAN_CARTER, Path("pre-shared.key"), secret)
 
 

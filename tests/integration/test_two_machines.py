@@ -32,8 +32,10 @@ from qkdlink.deployment.brokers.broker import find_mosquitto
 from qkdlink.deployment.certificates.hierarchy import create_authorities
 from qkdlink.deployment.diagnosis import examination
 from qkdlink.deployment.diagnosis.network import reach
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses
-from qkdlink.deployment.homes.installation import BROKER, NODES_AUTHORITY, Site, install
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.installation import BROKER, NODES_AUTHORITY, Installation, install
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import Journal, guarded, small_parameters
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -128,7 +130,7 @@ class World:
                 return
             _end(self._bob)
         if not wanted.exists():
-            shutil.copytree(self.home / BOB, wanted)
+            shutil.copytree(LinkHome(self.home).node(BOB), wanted)
         self._bob, self._bob_folder = self.start_node(self.bob, BOB, wanted), wanted
         self.until_listening(PORTS["bootstrap"], self._bob, wanted / "node.log")
 
@@ -154,13 +156,13 @@ class World:
 
     def alice_elsewhere(self, folder: Path) -> Path:
         """Carry a fresh home of Alice's to a folder."""
-        shutil.copytree(self.home / ALICE, folder)
+        shutil.copytree(LinkHome(self.home).node(ALICE), folder)
         return folder
 
     def ask(self, machine: Machine, folder: Path) -> dict[str, Any]:
         """Ask the doctor about a node on its machine."""
         with redirect_stdout(io.StringIO()) as told:
-            status = machine.within(lambda: doctor(folder / "node.toml", None, as_json=True))
+            status = machine.within(lambda: doctor(folder / "node.toml", None, None, as_json=True))
         answer: dict[str, Any] = json.loads(told.getvalue())
         assert status == (0 if answer["obstacle"] is None else 1)
         return answer
@@ -226,7 +228,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         hides = _route(alice, router, bob)
         home = tmp_path_factory.mktemp("installation") / "home"
         places = {name: Address(HIS, port) for name, port in PORTS.items()}
-        install(home, {}, Site(LinkAddresses(**places), alice={"rekey_blocks": 2}), small_parameters())
+        install(
+            home, {}, Installation(LinkAddresses(**places), alice={"rekey_blocks": 2}), small_parameters()
+        )
         made = World(alice, bob, router, home, hides)
         made.start_broker()
         yield made
@@ -450,7 +454,7 @@ def test_a_broker_that_is_down_or_does_not_know_the_node_is_named(world: World, 
     told = world.ask(world.alice, alice)
     access = world.home / BROKER / "access-list"
     before = access.read_text()
-    access.write_text(before.replace("journal/alice", "journal/somebody"))
+    access.write_text(before.replace("site-a/journal", "somebody/journal"))
     broker = world.start_broker()
     unknown = world.ask(world.alice, alice)
     _end(broker)

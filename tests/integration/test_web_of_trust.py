@@ -29,7 +29,8 @@ from qkdlink.deployment.certificates.card_making import (
     make_card,
 )
 from qkdlink.deployment.certificates.openpgp_signing import signing_in
-from qkdlink.deployment.homes.home import ALICE, BOB, open_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.homes.web_of_trust import KEYRING_FOLDER, furnish_web_of_trust
 from qkdlink.deployment.launching.link_result import run_to_the_end
@@ -141,7 +142,7 @@ async def refused(people: Society, role: Role, shown: CardHolder, reason: str) -
 
 async def test_a_stranger_is_refused_at_both_ends(people: Society) -> None:
     for role in Role:
-        name = role.label.lower()
+        name = role.word
         stranger = person(people.folder, f"stranger-{name}", user_id(LINK, name))
         with stranger.hand() as hand:
             make_card(stranger.home, Wish(LINK, name, CardRole.of(role)), hand, stranger.key)

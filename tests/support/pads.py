@@ -52,7 +52,7 @@ def pads(units: int = 8) -> tuple[MemoryPads, MemoryPads]:
 
 def names(role: Role, units: int) -> list[str]:
     """Name the units of one side."""
-    return [f"{role.label.lower()}/{index}" for index in range(units)]
+    return [f"{role.word}/{index}" for index in range(units)]
 
 
 def _material(name: str) -> bytes:

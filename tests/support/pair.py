@@ -174,7 +174,7 @@ class Pair:
             for to, arriving in self.relay(len(said) - 1, said[-1]):
                 lines[to].deliver(arriving)
 
-        lines = {role: MemoryLine(room, role.label.lower(), partial(carry, role)) for role in Role}
+        lines = {role: MemoryLine(room, role.word, partial(carry, role)) for role in Role}
         parties = self._party(Role.ALICE, lines[Role.ALICE]), self._party(Role.BOB, lines[Role.BOB])
         receiver = self._receiver()
         await asyncio.gather(*self._columns(room, parties, receiver, receiver.take))
@@ -190,7 +190,7 @@ class Pair:
                 said.append(Said(role, frame))
                 eves_end.deliver(frame)
 
-            own_end = MemoryLine(room, role.label.lower(), carry)
+            own_end = MemoryLine(room, role.word, carry)
             eves_end = MemoryLine(room, "eve", own_end.deliver)
             return own_end, eves_end
 
@@ -226,7 +226,7 @@ class Pair:
             id=BlockId(LINK, session, self.number),
             parameters=self.parameters,
             conversation=self.conversations(role, place, line, self.schemes[role].of_block(self.number)),
-            randomness=self.randomness(role.label.lower(), self.seed),
+            randomness=self.randomness(role.word, self.seed),
             compute=at_once,
             tell=events.append,
             account=Account(),

@@ -34,7 +34,9 @@ from qkdlink.common.trust.private_files import NewFile, write_over
 from qkdlink.deployment.brokers import broker as lab_broker
 from qkdlink.deployment.brokers.broker import BrokerUser, RunningBroker, run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.planning.planner import plan, task_for
 from tests.support.forked_nodes import ForkedNode
 

@@ -92,7 +92,7 @@ class Society:
 def society(folder: Path) -> Society:
     """Make the three of them, as three people would."""
     introducer = person(folder, "introducer", "Ivy the introducer")
-    nodes = {role: person(folder, role.label.lower(), user_id(LINK, role.label.lower())) for role in Role}
+    nodes = {role: person(folder, role.word, user_id(LINK, role.word)) for role in Role}
     for role, node in nodes.items():
         with node.hand() as hand:
             make_card(node.home, Wish(LINK, node.home.name, CardRole.of(role)), hand, node.key)

@@ -16,7 +16,9 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.mqtt import BrokerAccess, Bus, connect
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import DEFAULT_LINK, LinkAddresses, LinkHome, Splice, open_home
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.sites import DEFAULT_LINK
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.eve.control import Command

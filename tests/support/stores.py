@@ -32,7 +32,7 @@ def secret(number: int, bits: int = 2_000, reserve_bits: int = 0) -> SecretKey:
 
 def open_store(folder: Path, owner: StoreOwner = ALICE_OWNER) -> KeyStore:
     """Open the store in a folder, making the folder if there is none."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return KeyStore.open(folder, owner)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qkdlink.deployment.brokers.broker import find_mosquitto
+from qkdlink.deployment.homes.home import LinkHome
 from tests.support.processes import Journal, until
 
 _ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), "TERM": "xterm-256color"}
@@ -22,11 +23,20 @@ _ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), 
 async def programs(link: Path) -> AsyncIterator[dict[str, Journal]]:
     """Run broker, Eve, Bob and Alice, each in its folder, while the context is open; yields their journals."""
     running = [_start(link / "broker", str(find_mosquitto()), "-c", "mosquitto.conf")]
-    journals = {name: Journal(link / name / "journal.jsonl") for name in ("eve", "bob", "alice")}
+    journals = {
+        name: Journal(LinkHome(link).node(name) / "journal.jsonl") for name in ("eve", "bob", "alice")
+    }
     try:
         for name, journal in journals.items():
             running.append(
-                _start(link / name, sys.executable, "-m", f"qkdlink.{name}", "--config", "node.toml")
+                _start(
+                    LinkHome(link).node(name),
+                    sys.executable,
+                    "-m",
+                    f"qkdlink.{name}",
+                    "--config",
+                    "node.toml",
+                )
             )
             await until(lambda journal=journal: bool(journal.events), f"{name}'s first word", 60)
         yield journals

@@ -19,12 +19,12 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.apparatus import apparatus_context
 from qkdlink.common.trust.pem import read_chain, read_private_key, read_revocation_lists
 from qkdlink.common.trust.preshared import PresharedSecret, create_preshared
-from qkdlink.deployment.homes.home import LinkAddresses
-from qkdlink.deployment.homes.installation import Site, install, is_installed
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.installation import Installation, install, is_installed
 from qkdlink.lab.scenarios.scenario import read as read_scenario
 from tests.support.processes import small_parameters
 
-SITE = Site(LinkAddresses(*(Address("127.0.0.1", port) for port in (8883, 7000, 7001))))
+SITE = Installation(LinkAddresses(*(Address("127.0.0.1", port) for port in (8883, 7000, 7001))))
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def shown(folder: Path) -> bool:
 
 
 READ: dict[str, Callable[[Path], object]] = {
-    "link/alice/node.toml": lambda file: load_settings(AliceSettings, file),
-    "link/alice/light-seal.key": read_seal_key,
-    "link/alice/certificate.pem": read_chain,
-    "link/alice/private-key.pem": lambda file: read_private_key(file).public_key(),
-    "link/alice/revocations.pem": read_revocation_lists,
-    "link/alice/apparatus/authority.pem": lambda file: shown(file.parents[1]),
-    "link/alice/apparatus/certificate.pem": lambda file: shown(file.parents[1]),
-    "link/alice/apparatus/private-key.pem": lambda file: shown(file.parents[1]),
+    "link/sites/site-a/links/link-1/node.toml": lambda file: load_settings(AliceSettings, file),
+    "link/sites/site-a/links/link-1/light-seal.key": read_seal_key,
+    "link/sites/site-a/links/link-1/certificate.pem": read_chain,
+    "link/sites/site-a/links/link-1/private-key.pem": lambda file: read_private_key(file).public_key(),
+    "link/sites/site-a/links/link-1/revocations.pem": read_revocation_lists,
+    "link/sites/site-a/links/link-1/apparatus/authority.pem": lambda file: shown(file.parents[1]),
+    "link/sites/site-a/links/link-1/apparatus/certificate.pem": lambda file: shown(file.parents[1]),
+    "link/sites/site-a/links/link-1/apparatus/private-key.pem": lambda file: shown(file.parents[1]),
     "link/installation.json": lambda file: is_installed(file.parent, {}),
     "pre-shared.key": lambda file: PresharedSecret.load(file).bits,
     "store.key": lambda file: StoreSeal.open(file)._key,

@@ -89,7 +89,7 @@ def test_attacks_and_experiments_explain_it_too():
 
 @pytest.mark.parametrize("value", ["10km", "'10km'", '"10 km"'])
 def test_a_settings_file_explains_it_with_quotation_marks_and_without(value: str, tmp_path: Path):
-    example = README.partition("my-link/alice/node.toml` is")[2].partition("```toml\n")[2].partition("```")[0]
+    example = README.partition("link-1/node.toml` is")[2].partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "node.toml").write_text(example.replace("length_km = 10.0", f"length_km = {value}"))
     with pytest.raises(ConfigurationError) as refused:
         load_settings(AliceSettings, tmp_path / "node.toml")

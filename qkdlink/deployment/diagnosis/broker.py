@@ -85,8 +85,8 @@ async def _log_in(
     where, settings = f"{BROKER} at {access.address}", patient.settings
     topics, is_alice = Topics(settings.link), patient.role is Role.ALICE
     leg = topics.receipts if is_alice else topics.light
-    reads = [leg(end, settings.site) for end in settings.light_legs.values()]
-    writes = topics.journal(settings.site)
+    reads = [leg(end, settings.apparatus_site) for end in settings.light_legs.values()]
+    writes = topics.journal(settings.apparatus_site)
     hello = connect_packet(access, f"{settings.link}-{settings.node}-doctor")
     welcome = await _ask(reader, writer, hello, CONNACK)
     entered = welcome.reason
@@ -136,7 +136,7 @@ async def _longest_message(
     list, so the trial goes to a topic that nobody reads or may write. It stops short of the limit when half of the
     patience is over.
     """
-    topic = f"{Topics(patient.settings.link).journal(patient.settings.site)}/doctor"
+    topic = f"{Topics(patient.settings.link).journal(patient.settings.apparatus_site)}/doctor"
 
     async def takes(size: int) -> bool:
         return (await _ask(reader, writer, publish_packet(topic, size), PUBACK)).reason != TOO_LONG

@@ -2,7 +2,9 @@
 
     ca/             the nodes' authority; it stays where it was made, and the folder `root` in it belongs in a safe
     apparatus-ca/   the authority of the broker and its clients; no classical channel ever believes it
-    alice/, bob/    all that a node needs: credentials, light seal, `apparatus/` (who it is at the broker), node.toml
+    sites/site-a/   Alice's site, to be carried as it is: `site.toml`, and in `links/link-1/` all that her node needs:
+                    credentials, light seal, `apparatus/` (who it is at the broker), node.toml
+    sites/site-b/   Bob's
     broker/         Mosquitto's certificate, configuration and access list
     eve/            only if she is asked for: light seal, `apparatus/`, `console/` for whoever plays her, node.toml
 
@@ -29,24 +31,27 @@ from qkdlink.common.trust.pki import create_authority, issue
 from qkdlink.common.trust.private_files import NewFile, private_folder, refuse_shared, write_new, write_over
 from qkdlink.deployment.brokers.broker import BrokerUser, access_list, house_rules
 from qkdlink.deployment.certificates.hierarchy import create_authorities
-from qkdlink.deployment.homes.home import (
-    ALICE,
-    ATTACKED,
-    ATTACKED_BOB,
-    BOB,
-    DEFAULT_LINK,
-    EVE_CONSOLE,
+from qkdlink.deployment.homes.access import broker_users
+from qkdlink.deployment.homes.configuration import (
     SEAL_FILE,
     LinkAddresses,
     Splice,
-    broker_users,
     eve_configuration,
-    new_seal,
     node_configuration,
     way_through_eve,
 )
+from qkdlink.deployment.homes.home import ATTACKED, ATTACKED_BOB, new_seal
 from qkdlink.deployment.homes.link_options import difference
+from qkdlink.deployment.homes.names import ALICE, BOB, EVE_CONSOLE, ROLES
 from qkdlink.deployment.homes.security import DEFAULT_SECURITY, Security
+from qkdlink.deployment.homes.sites import (
+    DEFAULT_LINK,
+    DEFAULT_SITES,
+    SITES_FOLDER,
+    end_of,
+    make_sites,
+    refuse_earlier_layout,
+)
 from qkdlink.eve.topics import EVE
 
 NODES_AUTHORITY, APPARATUS_AUTHORITY = "ca", "apparatus-ca"
@@ -56,7 +61,13 @@ EVE_OPTION = "--eve"
 RECORD_FILE, INTENT_FILE = "installation.json", "unfinished-installation.json"
 BROKER_VERSION_TOPIC = "$SYS/broker/version"
 """All that the broker's own certificate may read: enough for a health check to see it alive."""
-_PARTS = (NODES_AUTHORITY, APPARATUS_AUTHORITY, ALICE, BOB, BROKER, EVE)
+_PARTS = (
+    NODES_AUTHORITY,
+    APPARATUS_AUTHORITY,
+    *(f"{SITES_FOLDER}/{name}" for name in DEFAULT_SITES.values()),
+    BROKER,
+    EVE,
+)
 _CREDENTIALS = (PRIVATE_KEY_FILE, CERTIFICATE_FILE, AUTHORITY_FILE)
 _NODE_FILES = (
     CONFIGURATION_FILE,
@@ -74,7 +85,7 @@ _BROKER_FILES = ("mosquitto.conf", "access-list", *_CREDENTIALS)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Installation:
     """Where everything is, further names of the two that are dialled, and what only Alice is told."""
 
     addresses: LinkAddresses
@@ -93,6 +104,7 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
     there, if files of this one are missing, or if the folder is something else.
     """
     refuse_shared(folder)
+    refuse_earlier_layout(folder)
     record = folder / RECORD_FILE
     if not record.exists():
         _refuse_foreign(folder)
@@ -108,35 +120,38 @@ def is_installed(folder: Path, wish: Mapping[str, object]) -> bool:
         asked = ", and ".join(difference(key, made_for.get(key), wish.get(key)) for key in differing)
         raise ConfigurationError(f"{folder} was made {asked}: name another home, or remove this one first.")
     missing = [
-        path for path in _files(with_eve=wish.get(EVE_OPTION) is not None) if not (folder / path).exists()
+        path for path in _files(folder, with_eve=wish.get(EVE_OPTION) is not None) if not path.exists()
     ]
     if missing:
-        raise ConfigurationError(
-            f"{folder / missing[0]} is gone: bring it back, or remove {folder} and make it anew."
-        )
+        raise ConfigurationError(f"{missing[0]} is gone: bring it back, or remove {folder} and make it anew.")
     return True
 
 
-def install(folder: Path, wish: Mapping[str, object], site: Site, parameters: LinkParameters) -> None:
+def install(folder: Path, wish: Mapping[str, object], site: Installation, parameters: LinkParameters) -> None:
     """Make the installation in `folder`, whole or not at all; QkdlinkError, one sentence, if that fails."""
     _refuse_foreign(folder)
     with private_folder(folder), locked_home(folder), _whole_or_nothing(folder, wish):
         create_authorities(folder / NODES_AUTHORITY)
         create_authority(folder / APPARATUS_AUTHORITY, "qkdlink-apparatus-authority")
-        seal = new_seal()
+        make_sites(folder)
+        seal, homes = new_seal(), _node_homes(folder)
         for name, hosts in ((ALICE, ()), (BOB, (site.addresses.classical.host, *site.bob_hosts))):
-            issue(folder / NODES_AUTHORITY, name, folder / name, hosts)
-            issue(folder / APPARATUS_AUTHORITY, name, folder / name / APPARATUS)
-            write_new(NewFile(folder / name / SEAL_FILE, seal))
-        site.security.furnish(folder / ALICE, folder / BOB, DEFAULT_LINK)
+            issue(folder / NODES_AUTHORITY, name, homes[name], hosts)
+            issue(folder / APPARATUS_AUTHORITY, name, homes[name] / APPARATUS)
+            write_new(NewFile(homes[name] / SEAL_FILE, seal))
+        site.security.furnish(homes[ALICE], homes[BOB], DEFAULT_LINK)
         _configure_nodes(folder, site, parameters)
         if site.eve is not None:
             _make_eve(folder / EVE, site, site.eve, seal, parameters)
         _make_broker(folder, site)
 
 
-def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> None:
-    access, eve = _account(APPARATUS), site.eve
+def _node_homes(folder: Path) -> dict[str, Path]:
+    return {name: end_of(folder, DEFAULT_LINK, role).folder for name, role in ROLES.items()}
+
+
+def _configure_nodes(folder: Path, site: Installation, parameters: LinkParameters) -> None:
+    homes, access, eve = _node_homes(folder), _account(APPARATUS), site.eve
     dialled = site.addresses
     bound = replace(
         dialled, classical=_every_interface(dialled.classical), bootstrap=_every_interface(dialled.bootstrap)
@@ -146,8 +161,8 @@ def _configure_nodes(folder: Path, site: Site, parameters: LinkParameters) -> No
         told = {**own, **site.security.settings()}
         if eve is not None:
             told["apparatus"] = way_through_eve(eve if name == ALICE else None)
-        text = node_configuration(DEFAULT_LINK, (name, peer), where, access, parameters, told)
-        write_new(NewFile(folder / name / CONFIGURATION_FILE, text.encode()))
+        text = node_configuration(DEFAULT_LINK, (name, peer), DEFAULT_SITES, where, access, parameters, told)
+        write_new(NewFile(homes[name] / CONFIGURATION_FILE, text.encode()))
 
 
 def _account(part: str) -> dict[str, str]:
@@ -159,13 +174,17 @@ def _account(part: str) -> dict[str, str]:
     }
 
 
-def _make_eve(home: Path, site: Site, found_at: Splice, seal: bytes, parameters: LinkParameters) -> None:
+def _make_eve(
+    home: Path, site: Installation, found_at: Splice, seal: bytes, parameters: LinkParameters
+) -> None:
     """Give Eve what the apparatus needs; nothing in it vouches for her to a node."""
     for part, name in ((APPARATUS, EVE), (CONSOLE, EVE_CONSOLE)):
         issue(home.parent / APPARATUS_AUTHORITY, name, home / part)
     bound = Splice(_every_interface(found_at.classical), _every_interface(found_at.bootstrap))
     told = {"console": {"address": str(site.addresses.broker), **_account(CONSOLE)}}
-    text = eve_configuration(DEFAULT_LINK, site.addresses, bound, _account(APPARATUS), parameters, told)
+    text = eve_configuration(
+        DEFAULT_LINK, DEFAULT_SITES, site.addresses, bound, _account(APPARATUS), parameters, told
+    )
     write_new(NewFile(home / SEAL_FILE, seal), NewFile(home / CONFIGURATION_FILE, text.encode()))
 
 
@@ -174,11 +193,14 @@ def _every_interface(dialled: Address) -> Address:
     return Address("::" if ":" in dialled.host else "0.0.0.0", dialled.port)  # noqa: S104 - who may enter is checked
 
 
-def _make_broker(folder: Path, site: Site) -> None:
+def _make_broker(folder: Path, site: Installation) -> None:
     address = site.addresses.broker
     hosts = (address.host, "localhost", "127.0.0.1", *site.broker_hosts)
     issue(folder / APPARATUS_AUTHORITY, BROKER, folder / BROKER, hosts)
-    users = (*broker_users(DEFAULT_LINK), BrokerUser(BROKER, None, writes=(), reads=(BROKER_VERSION_TOPIC,)))
+    users = (
+        *broker_users(DEFAULT_LINK, DEFAULT_SITES),
+        BrokerUser(BROKER, None, writes=(), reads=(BROKER_VERSION_TOPIC,)),
+    )
     write_new(
         NewFile(folder / BROKER / "access-list", access_list(users).encode()),
         NewFile(folder / BROKER / "mosquitto.conf", mosquitto_configuration(address.port).encode()),
@@ -226,6 +248,8 @@ def _clear(folder: Path) -> None:
                 entry.unlink()
         with suppress(OSError):
             (folder / part).rmdir()
+    with suppress(OSError):
+        (folder / SITES_FOLDER).rmdir()
     (folder / INTENT_FILE).unlink()
 
 
@@ -238,11 +262,11 @@ def _refuse_foreign(folder: Path) -> None:
         raise ConfigurationError(f"{folder} is neither empty nor an installation: name another home.")
 
 
-def _files(*, with_eve: bool) -> Iterator[Path]:
+def _files(folder: Path, *, with_eve: bool) -> Iterator[Path]:
     for authority in (NODES_AUTHORITY, APPARATUS_AUTHORITY):
-        yield Path(authority, CERTIFICATE_FILE)
-    for name in (ALICE, BOB):
-        yield from (Path(name, file) for file in _NODE_FILES)
-    yield from (Path(BROKER, file) for file in _BROKER_FILES)
+        yield folder / authority / CERTIFICATE_FILE
+    for home in _node_homes(folder).values():
+        yield from (home / file for file in _NODE_FILES)
+    yield from (folder / BROKER / file for file in _BROKER_FILES)
     if with_eve:
-        yield from (Path(EVE, file) for file in _EVE_FILES)
+        yield from (folder / EVE / file for file in _EVE_FILES)

@@ -21,13 +21,13 @@ _FULL_TRUST = 5
 def furnish_web_of_trust(alice_home: Path, bob_home: Path, link: str) -> None:
     """Add to both nodes' homes what the anchor web-of-trust needs: a keyring, a certificate, a card.
 
-    The nodes are called as their homes. Alice's card comes last: where it is, all is. Raises CredentialsError if a card
+    The nodes are called as their roles. Alice's card comes last: where it is, all is. Raises CredentialsError if a card
     is there already, or if GnuPG is missing.
     """
     places = {Role.BOB: bob_home, Role.ALICE: alice_home}
     with TemporaryDirectory(prefix="introducer-") as introducer, signing_in(Path(introducer)) as hand:
         introducing = new_key(hand, f"qkdlink introducer of {link}")
-        keys = {role: _new_node(home, link) for role, home in places.items()}
+        keys = {role: _new_node(home, user_id(link, role.word)) for role, home in places.items()}
         for key, public in keys.values():
             hand.gpg("--import", data=public)
             hand.gpg("--quick-sign-key", key)
@@ -37,7 +37,7 @@ def furnish_web_of_trust(alice_home: Path, bob_home: Path, link: str) -> None:
             operator.gpg("--import", data=certified)
             operator.gpg("--quick-lsign-key", introducing)
             trust_fully(operator, introducing)
-            make_card(home, Wish(link, home.name, CardRole.of(role)), operator, keys[role][0])
+            make_card(home, Wish(link, role.word, CardRole.of(role)), operator, keys[role][0])
 
 
 def new_key(hand: Hand, name: str) -> str:
@@ -54,8 +54,8 @@ def trust_fully(hand: Hand, fingerprint: str) -> None:
     hand.gpg("--import-ownertrust", data=f"{fingerprint}:{_FULL_TRUST}:\n".encode("ascii"))
 
 
-def _new_node(home: Path, link: str) -> tuple[str, bytes]:
+def _new_node(home: Path, user: str) -> tuple[str, bytes]:
     """Make a node's keyring with a key of its own; return the key's fingerprint and its public half."""
     with private_folder(home / KEYRING_FOLDER) as keyring, signing_in(keyring) as hand:
-        key = new_key(hand, user_id(link, home.name))
+        key = new_key(hand, user)
         return key, hand.gpg("--export", key)

@@ -9,7 +9,8 @@ from typing import Any
 from qkdlink.common.journal.events import AttackTally, BlockEnded, EpochBegan
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.ledger import Balance
-from qkdlink.deployment.homes.home import ALICE, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE
 from qkdlink.deployment.launching.link_run import NOBODY, LinkRun, Observer
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
 from qkdlink.deployment.stolen.theft import Impersonation, impersonation

@@ -8,7 +8,7 @@ from typing import Any
 from qkdlink.common.journal.events import Entry
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.deployment.brokers.broker import RunningBroker
-from qkdlink.deployment.homes.home import LinkAddresses
+from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.security import DEFAULT_SECURITY, Security
 from qkdlink.deployment.stolen.leaks import Loot
 

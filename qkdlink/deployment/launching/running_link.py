@@ -1,6 +1,7 @@
 """Starts a whole link on this machine, as separate processes, and ends all of them."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from qkdlink.common.store.home_lock import locked_home
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import RunningBroker, last_words, run_broker, stop
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, ATTACKED, BOB, KEY_LOG_FILE, LinkAddresses, LinkHome, Splice
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
+from qkdlink.deployment.homes.home import ATTACKED, LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.launching.link_run import NOBODY, LinkRun, Observer
 from qkdlink.deployment.launching.node_process import NodeProcess, running_node
 from qkdlink.deployment.stolen.theft import IMPERSONATION, check_there, steal
@@ -128,17 +131,21 @@ def _configure(
     if dialled != addresses:
         home.configure(run.parameters, dialled, alice, log_in=log_in, only=ALICE, security=run.security)
     if splice is not None and run.eve is not None:
-        told = _settings_of_eve(run.eve, reads_key_logs=reads_key_logs, impersonates=run.impersonates)
+        told = _settings_of_eve(home, run.eve, reads_key_logs=reads_key_logs, impersonates=run.impersonates)
         home.configure_eve(run.parameters, addresses, splice, told, log_in=log_in)
         if run.stolen is not None:
             steal(home, run.stolen)
 
 
 def _settings_of_eve(
-    eve: Mapping[str, Any], *, reads_key_logs: bool, impersonates: bool
+    home: LinkHome, eve: Mapping[str, Any], *, reads_key_logs: bool, impersonates: bool
 ) -> Mapping[str, Any]:
     """Return Eve's settings with the key logs of both nodes, if she is to have them, and the homes of her programs."""
-    logs = {"key_logs": [f"../{name}/{KEY_LOG_FILE}" for name in (ALICE, BOB)]} if reads_key_logs else {}
+    logs = (
+        {"key_logs": [os.path.relpath(home.key_log(name), home.node(EVE)) for name in (ALICE, BOB)]}
+        if reads_key_logs
+        else {}
+    )
     return {"impersonate": {**IMPERSONATION, "at_start": impersonates}, **eve, **logs}
 
 

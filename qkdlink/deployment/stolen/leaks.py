@@ -26,7 +26,8 @@ from qkdlink.common.store.sealing import StoreSeal
 from qkdlink.common.trust.pki import issue
 from qkdlink.common.trust.private_files import NewFile, private_folder, write_over
 from qkdlink.deployment.certificates.hierarchy import create_authorities
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.eve.topics import EVE
 
 _CREDENTIALS = ("certificate.pem", "private-key.pem", "authority.pem", "revocations.pem")

@@ -16,7 +16,9 @@ from qkdlink.common.store.schema import State
 from qkdlink.common.text_files import read_text
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, node_configuration
+from qkdlink.deployment.homes.configuration import LinkAddresses, node_configuration
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.stolen.block_keys import block_keys
 from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB, HOMES, Loot, furnish
 from qkdlink.eve.topics import EVE
@@ -104,6 +106,7 @@ def _configuration(home: LinkHome, part: str, hers: dict[str, Any], victim: dict
     return node_configuration(
         home.link,
         (part, BOB if part == ALICE else ALICE),
+        home.sites,
         LinkAddresses(Address.parse(broker["address"]), classical, bootstrap),
         account,
         LinkParameters.model_validate(hers["parameters"]),

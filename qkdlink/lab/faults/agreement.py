@@ -20,7 +20,8 @@ from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.opening import STORE_FILE
 from qkdlink.common.store.schema import State
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 
 _KEPT = (State.PENDING, State.AVAILABLE)
 _COMPARING = secrets.token_bytes(32)

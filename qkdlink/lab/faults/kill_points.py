@@ -35,7 +35,7 @@ from qkdlink.common.wire.messages import (
     ParityAnswers,
     ParityQuestions,
 )
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 
 type Matches = Callable[..., bool]
 """Whether a call counts: of its arguments, followed by its result where the point comes after the call."""

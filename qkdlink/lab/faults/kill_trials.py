@@ -21,7 +21,9 @@ from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.planning.planner import plan, task_for
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.mortal import Death, Mortal

@@ -19,7 +19,8 @@ import qkdlink.bob.station
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.bob.settings import BobSettings
 from qkdlink.common.node.program import main
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.kill_points import arm, point
 
 _LONGEST_TEMPORARY_BYTES = 60

@@ -19,7 +19,9 @@ from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import RunningBroker, kill, run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, open_home
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
 from qkdlink.lab.faults.mortal import Mortal

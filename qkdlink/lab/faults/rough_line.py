@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import LinkAddresses
+from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.launching.link_run import Line
 
 _CHUNK_BYTES = 1 << 14

@@ -36,15 +36,9 @@ from qkdlink.common.transport.addresses import Address
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.deployment.brokers.broker import RunningBroker, run_broker
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
-from qkdlink.deployment.homes.home import (
-    ALICE,
-    BOB,
-    LinkAddresses,
-    LinkHome,
-    Splice,
-    node_configuration,
-    open_home,
-)
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice, node_configuration
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.stolen.block_keys import TRAFFIC_PARTS, block_keys
 from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB, furnish
@@ -180,7 +174,7 @@ def _her_configuration(
     }
     peer = BOB if part == ALICE else ALICE
     values = tomllib.loads(
-        node_configuration(home.link, (part, peer), addresses, account, tiny_parameters(), told)
+        node_configuration(home.link, (part, peer), home.sites, addresses, account, tiny_parameters(), told)
     )
     if not cell.is_from_the_start and not cell.loot.is_of_stores:
         values["classical"]["patience_s"] = _HER_PATIENCE_S

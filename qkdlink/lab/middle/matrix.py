@@ -11,7 +11,7 @@ from typing import Any
 
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.trust.anchor import AnchorName
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.stolen.leaks import Loot
 

@@ -20,7 +20,8 @@ from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.text_files import read_text
 from qkdlink.common.trust.private_files import FOLDER_MODE, NewFile, private_folder, write_new
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun

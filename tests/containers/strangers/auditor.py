@@ -15,7 +15,8 @@ from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.opening import STORE_FILE
 from qkdlink.common.store.schema import State
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.stolen.leaks import FACING_ALICE, FACING_BOB
 from qkdlink.eve.topics import EVE
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_of

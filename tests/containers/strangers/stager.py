@@ -16,7 +16,8 @@ from typing import Any
 import tomli_w
 
 from qkdlink.common.trust.private_files import NewFile, write_over
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.stolen.leaks import HOMES, Loot, furnish
 from qkdlink.eve.topics import EVE
 

@@ -29,7 +29,7 @@ async def main(authority: str, name: str) -> dict[str, object]:
     try:
         async with aiomqtt.Client("broker", 8883, identifier=name, tls_context=context, timeout=5) as client:
             await client.subscribe([("#", 1), ("$SYS/#", 1)])
-            await client.publish("qkd/link-1/alice/light/bob", b"light of a stranger", qos=1)
+            await client.publish("qkd/link-1/site-a/light/site-b", b"light of a stranger", qos=1)
             try:
                 async with asyncio.timeout(SECONDS):
                     async for message in client.messages:

@@ -83,10 +83,11 @@ def test_whoever_is_revoked_is_so_in_every_home_that_is_here(tmp_path: Path) -> 
     run("init", "--home", tmp_path)
     for node in ("alice", "bob"):
         run("issue", node, "--home", tmp_path, "--algorithm", "ed25519")
+    shutil.copytree(tmp_path / "alice", tmp_path / "sites/site-a/links/link-1")
     told = run("revoke", "bob", "--home", tmp_path)
     assert "revoked CN=bob, serial " in told
     assert f"{tmp_path}/alice/revocations.pem is up to date" in told.replace("\n", "")
-    lists = {path.read_bytes() for path in tmp_path.glob("*/revocations.pem")}
+    lists = {path.read_bytes() for path in tmp_path.rglob("revocations.pem")}
     assert len(lists) == 1
     assert "list of qkdlink-authority-issuing, 1 revoked, good until" in run(
         "revocations", "--home", tmp_path

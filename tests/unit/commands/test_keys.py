@@ -15,7 +15,9 @@ from qkdlink.common.keys.allotment import OF_ALICE, RESERVE_TARGET_BITS
 from qkdlink.common.node.settings import CONFIGURATION_FILE
 from qkdlink.common.protocol.economy import Backoff
 from qkdlink.common.transport.addresses import Address
-from qkdlink.deployment.homes.home import LinkAddresses, node_configuration
+from qkdlink.deployment.homes.configuration import LinkAddresses, node_configuration
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.sites import DEFAULT_SITES, make_sites
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 from tests.support.stores import ALICE_OWNER, block, deposit, in_memory, open_store, secret
 
@@ -31,8 +33,9 @@ def tmp_path() -> Iterator[Path]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A link's home: Alice has used a link PSK and three units, Bob nothing."""
+    make_sites(tmp_path)
     for name in ("alice", "bob"):
-        with closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name))) as store:
+        with closing(open_store(LinkHome(tmp_path).node(name), replace(ALICE_OWNER, node=name))) as store:
             for number in (1, 2):
                 deposit(store, number, BITS, reserve_bits=RESERVE_BITS)
             if name == "alice":
@@ -50,7 +53,7 @@ def told(home: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]
 def test_the_account_of_a_node_has_what_it_made_what_the_link_cost_and_how_long_it_lasts(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (alice,) = told(home / "alice", capsys)
+    (alice,) = told(LinkHome(home).node("alice"), capsys)
     payable = (2 * (512 + RESERVE_BITS // 2) // 256 - 3) // 2
     assert alice == {
         "node": "alice",
@@ -79,9 +82,9 @@ def test_every_node_of_a_links_home_counts_with_the_pauses_that_alice_makes(
     at = Address("127.0.0.1", 7000)
     own = {"reserve_lasts_s": 100.0, "backoff_longest_s": 30.0}
     text = node_configuration(
-        "link-1", ("alice", "bob"), LinkAddresses(at, at, at), {}, tiny_parameters(), own
+        "link-1", ("alice", "bob"), DEFAULT_SITES, LinkAddresses(at, at, at), {}, tiny_parameters(), own
     )
-    (home / "alice" / CONFIGURATION_FILE).write_text(text)
+    (LinkHome(home).node("alice") / CONFIGURATION_FILE).write_text(text)
     alice, bob = told(home, capsys)
     pauses = Backoff(1.0, 30.0, 100.0)
     assert alice["seconds_to_starvation"] == pauses.seconds_to_starvation(1, alice["blocks_payable"])
@@ -95,7 +98,7 @@ def test_a_links_home_has_an_account_for_each_node(home: Path, capsys: pytest.Ca
 def test_where_tags_cost_no_key_nothing_can_starve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(open_store(tmp_path / "alice")) as store:
+    with closing(open_store(LinkHome(tmp_path).node("alice"))) as store:
         deposit(store, 1, tags=False)
     (alice,) = told(tmp_path, capsys)
     assert alice["upkeep_bits"] == 256
@@ -107,13 +110,13 @@ def test_where_tags_cost_no_key_nothing_can_starve(
 def test_a_store_without_a_block_has_gained_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    open_store(tmp_path / "alice").close()
+    open_store(LinkHome(tmp_path).node("alice")).close()
     (alice,) = told(tmp_path, capsys)
     assert (alice["net_gain_per_block"], alice["blocks_payable"]) == (0.0, None)
 
 
 def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show(home / "alice", as_json=False)
+    show(LinkHome(home).node("alice"), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "alice: epoch 2, bootstrap closed, 0 pending blocks"
     rows = [line.split() for line in lines[1:]]
@@ -129,9 +132,9 @@ def test_the_text_says_the_same_in_words(home: Path, capsys: pytest.CaptureFixtu
 def test_keys_of_a_bootstrap_without_authentication_are_said_to_be_so(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(open_store(home / "alice")) as store:
+    with closing(open_store(LinkHome(home).node("alice"))) as store:
         store.mark_unauthenticated()
-    (alice,) = told(home / "alice", capsys)
+    (alice,) = told(LinkHome(home).node("alice"), capsys)
     assert alice["unauthenticated"] is True
     show(home, as_json=False)
     out = capsys.readouterr().out
@@ -147,33 +150,35 @@ def test_no_key_material_is_told(home: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_folder_without_a_store_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="name the home of a node that has run"):
+    with pytest.raises(
+        ConfigurationError, match=r"There is no key store in .*: name the home of a link that has run"
+    ):
         show(tmp_path, as_json=False)
 
 
 def test_after_a_second_bootstrap_no_tag_can_be_paid_for(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bootstrap(home / "alice", again=True)
+    bootstrap(LinkHome(home).node("alice"), again=True)
     assert "stop the other node too, do the same at its end" in capsys.readouterr().out
-    (alice,) = told(home / "alice", capsys)
+    (alice,) = told(LinkHome(home).node("alice"), capsys)
     assert (alice["blocks_payable"], alice["seconds_to_starvation"]) == (0, 0.0)
     assert alice["authentication_bits"] == 2 * (2 * 512 + RESERVE_BITS)
 
 
 def test_the_bootstrap_of_a_running_node_is_not_opened(home: Path) -> None:
-    with closing(open_store(home / "alice")) as running:
+    with closing(open_store(LinkHome(home).node("alice"))) as running:
         with pytest.raises(ConfigurationError, match=r"alice is running.*: stop alice first"):
-            bootstrap(home / "alice", again=True)
+            bootstrap(LinkHome(home).node("alice"), again=True)
         assert running.epoch().latched
-    bootstrap(home / "alice", again=True)
-    with closing(open_store(home / "alice")) as store:
+    bootstrap(LinkHome(home).node("alice"), again=True)
+    with closing(open_store(LinkHome(home).node("alice"))) as store:
         assert not store.epoch().latched
 
 
 def test_how_the_latch_stands_is_said_of_a_running_node_too(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(open_store(home / "alice")):
-        bootstrap(home / "alice", again=False)
+    with closing(open_store(LinkHome(home).node("alice"))):
+        bootstrap(LinkHome(home).node("alice"), again=False)
     assert capsys.readouterr().out == "The bootstrap is closed; the node is in epoch 2.\n"

@@ -8,9 +8,10 @@ from qkdlink import cli
 from qkdlink.commands.demo import Start
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.store.home_lock import locked_home
-from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
 from qkdlink.deployment.homes.link_options import LinkOptions, record, settled
 from qkdlink.deployment.homes.security import DEFAULT_SECURITY
+from qkdlink.deployment.homes.sites import make_sites
 
 PORTS = "init --home {home}/link --broker {broker} --bob {bob}"
 
@@ -114,12 +115,14 @@ def test_a_refusal_comes_before_anything_is_made_or_printed(
 
 
 def test_a_links_home_names_its_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_sites(tmp_path)
     for name in ("alice", "bob"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "store.db").touch()
+        node = LinkHome(tmp_path).node(name)
+        node.mkdir(parents=True)
+        (node / "store.db").touch()
     for again in ([], ["--again"]):
         said = _refused(["bootstrap", "--home", str(tmp_path), *again], capsys)
-        assert f"name {tmp_path / 'alice'} or {tmp_path / 'bob'}" in said
+        assert f"name {LinkHome(tmp_path).node('alice')} or {LinkHome(tmp_path).node('bob')}" in said
 
 
 def test_a_home_in_use_is_refused_before_it_is_touched(tmp_path: Path) -> None:

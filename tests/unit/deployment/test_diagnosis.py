@@ -56,8 +56,10 @@ from qkdlink.deployment.diagnosis.network import (
     reach,
 )
 from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener, read_journal, recall
-from qkdlink.deployment.homes.home import ALICE, LinkAddresses
-from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Site, install
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Installation, install
+from qkdlink.deployment.homes.names import ALICE
 from tests.support.processes import merged, small_parameters
 
 NOW = datetime.now(UTC)
@@ -228,14 +230,14 @@ def test_a_line_in_the_making_does_not_hide_the_others(tmp_path: Path) -> None:
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("installation") / "home"
     addresses = LinkAddresses(*(Address("192.0.2.7", port) for port in (8883, 7000, 7001)))
-    install(home, {}, Site(addresses), small_parameters())
+    install(home, {}, Installation(addresses), small_parameters())
     return home
 
 
 @pytest.fixture
 def alice(installation: Path, tmp_path: Path) -> Path:
     folder = tmp_path / ALICE
-    shutil.copytree(installation / ALICE, folder)
+    shutil.copytree(LinkHome(installation).node(ALICE), folder)
     return folder
 
 

@@ -19,11 +19,12 @@ from qkdlink.common.trust.certificates import summarise
 from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
 from qkdlink.common.trust.pem import read_certificate, read_chain
 from qkdlink.deployment.homes import installation
-from qkdlink.deployment.homes.home import LinkAddresses
-from qkdlink.deployment.homes.installation import Site, install, is_installed
+from qkdlink.deployment.homes.configuration import LinkAddresses
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.installation import Installation, install, is_installed
 
 WISH = {"--broker": "broker.example:8883", "--bob": "bob.example:7000"}
-SITE = Site(
+SITE = Installation(
     LinkAddresses(
         *(Address.parse(text) for text in ("broker.example:8883", "bob.example:7000", "bob.example:7001"))
     ),
@@ -52,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_node_finds_all_it_needs_in_its_own_folder(home: Path, name: str, tmp_path: Path):
-    folder = (home / name).rename(tmp_path / "carried")
+    folder = (LinkHome(home).node(name)).rename(tmp_path / "carried")
     try:
         settings = load_settings(SETTINGS[name], folder / CONFIGURATION_FILE)
         NodeCredentials.load(CredentialFiles.in_folder(folder), name, datetime.now(UTC))
@@ -62,11 +63,13 @@ def test_a_node_finds_all_it_needs_in_its_own_folder(home: Path, name: str, tmp_
         assert broker.private_key is not None
         apparatus_context(folder / broker.authority, folder / broker.certificate, folder / broker.private_key)
     finally:
-        folder.rename(home / name)
+        folder.rename(LinkHome(home).node(name))
 
 
 def test_alice_dials_what_bob_is_reached_by_and_bob_binds_every_interface(home: Path):
-    alice, bob = (load_settings(SETTINGS[name], home / name / CONFIGURATION_FILE) for name in SETTINGS)
+    alice, bob = (
+        load_settings(SETTINGS[name], LinkHome(home).node(name) / CONFIGURATION_FILE) for name in SETTINGS
+    )
     assert str(alice.classical.address) == "bob.example:7000"
     assert str(alice.classical.bootstrap_address) == "bob.example:7001"
     assert str(bob.classical.address) == "0.0.0.0:7000"
@@ -79,13 +82,15 @@ def test_what_vouches_for_the_apparatus_vouches_for_no_node(home: Path):
     nodes, apparatus = (read_certificate(home / part / "certificate.pem") for part in ("ca", "apparatus-ca"))
     assert nodes.public_key() != apparatus.public_key()
     for name in SETTINGS:
-        read_chain(home / name / "certificate.pem")[0].verify_directly_issued_by(nodes)
-        read_certificate(home / name / "apparatus" / "certificate.pem").verify_directly_issued_by(apparatus)
+        read_chain(LinkHome(home).node(name) / "certificate.pem")[0].verify_directly_issued_by(nodes)
+        read_certificate(
+            LinkHome(home).node(name) / "apparatus" / "certificate.pem"
+        ).verify_directly_issued_by(apparatus)
         files = CredentialFiles(
-            home / name / "apparatus" / "certificate.pem",
-            home / name / "apparatus" / "private-key.pem",
-            home / name / "authority.pem",
-            home / name / "revocations.pem",
+            LinkHome(home).node(name) / "apparatus" / "certificate.pem",
+            LinkHome(home).node(name) / "apparatus" / "private-key.pem",
+            LinkHome(home).node(name) / "authority.pem",
+            LinkHome(home).node(name) / "revocations.pem",
         )
         with pytest.raises(CredentialsError, match="not issued by the authority"):
             NodeCredentials.load(files, name, datetime.now(UTC))
@@ -97,7 +102,7 @@ def test_the_broker_answers_by_every_name_it_is_given(home: Path):
 
 
 def test_no_folder_that_is_carried_holds_a_secret_of_another(home: Path):
-    seals = {(home / name / "light-seal.key").read_text() for name in SETTINGS}
+    seals = {(LinkHome(home).node(name) / "light-seal.key").read_text() for name in SETTINGS}
     assert len(seals) == 1
     secrets = {path: path.read_bytes() for path in home.rglob("private-key.pem")}
     assert len(set(secrets.values())) == len(secrets) == 8
@@ -122,12 +127,12 @@ def test_an_installation_is_known_for_what_it_was_made_for(home: Path):
 
 
 def test_a_file_that_is_gone_is_missed(home: Path, tmp_path: Path):
-    away = (home / "bob" / "light-seal.key").rename(tmp_path / "away")
+    away = (LinkHome(home).node("bob") / "light-seal.key").rename(tmp_path / "away")
     try:
         with pytest.raises(ConfigurationError, match=r"light-seal\.key is gone"):
             is_installed(home, WISH)
     finally:
-        away.rename(home / "bob" / "light-seal.key")
+        away.rename(LinkHome(home).node("bob") / "light-seal.key")
 
 
 @pytest.fixture
@@ -156,7 +161,7 @@ WRITES = 12
 def test_an_installation_that_fails_leaves_nothing(
     tmp_path: Path, failing: list[int], parameters: LinkParameters, nth: int
 ):
-    (tmp_path / "home" / "alice").mkdir(parents=True)  # as if it were mounted there
+    (tmp_path / "home" / "sites" / "site-a").mkdir(parents=True)  # as if it were mounted there
     failing[0] = nth
     with pytest.raises(CredentialsError, match="the disk is full"):
         install(tmp_path / "home", WISH, SITE, parameters)
@@ -222,7 +227,7 @@ def test_the_command_makes_it_once_and_says_so(tmp_path: Path):
     assert "for Bob's machine" in first.output
     assert "complete already; nothing was changed" in second.output
     assert contents(tmp_path) == made
-    assert 'bootstrap_address = "[::]:7001"' in made["link/bob/node.toml"].decode()
+    assert 'bootstrap_address = "[::]:7001"' in made["link/sites/site-b/links/link-1/node.toml"].decode()
 
 
 def test_an_address_that_is_none_is_one_sentence(tmp_path: Path):

@@ -14,8 +14,9 @@ from qkdlink.common.transport.apparatus import apparatus_context
 from qkdlink.common.trust.certificates import summarise
 from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
 from qkdlink.common.trust.pem import read_certificate
-from qkdlink.deployment.homes.home import LinkAddresses, Splice
-from qkdlink.deployment.homes.installation import Site, install, is_installed
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.installation import Installation, install, is_installed
 from qkdlink.eve.settings import EveSettings
 from qkdlink.lab.faults.kill_trials import tiny_parameters
 
@@ -30,7 +31,7 @@ BROKER, BOB, BOOTSTRAP, EVE, EVE_BOOTSTRAP = (
         "eve.example:7001",
     )
 )
-SITE = Site(LinkAddresses(BROKER, BOB, BOOTSTRAP), eve=Splice(EVE, EVE_BOOTSTRAP))
+SITE = Installation(LinkAddresses(BROKER, BOB, BOOTSTRAP), eve=Splice(EVE, EVE_BOOTSTRAP))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_alice_pauses_for_less_than_on_a_link_that_nobody_is_invited_to_attack(home: Path):
-    assert load_settings(AliceSettings, home / "alice" / CONFIGURATION_FILE).reserve_lasts_s == 5400
+    assert (
+        load_settings(AliceSettings, LinkHome(home).node("alice") / CONFIGURATION_FILE).reserve_lasts_s
+        == 5400
+    )
 
 
 def test_she_finds_all_she_needs_in_her_own_folder(home: Path, tmp_path: Path):
@@ -66,10 +70,10 @@ def test_she_finds_all_she_needs_in_her_own_folder(home: Path, tmp_path: Path):
 
 
 def test_each_apparatus_knows_where_its_leg_of_light_ends_and_alices_where_she_listens(home: Path):
-    alice = load_settings(AliceSettings, home / "alice" / CONFIGURATION_FILE)
-    bob = load_settings(BobSettings, home / "bob" / CONFIGURATION_FILE)
-    assert alice.light_legs == {"direct": "bob", "eve": "eve"}
-    assert bob.light_legs == {"direct": "alice", "eve": "eve"}
+    alice = load_settings(AliceSettings, LinkHome(home).node("alice") / CONFIGURATION_FILE)
+    bob = load_settings(BobSettings, LinkHome(home).node("bob") / CONFIGURATION_FILE)
+    assert alice.light_legs == {"direct": "site-b", "eve": "eve"}
+    assert bob.light_legs == {"direct": "site-a", "eve": "eve"}
     place = alice.apparatus.ways["eve"].classical
     assert place is not None
     assert (place.address, place.bootstrap_address) == (EVE, EVE_BOOTSTRAP)
@@ -106,7 +110,9 @@ def test_her_files_are_missed_where_she_has_a_place(home: Path):
 
 def test_without_her_there_is_no_folder_of_hers(tmp_path: Path):
     without = {key: value for key, value in WISH.items() if key != "--eve"}
-    install(tmp_path / "link", without, Site(LinkAddresses(BROKER, BOB, BOOTSTRAP)), tiny_parameters())
+    install(
+        tmp_path / "link", without, Installation(LinkAddresses(BROKER, BOB, BOOTSTRAP)), tiny_parameters()
+    )
     assert is_installed(tmp_path / "link", {**without, "--eve": None})
     assert not (tmp_path / "link" / "eve").exists()
     with pytest.raises(ConfigurationError, match="was made without --eve"):

@@ -12,7 +12,9 @@ from qkdlink.common.journal.events import BlockOpened, Entry, EpochBegan, Event
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.tag_units import UnitName
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome
+from qkdlink.deployment.homes.home import LinkHome
+from qkdlink.deployment.homes.names import ALICE, BOB
+from qkdlink.deployment.homes.sites import make_sites
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults
 from tests.support.stores import ALICE_OWNER, LINK, block, change, deposit, in_memory, open_store, secret
 
@@ -31,8 +33,9 @@ def tmp_path() -> Iterator[Path]:
 @pytest.fixture
 def home(tmp_path: Path) -> LinkHome:
     """Two stores that agree: one block in use, one available."""
+    make_sites(tmp_path)
     for name in NODES:
-        with closing(open_store(tmp_path / name, replace(ALICE_OWNER, node=name))) as store:
+        with closing(open_store(LinkHome(tmp_path).node(name), replace(ALICE_OWNER, node=name))) as store:
             deposit(store, 1)
             deposit(store, 2)
             store.begin_epoch(block(1))

@@ -167,7 +167,7 @@ class TestTablesAndPictures:
         for topic in (
             topics.light("<site>", "<site>"),
             topics.receipts("<site>", "<site>"),
-            topics.journal("<node>"),
+            topics.journal("<site>"),
         ):
             assert f"| `{topic}` |" in WIRE
 
@@ -205,7 +205,7 @@ class TestTheReadme:
         assert {each["authenticated_by"] for each in example["epochs"]} == {"mutual-tls", "tls-psk"}
 
     def test_its_object_of_a_store_has_the_fields_of_the_contract(self):
-        example = json.loads(README.partition("link-home/alice --json\n")[2].partition("\n")[0])
+        example = json.loads(README.partition("link-home/sites/site-a --json\n")[2].partition("\n")[0])
         told = [each.name for kind in (Balance, Outlook) for each in dataclasses.fields(kind)]
         assert sorted(example) == sorted([*told, "net_gain_per_block"])
         spent = {purpose.removesuffix(" (burnt)") for purpose in example["spent"]}
@@ -214,9 +214,7 @@ class TestTheReadme:
         assert 0 <= unused <= 7 * 4  # four blocks, up to seven bits each behind the last whole byte
 
     def test_its_node_configuration_is_what_init_writes(self, tmp_path: Path):
-        text = (
-            README.partition("my-link/alice/node.toml` is")[2].partition("```toml\n")[2].partition("```")[0]
-        )
+        text = README.partition("link-1/node.toml` is")[2].partition("```toml\n")[2].partition("```")[0]
         places = Places("127.0.0.1:8883", "127.0.0.1:7000", None, (), ())
         init(
             tmp_path / "my-link",
@@ -225,7 +223,7 @@ class TestTheReadme:
             {},
             DEFAULT_SECURITY,
         )
-        written = tomllib.loads((tmp_path / "my-link" / "alice" / "node.toml").read_text("utf-8"))
+        written = tomllib.loads((tmp_path / "my-link/sites/site-a/links/link-1/node.toml").read_text("utf-8"))
         assert _rounded(tomllib.loads(text)) == _rounded(written)
         assert AliceSettings.model_validate(written).node == "alice"
 

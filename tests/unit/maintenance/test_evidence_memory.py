@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from maintenance.evidence.memory import MOST_KIB_PER_BLOCK, conclude, kib_per_block
-from qkdlink.deployment.homes.home import ALICE, BOB
+from qkdlink.deployment.homes.names import ALICE, BOB
 
 WAVES = list(islice(cycle([0.0, 3.0, 1.0, 7.0]), 400))
 """What is under way: MiB."""

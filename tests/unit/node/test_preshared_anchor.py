@@ -39,7 +39,7 @@ def opened(folder: Path) -> Iterator[Vaults]:
     with ExitStack() as open_ones:
         made = {}
         for role in Role:
-            name = role.label.lower()
+            name = role.word
             store = open_ones.enter_context(
                 closing(open_store(folder / name, replace(ALICE_OWNER, node=name)))
             )
@@ -51,7 +51,7 @@ def anchor(
     role: Role, length: int = LONG, scheme: SchemeName = SchemeName.WEGMAN_CARTER, first: int = 0
 ) -> PresharedAnchor:
     material = bytes((first + index) % 251 for index in range(length))
-    names = role.label.lower(), role.peer.label.lower()
+    names = role.word, role.peer.word
     return PresharedAnchor(role, LINK, *names, scheme, Path("pre-shared.key"), PresharedSecret(material))
 
 

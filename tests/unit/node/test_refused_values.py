@@ -14,7 +14,13 @@ from qkdlink.bob.settings import BobSettings
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.node.settings import ProgramSettings, load_settings
 from qkdlink.common.transport.addresses import Address
-from qkdlink.deployment.homes.home import LinkAddresses, Splice, eve_configuration, node_configuration
+from qkdlink.deployment.homes.configuration import (
+    LinkAddresses,
+    Splice,
+    eve_configuration,
+    node_configuration,
+)
+from qkdlink.deployment.homes.sites import DEFAULT_SITES
 from qkdlink.eve.settings import EveSettings
 from tests.support.processes import small_parameters
 
@@ -44,8 +50,12 @@ ADDRESSES, SPLICE = LinkAddresses(AT, AT, AT), Splice(AT, AT)
 def _right(model: type[ProgramSettings]) -> dict[str, Any]:
     parameters = small_parameters()
     if model is EveSettings:
-        return tomllib.loads(eve_configuration("link-1", ADDRESSES, SPLICE, {}, parameters, {}))
-    return tomllib.loads(node_configuration("link-1", ("alice", "bob"), ADDRESSES, {}, parameters, {}))
+        return tomllib.loads(
+            eve_configuration("link-1", DEFAULT_SITES, ADDRESSES, SPLICE, {}, parameters, {})
+        )
+    return tomllib.loads(
+        node_configuration("link-1", ("alice", "bob"), DEFAULT_SITES, ADDRESSES, {}, parameters, {})
+    )
 
 
 def _put(values: dict[str, Any], field: tuple[str, ...], value: object) -> dict[str, Any]:

@@ -16,15 +16,9 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.node.settings import LaboratorySettings, load_settings, read_seal_key, read_secret_line
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.key_log import write_secrets
-from qkdlink.deployment.homes.home import (
-    ALICE,
-    BOB,
-    SEAL_FILE,
-    LinkAddresses,
-    LinkHome,
-    node_configuration,
-    open_home,
-)
+from qkdlink.deployment.homes.configuration import SEAL_FILE, LinkAddresses, node_configuration
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import small_parameters
 
 PARAMETERS = small_parameters()
@@ -182,7 +176,9 @@ def test_a_seal_is_32_bytes_in_hexadecimal_and_is_not_shown_when_it_is_not(tmp_p
 
 def test_what_is_written_reads_back_whatever_is_in_it(home: LinkHome, tmp_path: Path) -> None:
     journal = 'quote " and \\, ü and \U0001f511'
-    text = node_configuration(home.link, (ALICE, BOB), ADDRESSES, {}, PARAMETERS, {"journal": journal})
+    text = node_configuration(
+        home.link, (ALICE, BOB), home.sites, ADDRESSES, {}, PARAMETERS, {"journal": journal}
+    )
     (tmp_path / "node.toml").write_text(text)
     assert load_settings(AliceSettings, tmp_path / "node.toml").journal == Path(journal)
 

@@ -51,7 +51,7 @@ class Engines:
     def __init__(self, table: Table = BLOCK_TABLE) -> None:
         room = Room(["alice", "bob"])
         self.sent: list[bytes] = []
-        self.lines = {role: MemoryLine(room, role.label.lower(), partial(self._carry, role)) for role in Role}
+        self.lines = {role: MemoryLine(room, role.word, partial(self._carry, role)) for role in Role}
         schemes = signature_schemes()
         self.ends: dict[Role, Conversation] = {
             role: BlockConversation(role, PLACE, self.lines[role], schemes[role])

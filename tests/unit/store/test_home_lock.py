@@ -21,8 +21,10 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.node.settings import load_settings
 from qkdlink.common.store.home_lock import PROCESS_FILE, locked_home
 from qkdlink.common.transport.addresses import Address
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkAddresses, LinkHome, Splice, open_home
-from qkdlink.deployment.homes.installation import Site, install
+from qkdlink.deployment.homes.configuration import LinkAddresses, Splice
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.installation import Installation, install
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.launching.running_link import run_link
 from qkdlink.eve.settings import EveSettings
@@ -74,8 +76,8 @@ def run_eve(home: LinkHome) -> None:
     asyncio.run(qkdlink.eve.station.run(settings, home.node("eve"), None, None))
 
 
-SECOND: dict[str, tuple[str, Callable[[LinkHome], None]]] = {
-    "a launcher": ("", lambda home: asyncio.run(launch(home))),
+SECOND: dict[str, tuple[str | None, Callable[[LinkHome], None]]] = {
+    "a launcher": (None, lambda home: asyncio.run(launch(home))),
     "Alice": (ALICE, run_alice),
     "Bob": (BOB, run_bob),
     "Eve": ("eve", run_eve),
@@ -86,7 +88,7 @@ SECOND: dict[str, tuple[str, Callable[[LinkHome], None]]] = {
 @pytest.mark.parametrize("second", SECOND)
 def test_whatever_writes_into_a_home_is_refused_beside_the_first(home: LinkHome, second: str) -> None:
     part, begin = SECOND[second]
-    folder = home.folder / part
+    folder = home.folder if part is None else home.node(part)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     words = re.escape(f"{folder} is in use by process {os.getpid()}: stop that first")
     with locked_home(folder), pytest.raises(ConfigurationError, match=words):
@@ -97,7 +99,7 @@ def test_whatever_writes_into_a_home_is_refused_beside_the_first(home: LinkHome,
 def test_two_that_furnish_one_home_do_not_mix(tmp_path: Path) -> None:
     for make in (
         open_home,
-        lambda folder: install(folder, {}, Site(LinkAddresses(*3 * (NOBODY,))), PARAMETERS),
+        lambda folder: install(folder, {}, Installation(LinkAddresses(*3 * (NOBODY,))), PARAMETERS),
     ):
         with (
             locked_home(tmp_path),

@@ -361,7 +361,7 @@ async def test_a_node_is_heard_on_its_own_topic_alone():
         told[topic].put(Delivery(numbered(node, 1, stopped).model_dump_json().encode(), retained=False))
     told["eve"].put(Delivery(b"no entry", retained=False))
     told["eve"].put(Delivery(numbered("eve", 2, stopped).model_dump_json().encode(), retained=False))
-    journals = BrokerWires(cast("Bus", None), topics, tuple(told.values())).journals()
+    journals = BrokerWires(cast("Bus", None), topics, told).journals()
     async with asyncio.timeout(10):
         heard_of = [await anext(journals) for _ in range(2)]
     await cast("AsyncGenerator[Entry]", journals).aclose()

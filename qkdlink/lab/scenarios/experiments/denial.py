@@ -14,7 +14,8 @@ from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.common.protocol.economy import Backoff
 from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
 from qkdlink.common.store.key_store import KeyStore
-from qkdlink.deployment.homes.home import ALICE, LinkHome, open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun
 from qkdlink.deployment.planning.planner import plan, task_for

@@ -18,7 +18,8 @@ from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.keys.allotment import APPLICATIONS, Purpose
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.store.key_store import KeyStore
-from qkdlink.deployment.homes.home import ALICE, BOB, LinkHome, open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
+from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.launching.link_result import run_to_the_end
 from qkdlink.deployment.launching.link_run import LinkRun

@@ -11,7 +11,8 @@ from pydantic import Field
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import BootstrapClosed
-from qkdlink.deployment.homes.home import ALICE, open_home
+from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.names import ALICE
 from qkdlink.lab.faults.agreement import journal_of
 from qkdlink.lab.middle.man_in_the_middle import make_latched, run_cell
 from qkdlink.lab.middle.matrix import Cell, Stolen
