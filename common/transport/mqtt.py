@@ -28,13 +28,18 @@ from qkdlink.common.transport.broker_refusals import (
 )
 from qkdlink.common.transport.broker_trouble import BrokerTrouble
 from qkdlink.common.transport.renewal import stay_connected
-from qkdlink.common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED, V5, V311, publication_head
+from qkdlink.common.wire.mqtt_packets import (
+    FIRST_REFUSAL,
+    LONGEST_MESSAGE,
+    UNSUPPORTED,
+    V5,
+    V311,
+    publication_head,
+)
 
 _QUEUED_DELIVERIES = 256
 _QUEUED_PUBLISHES = 256
 """What a broker that acknowledges nothing makes a client keep; further messages are refused."""
-LONGEST_MESSAGE = 2**16
-"""Bytes of any message but light; of a longer one the beginning is kept, and the rest is never stored."""
 _CHUNK_BYTES = 2**16
 _CONNECT_TIMEOUT_S = 10.0
 _KEEPALIVE_S = 15

@@ -15,6 +15,8 @@ LONGEST_BODY = 2**25 + 2**17
 """A frame of 2^24 pulses with side light, its header and its topic: a longer packet is passed over, never stored."""
 LONGEST_PACKET = LONGEST_BODY + 5
 """The same with its fixed header, which is what MQTT 5 counts (section 3.1.2.11.4)."""
+LONGEST_MESSAGE = 2**16
+"""Bytes of any message but light; of a longer one the beginning is kept, and the rest is never stored."""
 _LONGEST_LENGTH = 4  # bytes of a remaining length, section 2.2.3
 V311, V5 = 4, 5
 """Protocol levels."""

@@ -96,7 +96,7 @@ def _demo(temporary: Path, *options: str) -> Demo:
     commands: list[list[str]] = []
     while process.poll() is None:
         commands += [each.command for each in _descendants(temporary) if each.command not in commands]
-        time.sleep(0.05)
+        time.sleep(0.2)
     stdout, stderr = process.communicate()
     left = [str(path) for path in temporary.iterdir()]
     left += [" ".join(each.command) for each in _descendants(temporary)]

@@ -26,11 +26,11 @@ from qkdlink.common.journal.events import EpochBegan, LineLost, NodeStopped, Pat
 from qkdlink.common.node.settings import NodeSettings, load_settings
 from qkdlink.common.protocol.roles import Role
 from qkdlink.common.transport.addresses import Address
-from qkdlink.common.transport.mqtt import LONGEST_MESSAGE, BrokerAccess, connect
+from qkdlink.common.transport.mqtt import BrokerAccess, connect
 from qkdlink.common.trust.pki import create_authority
 from qkdlink.common.trust.preshared import PADS_FROM_BITS, create_preshared
 from qkdlink.common.trust.private_files import NewFile, write_over
-from qkdlink.common.wire.mqtt_packets import LONGEST_PACKET
+from qkdlink.common.wire.mqtt_packets import LONGEST_MESSAGE, LONGEST_PACKET
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.brokers import broker
 from qkdlink.deployment.brokers.broker import find_mosquitto

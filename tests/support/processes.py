@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -125,6 +125,12 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return result
 
 
+@lru_cache(maxsize=10_000)
+def _event(line: str) -> AnyEvent:
+    """Read a line once, however often a test that waits looks at the journal."""
+    return Entry.model_validate_json(line).event
+
+
 @dataclass
 class Journal:
     """What a node has written of itself."""
@@ -137,7 +143,7 @@ class Journal:
         if not self.path.exists():
             return []
         whole, _, _ = self.path.read_text().rpartition("\n")
-        return [Entry.model_validate_json(line).event for line in whole.splitlines()]
+        return [_event(line) for line in whole.splitlines()]
 
     def of[E: AnyEvent](self, kind: type[E]) -> list[E]:
         """All events of one kind."""

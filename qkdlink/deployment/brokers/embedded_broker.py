@@ -14,8 +14,7 @@ from amqtt.broker import Broker
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.session import Session
 
-from qkdlink.common.transport.mqtt import LONGEST_MESSAGE
-from qkdlink.common.wire.mqtt_packets import UNSUPPORTED, V311, Packet
+from qkdlink.common.wire.mqtt_packets import LONGEST_MESSAGE, UNSUPPORTED, V311, Packet
 
 _CONFIGURATION = {
     "listeners": {"default": {"type": "tcp", "max_connections": 50}},
