@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 QKDLINK = (sys.executable, "-P", "-m", "qkdlink")
-SMALL = ("--protocol", "single-photon", "--block-pulses", "200000", "--blocks", "1")
+SMALL = ("--protocol", "single-photon", "--block-pulses", "80000", "--blocks", "1")
 INTERRUPTED = """
 import os, runpy, signal, sys
 import qkdlink.common.startup
