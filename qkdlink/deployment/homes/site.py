@@ -31,7 +31,7 @@ class _Section(BaseModel):
 
 def _inside(path: Path) -> Path:
     if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
-        raise ValueError("it is a file in a folder of the site's own, such as links/link-1/node.toml")
+        raise ValueError("it must be a file in a folder of the site's own, such as links/link-1/node.toml")
     return path
 
 

@@ -55,16 +55,16 @@ def test_what_is_written_of_a_site_reads_back(tmp_path: Path) -> None:
     [
         ("= =", "is not TOML"),
         (SITE.replace("[[links]]", "[[lines]]"), "says nothing of 'links', which is required"),
-        (SITE.replace("bob", "eve"), "'links.0.role' = 'eve': it is 'alice' or 'bob'"),
-        (SITE.replace("links/", "../"), "it is a file in a folder of the site's own"),
-        (SITE.replace("links/", "/links/"), "it is a file in a folder of the site's own"),
-        (SITE.replace("links/link-1/", ""), "it is a file in a folder of the site's own"),
+        (SITE.replace("bob", "eve"), "'links.0.role' = 'eve': it must be 'alice' or 'bob'"),
+        (SITE.replace("links/", "../"), "it must be a file in a folder of the site's own"),
+        (SITE.replace("links/", "/links/"), "it must be a file in a folder of the site's own"),
+        (SITE.replace("links/link-1/", ""), "it must be a file in a folder of the site's own"),
         (SITE.replace("amsterdam", "eve"), "'name' = 'eve': topics of that name are Eve's"),
         (SITE.replace("amsterdam", "a/b"), "'name' = 'a/b'"),
         (SITE + "peer = 1\n", "says 'links.0.peer', which is not a key here"),
         (RELAY.replace("link-2", "link-1"), "two of its links have the same name"),
         (RELAY.replace("links/link-2", "links/link-1"), "two of its links have the same configuration"),
-        ('name = "amsterdam"\nlinks = []\n', "'links' = []: it has at least 1 entries"),
+        ('name = "amsterdam"\nlinks = []\n', "'links' = []: it must have at least 1 entries"),
     ],
 )
 def test_a_site_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
