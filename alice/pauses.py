@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import inf
 
-from qkdlink.common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockPostponed, ReserveCounted, ReserveLow
 from qkdlink.common.node.vault import Vault
 from qkdlink.common.protocol.economy import Backoff, StarvationAlarm
 

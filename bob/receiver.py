@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import Event, LightProgress
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import LightProgress
 from qkdlink.common.journal.light_faults import LightFaults
 from qkdlink.common.optics.records import DetectionLog, DetectionRecord
 from qkdlink.common.optics.seal import LightSeal

@@ -19,7 +19,8 @@ from typing import Annotated, Literal, Protocol, assert_never
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from qkdlink.common.errors import ConfigurationError, QkdlinkError
-from qkdlink.common.journal.events import CommandRefused, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import CommandRefused
 from qkdlink.common.sentences import sentence
 from qkdlink.common.transport.mqtt import Delivery, Subscription
 from qkdlink.common.unique_json import refuse_repeated_members

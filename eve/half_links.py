@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from qkdlink.common.errors import ConfigurationError, LinkError
-from qkdlink.common.journal.events import Event, HalfLinkChanged
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import HalfLinkChanged
 from qkdlink.common.node.settings import CONFIGURATION_FILE, ENVIRONMENT_PREFIX
 from qkdlink.common.text_files import read_text
 from qkdlink.common.transport.addresses import Address

@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from qkdlink.common.errors import ConfigurationError, LinkError
-from qkdlink.common.journal.events import AttackTally, Event, EveState
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import AttackTally, EveState
 from qkdlink.common.wire.patch import Patch, Route
 from qkdlink.eve.classical_attacks.base import Chain
 from qkdlink.eve.classical_attacks.catalogue import text_of as treatment_text

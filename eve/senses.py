@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qkdlink.common.journal.events import Event
+from qkdlink.common.journal.event import Event
 from qkdlink.common.node.launcher_pipe import LauncherPipe
 from qkdlink.common.transport.mqtt import Bus, Subscription
 from qkdlink.common.wire.topics import Topics

@@ -1,37 +1,17 @@
 """Events that a node may tell. Their fields are numbers, names and sentences: no bytes, so no key can get in.
 
-Text is made printable and bounded here, whether a node writes an event or reads one from a broker: parts of it may be
-what a peer, a stranger or a broker has said.
+Text is made printable and bounded (`qkdlink.common.journal.event`), whether a node writes an event or reads one from a
+broker: parts of it may be what a peer, a stranger or a broker has said.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from qkdlink.common.journal.block_record import BlockRecord
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.key_levels import KeyLevels
 from qkdlink.common.printable import printable
-
-
-def _shown(value: object) -> object:
-    match value:
-        case str():
-            return printable(value)
-        case list():
-            return [_shown(each) for each in value]
-        case dict():
-            return {_shown(name): _shown(each) for name, each in value.items()}
-        case _:
-            return value
-
-
-class Event(BaseModel):
-    """Common ground of all events."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # not strict, bytes would become text
-
-    @field_validator("*")
-    @classmethod
-    def _printable(cls, value: object) -> object:
-        return _shown(value)
 
 
 class NodeStarted(Event):
@@ -204,7 +184,7 @@ class EveState(Event):
     """Whether programs of hers have taken both nodes' places."""
     known: list[str]
     """Attacks on light that she could be told to make."""
-    obstacles: list[str] = []
+    obstacles: list[str] = Field(default=[])
     """One sentence for each of her attacks that cannot act on this link, and why."""
 
 
@@ -361,7 +341,9 @@ type AnyEvent = Annotated[
     | LightProgress
     | SourceBehind
     | StageReached
-    | BlockEnded,
+    | BlockEnded
+    | BlockRecord
+    | KeyLevels,
     Field(discriminator="type"),
 ]
 

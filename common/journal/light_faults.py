@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from qkdlink.common.journal.events import Event, LightFault
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import LightFault
 
 _ONE_BY_ONE = 3
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.journal.events import Entry, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import Entry
 from qkdlink.common.node.journal_delivery import JournalDelivery
 from qkdlink.common.transport.mqtt import Bus
 

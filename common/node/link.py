@@ -9,7 +9,7 @@ from qkdlink.common.authentication.scheme import Authentication, CheckpointSchem
 from qkdlink.common.authentication.wegman_carter import WegmanCarter
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import CredentialsError, LinkError, RemoteProtocolError, StarvationError
-from qkdlink.common.journal.events import Event
+from qkdlink.common.journal.event import Event
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.meeting import Meeting
 from qkdlink.common.node.settling_scheme import SettlingScheme

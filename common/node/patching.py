@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from qkdlink.common.journal.events import Event, PatchChanged, PatchRefused
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import PatchChanged, PatchRefused
 from qkdlink.common.node.settings import NodeSettings
 from qkdlink.common.transport.mqtt import Bus, Subscription
 from qkdlink.common.wire.patch import DIRECT, Patch, Route

@@ -13,11 +13,11 @@ from pathlib import Path
 from qkdlink.common.authentication.scheme import Authentication
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import DisagreementError, LinkError, QkdlinkError
+from qkdlink.common.journal.event import Event
 from qkdlink.common.journal.events import (
     IN_ORDER,
     BlockSettled,
     EpochBegan,
-    Event,
     LightFault,
     NodeStarted,
     NodeStopped,

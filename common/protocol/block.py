@@ -7,7 +7,8 @@ from typing import NoReturn, Protocol
 
 from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.errors import RemoteProtocolError
-from qkdlink.common.journal.events import BlockOpened, Event, StageReached
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockOpened, StageReached
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.protocol.account import Account

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused
 from qkdlink.common.printable import printable
 from qkdlink.common.transport.addresses import Address
 

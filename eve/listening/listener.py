@@ -17,7 +17,8 @@ from qkdlink.common.distillation.leftover_hash import min_entropy_suffices
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.distillation.verification import verification_tag_bits
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.journal.events import EveLearnt, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import EveLearnt
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.launcher_pipe import LauncherPipe
 from qkdlink.common.optics.records import Gates

@@ -13,7 +13,8 @@ from qkdlink.alice.in_flight import LEAST_BLOCKS, MOST_BLOCKS
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.bob.settings import BobSettings
 from qkdlink.common.authentication.scheme import SchemeName
-from qkdlink.common.journal.events import AnyEvent, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import AnyEvent
 from qkdlink.common.keys.allotment import upkeep_bits
 from qkdlink.common.node.settings import (
     ApparatusSettings,

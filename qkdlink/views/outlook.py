@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from qkdlink.common.journal.event import Event
 from qkdlink.common.journal.events import (
     BlockOpened,
     BlockPostponed,
-    Event,
     NodeStarted,
     NodeStopped,
     ReserveCounted,

@@ -11,15 +11,8 @@ import pytest
 
 from qkdlink.common.authentication import ed25519
 from qkdlink.common.authentication.scheme import SchemeName
-from qkdlink.common.journal.events import (
-    BlockEnded,
-    BlockOpened,
-    Entry,
-    EpochBegan,
-    Event,
-    PeerRefused,
-    ReserveLow,
-)
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockEnded, BlockOpened, Entry, EpochBegan, PeerRefused, ReserveLow
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB
 from qkdlink.common.node.vault import Vault
 from qkdlink.common.protocol.aborts import AbortReason

@@ -22,7 +22,8 @@ from qkdlink.common.authentication import ed25519, ml_dsa_65
 from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import LinkError, RemoteProtocolError
-from qkdlink.common.journal.events import BlockEnded, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.keys.allotment import Purpose
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.authentication import keyed_authentication

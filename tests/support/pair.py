@@ -16,7 +16,7 @@ import qkdlink.bob.steps
 from qkdlink.common.authentication.scheme import Authentication, CheckpointScheme
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import LinkError, RemoteProtocolError
-from qkdlink.common.journal.events import Event
+from qkdlink.common.journal.event import Event
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.optics.presets import preset
 from qkdlink.common.optics.pulses import PulseTrain

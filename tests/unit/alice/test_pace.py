@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from qkdlink.alice.pace import SourceClock
 from qkdlink.alice.transmitter import MqttTransmitter
-from qkdlink.common.journal.events import Event, LightProgress, SourceBehind
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import LightProgress, SourceBehind
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.optics.seal import LightSeal
 from qkdlink.common.protocol.account import Account

@@ -11,7 +11,8 @@ import pytest
 from qkdlink.alice.line import OpenLine
 from qkdlink.alice.station import Alice
 from qkdlink.common.errors import StarvationError
-from qkdlink.common.journal.events import BlockPostponed, Event, ReserveCounted, ReserveLow
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockPostponed, ReserveCounted, ReserveLow
 from qkdlink.common.keys.allotment import RESERVE_BLOCKS
 from tests.support.idle_alice import idle_settings, idle_vault
 from tests.support.simulated_time import run_simulated

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from qkdlink.commands.health import complaint
-from qkdlink.common.journal.events import BlockEnded, Entry, EpochBegan, Event, NodeStarted, NodeStopped
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockEnded, Entry, EpochBegan, NodeStarted, NodeStopped
 
 type Write = Callable[..., Path]
 NOW = 1_000_000.0

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qkdlink.common.errors import ConfigurationError, LinkError
-from qkdlink.common.journal.events import CommandRefused, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import CommandRefused
 from qkdlink.common.transport.mqtt import Delivery
 from qkdlink.eve.control import LONGEST_COMMAND_BYTES, Control, decode
 from qkdlink.eve.quantum_attacks.base import QuantumAttack

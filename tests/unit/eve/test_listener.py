@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from qkdlink.common.distillation.verification import verification_tag_bits
-from qkdlink.common.journal.events import EveLearnt, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import EveLearnt
 from qkdlink.common.node.launcher_pipe import Fingerprint, LauncherPipe
 from qkdlink.common.optics.records import Gates
 from qkdlink.common.transport.connections import ACCEPTED

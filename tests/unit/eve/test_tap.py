@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import Event, LightFault
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import LightFault
 from qkdlink.common.journal.light_faults import LightFaults
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.pulses import PulseTrain

@@ -1,11 +1,12 @@
 import json
-from typing import get_args
+from typing import TypeAliasType, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from qkdlink.common.journal import events
-from qkdlink.common.journal.events import ENTRY, Entry, Event, EveState, LightFault, LineLost, StageReached
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import ENTRY, Entry, EveState, LightFault, LineLost, StageReached
 from qkdlink.common.printable import LONGEST_TEXT
 
 EVENTS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
@@ -71,9 +72,18 @@ def test_an_event_cannot_be_changed_after_it_was_told():
 
 
 def _leaves(hint: object) -> set[object]:
-    arguments = get_args(hint)
+    if isinstance(hint, TypeAliasType):
+        return _leaves(hint.__value__)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        assert hint.model_config["strict"], "otherwise bytes that happen to be UTF-8 become text"
+        return {leaf for field in hint.model_fields.values() for leaf in _leaves(field.annotation)}
+    if hasattr(hint, "__metadata__"):
+        return _leaves(get_args(hint)[0])
+    arguments = [argument for argument in get_args(hint) if argument is not ...]
     if not arguments:
         return {hint}
     return {
-        leaf for argument in arguments for leaf in ({str} if isinstance(argument, str) else _leaves(argument))
+        leaf
+        for argument in arguments
+        for leaf in ({type(argument)} if isinstance(argument, str | int) else _leaves(argument))
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qkdlink.common.journal.events import BlockOpened, Entry, EpochBegan, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockOpened, Entry, EpochBegan
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.tag_units import UnitName

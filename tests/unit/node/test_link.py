@@ -16,7 +16,8 @@ from qkdlink.bob.greeting import greet as greet_alice
 from qkdlink.common.authentication.scheme import Authentication
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
-from qkdlink.common.journal.events import BlockEnded, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BlockEnded
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.link import Link, LinkDeposit, Party
 from qkdlink.common.node.meeting import Meeting

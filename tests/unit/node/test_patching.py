@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from qkdlink.common.journal.events import Event, PatchChanged, PatchRefused
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import PatchChanged, PatchRefused
 from qkdlink.common.node import patching
 from qkdlink.common.node.patching import Patching
 from qkdlink.common.transport.mqtt import Delivery, Subscription

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from qkdlink.bob.receiver import MqttReceiver
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import Event, LightFault
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import LightFault
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.optics.pulses import PulseTrain
 from qkdlink.common.optics.seal import LightSeal

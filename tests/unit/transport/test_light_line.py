@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import Event
+from qkdlink.common.journal.event import Event
 from qkdlink.common.transport import light_wire, renewal
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.inlet import Inlet

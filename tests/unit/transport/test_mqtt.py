@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused, Event
+from qkdlink.common.journal.event import Event
+from qkdlink.common.journal.events import BrokerBack, BrokerLost, BrokerRefused
 from qkdlink.common.transport import mqtt, renewal
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.light_line import connect_light

@@ -1,0 +1,58 @@
+"""How much key a node has and for what, told so that no view has to open its store."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qkdlink.common.journal.event import Event, Part
+
+type Bits = Annotated[int, Field(ge=0)]
+type Natural = Annotated[int, Field(ge=0)]
+
+
+class KeyLevel(Part):
+    """The key of one purpose, which one of the two sides allocates from; in bits."""
+
+    purpose: Annotated[str, Field(max_length=128)]
+    """As in the rule by which a key is cut: `link-psk`, `tags-alice-to-bob`, `reserve-at-bob` and so on."""
+    available_bits: Bits
+    """Stored, confirmed and not used."""
+    pending_bits: Bits
+    """Stored, and not confirmed by the peer yet."""
+    spent_bits: Bits
+    """Used for its purpose, by the ledger."""
+    burnt_bits: Bits
+    """Destroyed unused, by the ledger."""
+
+
+class KeyLevels(Event):
+    """What the key store holds per purpose, told at the start and after each block or epoch that changed it."""
+
+    type: Literal["key-levels"] = "key-levels"
+    version: Literal[1] = 1
+    levels: Annotated[tuple[KeyLevel, ...], Field(max_length=16)]
+    """One for each purpose, in the order in which a key is cut."""
+    produced_bits: Bits
+    """Of all confirmed blocks."""
+    leaked_bits: Bits
+    """What their reconciliation has disclosed."""
+    available_bits: Bits
+    """Of all purposes."""
+    confirmed_blocks: Natural
+    pending_blocks: Natural
+    highest_block: Natural
+    """The highest block number that this node has heard of; 0 before the first."""
+    epoch: Natural
+    """The block whose link PSK authenticates the line; 0 at the bootstrap."""
+    epoch_since: Annotated[float, Field(ge=0)] | None
+    """When that block's key became available here, seconds since 1970, from which the key's age counts; else null."""
+    latched: bool
+    """Whether the bootstrap is closed."""
+    unauthenticated: bool
+    """Whether the keys go back to a bootstrap without authentication: no application gets any."""
+    upkeep_bits: Bits
+    """What a block costs: the shortest key that pays for itself."""
+    blocks_payable: Natural | None
+    """For how many blocks both sides can pay, as far as this one knows; null where tags cost no generated key."""
+    reserve_lacks_bits: Bits | None
+    """What would fill the reserve of both sides; null likewise."""
