@@ -85,8 +85,18 @@ def encode(first: int, *body: bytes) -> bytes:
     return _head(first, sum(map(len, body))) + b"".join(body)
 
 
-def connect(client_id: str, username: str | None, password: str | None, version: int = V311) -> bytes:
-    """Ask for a session that leaves nothing behind, and with MQTT 5 for no packet that is too long (section 3.1)."""
+def connect(
+    client_id: str,
+    username: str | None,
+    password: str | None,
+    version: int = V311,
+    *,
+    longest_packet: int | None = LONGEST_PACKET,
+) -> bytes:
+    """Ask for a session that leaves nothing behind, and with MQTT 5 for no longer packets than these (section 3.1).
+
+    With None any packet may come.
+    """
     flags = _CLEAN_SESSION
     fields = [_text(client_id)]
     if username is not None:
@@ -95,15 +105,16 @@ def connect(client_id: str, username: str | None, password: str | None, version:
         if password is not None:
             flags |= _PASSWORD
             fields.append(_text(password))
-    wanted = struct.pack(">BI", _MAXIMUM_PACKET_SIZE, LONGEST_PACKET)
+    wanted = b"" if longest_packet is None else struct.pack(">BI", _MAXIMUM_PACKET_SIZE, longest_packet)
     properties = b"" if version == V311 else bytes([len(wanted)]) + wanted
     heading = (_PROTOCOL, bytes([version, flags]), _SHORT.pack(KEEPALIVE_S), properties)
     return encode(Packet.CONNECT, *heading, *fields)
 
 
-def subscribe(topic: str, version: int = V311) -> bytes:
+def subscribe(topic: str, version: int = V311, *, acknowledged: bool = False) -> bytes:
     """Ask for one topic; the answer is not told apart from others by its number, so all are number 1."""
-    return encode(Packet.SUBSCRIBE, _SHORT.pack(1), _no_properties(version), _text(topic), b"\x00")
+    quality = bytes([acknowledged])
+    return encode(Packet.SUBSCRIBE, _SHORT.pack(1), _no_properties(version), _text(topic), quality)
 
 
 def unsubscribe(topic: str, version: int = V311) -> bytes:

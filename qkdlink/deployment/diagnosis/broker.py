@@ -7,25 +7,21 @@ from contextlib import asynccontextmanager, suppress
 from qkdlink.common.protocol.roles import Role
 from qkdlink.common.transport.broker_refusals import TOO_LONG, LoginRefusedError, explain_broker
 from qkdlink.common.transport.mqtt import BrokerAccess
-from qkdlink.common.wire.mqtt_packets import FIRST_REFUSAL, UNSUPPORTED
+from qkdlink.common.wire.mqtt_packets import (
+    FIRST_REFUSAL,
+    UNSUPPORTED,
+    V5,
+    Packet,
+    connect,
+    encode,
+    publication_head,
+    subscribe,
+)
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.diagnosis.causes import Obstacle, obstacle_of
 from qkdlink.deployment.diagnosis.findings import Finding
 from qkdlink.deployment.diagnosis.house import Patient
-from qkdlink.deployment.diagnosis.mqtt_greeting import (
-    CONNACK,
-    PINGRESP,
-    PUBACK,
-    SUBACK,
-    Answer,
-    RetainedTooLong,
-    connect_packet,
-    disconnect_packet,
-    ping_packet,
-    publish_packet,
-    read_answer,
-    subscribe_packet,
-)
+from qkdlink.deployment.diagnosis.mqtt_greeting import Answer, RetainedTooLong, read_answer
 from qkdlink.deployment.diagnosis.network import BROKER, PATIENCE_S
 
 _ALERT_PATIENCE_S = 0.5
@@ -87,8 +83,8 @@ async def _log_in(
     leg = topics.receipts if is_alice else topics.light
     reads = [leg(end, settings.apparatus_site) for end in settings.light_legs.values()]
     writes = topics.journal(settings.apparatus_site)
-    hello = connect_packet(access, f"{settings.link}-{settings.node}-doctor")
-    welcome = await _ask(reader, writer, hello, CONNACK)
+    hello = _hello(access, f"{settings.link}-{settings.node}-doctor")
+    welcome = await _ask(reader, writer, hello, Packet.CONNACK)
     entered = welcome.reason
     if entered in UNSUPPORTED:
         return Finding.ok(
@@ -104,8 +100,8 @@ async def _log_in(
             f" {patient.largest_packet}: raise the broker's limit (Mosquitto: max_packet_size), or lower frame_pulses",
         )
     for packet, kind, verb, topic in (
-        *((subscribe_packet(topic), SUBACK, "read", topic) for topic in reads),
-        (publish_packet(writes), PUBACK, "write", writes),
+        *((_subscription(topic), Packet.SUBACK, "read", topic) for topic in reads),
+        (_zeros(writes), Packet.PUBACK, "write", writes),
     ):
         if (await _ask(reader, writer, packet, kind)).reason >= FIRST_REFUSAL:
             return Finding.failed(
@@ -121,9 +117,9 @@ async def _log_in(
             " frame_pulses",
         )
     # a broker sends what it keeps when it is asked for a topic, so the answer to a ping comes behind all of it
-    await _ask(reader, writer, subscribe_packet(topics.patch()), SUBACK)
-    await _ask(reader, writer, ping_packet(), PINGRESP)
-    writer.write(disconnect_packet())
+    await _ask(reader, writer, _subscription(topics.patch()), Packet.SUBACK)
+    await _ask(reader, writer, encode(Packet.PINGREQ), Packet.PINGRESP)
+    writer.write(encode(Packet.DISCONNECT))
     return Finding.ok(f"{where} lets this node in" + (", over TLS" if access.tls else ", without TLS"))
 
 
@@ -139,7 +135,7 @@ async def _longest_message(
     topic = f"{Topics(patient.settings.link).journal(patient.settings.apparatus_site)}/doctor"
 
     async def takes(size: int) -> bool:
-        return (await _ask(reader, writer, publish_packet(topic, size), PUBACK)).reason != TOO_LONG
+        return (await _ask(reader, writer, _zeros(topic, size), Packet.PUBACK)).reason != TOO_LONG
 
     low, high = 0, patient.largest_packet
     if await takes(high):
@@ -149,6 +145,20 @@ async def _longest_message(
         middle = (low + high) // 2
         low, high = (middle, high) if await takes(middle) else (low, middle)
     return low
+
+
+def _hello(access: BrokerAccess, client_id: str) -> bytes:
+    """Ask to be let in with MQTT 5, and for packets of any length: what is retained and too long is to be found."""
+    return connect(client_id, access.username, access.password, V5, longest_packet=None)
+
+
+def _subscription(topic: str) -> bytes:
+    return subscribe(topic, V5, acknowledged=True)
+
+
+def _zeros(topic: str, size: int = 0) -> bytes:
+    """Ask to write a topic, with a message of so many zeros that no broker keeps."""
+    return publication_head(topic, size, V5, acknowledged=True) + bytes(size)
 
 
 async def _ask(

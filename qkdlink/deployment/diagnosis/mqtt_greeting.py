@@ -6,20 +6,12 @@ is ever published.
 """
 
 import asyncio
-import struct
 from dataclasses import dataclass
 
-from qkdlink.common.transport.mqtt import BrokerAccess
-from qkdlink.common.wire.mqtt_packets import read_connack, read_publication
+from qkdlink.common.wire.mqtt_packets import Packet, read_connack, read_head, read_publication
 
-CONNACK, PUBACK, SUBACK, PINGRESP = 0x20, 0x40, 0x90, 0xD0
-_PUBLISH, _RETAINED = 0x30, 0x01
-_CONNECT, _PUBLISH_QOS_1, _SUBSCRIBE, _PINGREQ, _DISCONNECT = 0x10, 0x32, 0x82, 0xC0, 0xE0
-_CLEAN_START, _PASSWORD, _USERNAME = 0x02, 0x40, 0x80
-_VERSION, _KEEPALIVE_S = 5, 15
-_NO_PROPERTIES = b"\x00"
-_PACKET_ID = 1
-_LARGEST_ANSWER = 1 << 16
+_RETAINED, _QUALITY = 0x01, 0x06
+_SHORTEST_PACKET, _LARGEST_ANSWER = 2, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +35,6 @@ class RetainedTooLong(ValueError):  # noqa: N818 - it is what was found, not a f
         self.size = size
 
 
-def connect_packet(access: BrokerAccess, client_id: str) -> bytes:
-    """Ask to be let in, without a will and without a past session."""
-    flags, payload = _CLEAN_START, _text(client_id)
-    if access.username is not None:
-        flags |= _USERNAME
-        payload += _text(access.username)
-    if access.password is not None:
-        flags |= _PASSWORD
-        payload += _text(access.password)
-    heading = _text("MQTT") + struct.pack(">BBH", _VERSION, flags, _KEEPALIVE_S)
-    return _packet(_CONNECT, heading + _NO_PROPERTIES + payload)
-
-
-def subscribe_packet(topic: str) -> bytes:
-    """Ask to read a topic."""
-    identifier = struct.pack(">H", _PACKET_ID)
-    return _packet(_SUBSCRIBE, identifier + _NO_PROPERTIES + _text(topic) + b"\x01")
-
-
-def publish_packet(topic: str, size: int = 0) -> bytes:
-    """Ask to write a topic, with a message of so many zeros that nobody keeps."""
-    return _packet(
-        _PUBLISH_QOS_1, _text(topic) + struct.pack(">H", _PACKET_ID) + _NO_PROPERTIES + bytes(size)
-    )
-
-
-def ping_packet() -> bytes:
-    """Ask for a sign of life, which comes behind everything that was asked for before."""
-    return _packet(_PINGREQ, b"")
-
-
-def disconnect_packet() -> bytes:
-    """Leave."""
-    return _packet(_DISCONNECT, b"")
-
-
 async def read_answer(reader: asyncio.StreamReader, kind: int) -> Answer:
     """Wait for the answer of one kind; other packets are passed over.
 
@@ -95,32 +51,26 @@ def decode(first: int, body: bytes) -> Answer:
     """Read the reason code of a packet; ValueError if it is too short to have one."""
     kind = first & 0xF0
     match kind:
-        case 0x20 if len(body) >= 2:
+        case Packet.CONNACK if len(body) >= 2:
             return Answer(kind, body[1], read_connack(body).largest_packet)
-        case 0x40 if len(body) >= 2:
+        case Packet.PUBACK if len(body) >= 2:
             return Answer(kind, body[2] if len(body) > 2 else 0)  # left out where all is well (3.4.2.1)
-        case 0x90 if len(body) >= 4:
+        case Packet.SUBACK if len(body) >= 4:
             return Answer(kind, body[-1])
-        case 0x30 | 0xD0:
+        case Packet.PUBLISH | Packet.PINGRESP:
             return Answer(kind, 0)
-        case 0xE0:
+        case Packet.DISCONNECT:
             return Answer(kind, body[0] if body else 0)
         case _:
             raise ValueError(f"a packet of type {first:#04x} and {len(body)} bytes is no answer of a broker")
 
 
 async def _next_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    (first,) = await reader.readexactly(1)
-    length = shift = 0
-    while True:
-        (byte,) = await reader.readexactly(1)
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-        if shift > 21:
-            raise ValueError("the length of a packet never ends")
-    if first & 0xF0 == _PUBLISH and length > _LARGEST_ANSWER:
+    data = await reader.readexactly(_SHORTEST_PACKET)
+    while (head := read_head(memoryview(data))) is None:
+        data += await reader.readexactly(1)
+    first, length = head.first, head.body
+    if first & 0xF0 == Packet.PUBLISH and length > _LARGEST_ANSWER:
         await _pass_over(reader, first, length)
         return first, b""
     if length > _LARGEST_ANSWER:
@@ -132,21 +82,7 @@ async def _pass_over(reader: asyncio.StreamReader, first: int, length: int) -> N
     """Read past a message, which is light if it is not retained."""
     beginning = await reader.readexactly(1024)
     if first & _RETAINED:
-        raise RetainedTooLong(read_publication(first & ~0x06, memoryview(beginning)).topic, length)
+        raise RetainedTooLong(read_publication(first & ~_QUALITY, memoryview(beginning)).topic, length)
     left = length - len(beginning)
     while left:
         left -= len(await reader.readexactly(min(left, _LARGEST_ANSWER)))
-
-
-def _packet(first: int, body: bytes) -> bytes:
-    length, rest = b"", len(body)
-    while True:
-        rest, digit = rest >> 7, rest & 0x7F
-        length += bytes([digit | (0x80 if rest else 0)])
-        if not rest:
-            return bytes([first]) + length + body
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack(">H", len(data)) + data

@@ -24,27 +24,17 @@ from qkdlink.common.protocol.roles import Role
 from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.owner import StoreOwner
 from qkdlink.common.transport.addresses import Address
-from qkdlink.common.transport.mqtt import BrokerAccess
 from qkdlink.common.trust.pki import Validity, issue
 from qkdlink.common.trust.preshared import PADS_FROM_BITS, PRESHARED_FILE, PresharedSecret, create_preshared
 from qkdlink.common.trust.private_files import NewFile, write_over
 from qkdlink.common.trust.used_marks import mark
+from qkdlink.common.wire.mqtt_packets import Packet
 from qkdlink.deployment.brokers.ports import LOOPBACK
 from qkdlink.deployment.diagnosis.causes import Obstacle, obstacle_of, obstacle_told
 from qkdlink.deployment.diagnosis.credentials import check_credentials
 from qkdlink.deployment.diagnosis.findings import Check, Finding, Outcome, examine
 from qkdlink.deployment.diagnosis.house import Patient, check_clock, check_files, is_running, read_holdings
-from qkdlink.deployment.diagnosis.mqtt_greeting import (
-    CONNACK,
-    PUBACK,
-    SUBACK,
-    Answer,
-    connect_packet,
-    decode,
-    publish_packet,
-    read_answer,
-    subscribe_packet,
-)
+from qkdlink.deployment.diagnosis.mqtt_greeting import Answer, decode, read_answer
 from qkdlink.deployment.diagnosis.network import (
     BROKER,
     Place,
@@ -568,26 +558,16 @@ def test_an_address_of_another_machine_cannot_be_listened_at() -> None:
 # --- MQTT 5, byte for byte ---------------------------------------------------------------------------------------
 
 
-def test_the_packets_are_those_of_the_standard() -> None:
-    access = BrokerAccess(Address("192.0.2.1", 8883), "link-1-alice", "alice", "secret")
-    assert connect_packet(access, "me") == bytes.fromhex(
-        "10 1e 0004 4d515454 05 c2 000f 00 0002 6d65 0005 616c696365 0006 736563726574"
-    )
-    assert subscribe_packet("a/b") == bytes.fromhex("82 09 0001 00 0003 612f62 01")
-    assert publish_packet("a/b") == bytes.fromhex("32 08 0003 612f62 0001 00")
-    assert publish_packet("t" * 200)[:3] == bytes.fromhex("32 cd 01"), "a length of two digits"
-
-
 @pytest.mark.parametrize(
     ("packet", "answer"),
     [
-        ("20 03 00 00 00", Answer(CONNACK, 0)),
-        ("20 02 00 05", Answer(CONNACK, 5)),
-        ("20 03 00 87 00", Answer(CONNACK, 0x87)),
-        ("40 02 00 01", Answer(PUBACK, 0)),
-        ("40 03 00 01 87", Answer(PUBACK, 0x87)),
-        ("90 04 00 01 00 80", Answer(SUBACK, 0x80)),
-        ("90 04 00 01 00 01", Answer(SUBACK, 1)),
+        ("20 03 00 00 00", Answer(Packet.CONNACK, 0)),
+        ("20 02 00 05", Answer(Packet.CONNACK, 5)),
+        ("20 03 00 87 00", Answer(Packet.CONNACK, 0x87)),
+        ("40 02 00 01", Answer(Packet.PUBACK, 0)),
+        ("40 03 00 01 87", Answer(Packet.PUBACK, 0x87)),
+        ("90 04 00 01 00 80", Answer(Packet.SUBACK, 0x80)),
+        ("90 04 00 01 00 01", Answer(Packet.SUBACK, 1)),
     ],
 )
 async def test_an_answer_is_found_among_other_packets(packet: str, answer: Answer) -> None:
@@ -602,9 +582,9 @@ async def test_what_is_not_mqtt_is_not_waited_for(packet: str) -> None:
     reader.feed_data(bytes.fromhex(packet))
     reader.feed_eof()
     with pytest.raises((ValueError, EOFError)):
-        await read_answer(reader, CONNACK)
+        await read_answer(reader, Packet.CONNACK)
 
 
 def test_a_packet_too_short_for_its_reason_is_refused() -> None:
     with pytest.raises(ValueError, match="no answer"):
-        decode(CONNACK, b"\x00")
+        decode(Packet.CONNACK, b"\x00")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from qkdlink.common.wire.mqtt_packets import (
     LONGEST_BODY,
+    V5,
     Head,
     Packet,
     Publication,
@@ -25,6 +26,16 @@ def test_packets_stand_on_the_wire_as_the_standard_says():
     assert subscribe("a/b") == b"\x82\x08\0\1\0\3a/b\0"
     assert publication_head("a/b", 200) == b"\x30\xcd\x01\0\3a/b"
     assert encode(Packet.PINGREQ) == b"\xc0\0"
+
+
+def test_packets_of_mqtt_5_have_properties_and_where_asked_for_receipts():
+    login = bytes.fromhex("04 4d515454 05 c2 000f 00 0002 6d65 0005 616c696365 0006 736563726574")
+    assert connect("me", "alice", "secret", V5, longest_packet=None) == b"\x10\x1e\0" + login
+    limited = bytes.fromhex("10 14 0004 4d515454 05 02 000f 05 27 02020005 0002 6d65")
+    assert connect("me", None, None, V5) == limited
+    assert subscribe("a/b", V5, acknowledged=True) == bytes.fromhex("82 09 0001 00 0003 612f62 01")
+    assert publication_head("a/b", 0, V5, acknowledged=True) == bytes.fromhex("32 08 0003 612f62 0001 00")
+    assert publication_head("t" * 200, 0, V5, acknowledged=True)[:3] == bytes.fromhex("32 cd 01")
 
 
 @pytest.mark.parametrize(
