@@ -139,14 +139,13 @@ class LiveView:
             self._say_what_eve_knows(result)
             return
         self._note("Alice", f"{result.secret_bits} secret bits, SHA-256 {alice.fingerprint}")
-        bobs_bits = sum(block.secret_bits for block in bob.blocks)
+        bobs_bits = bob.told.totals.secret_bits
         self._note(
             "Bob", f"{bobs_bits} secret bits, fingerprint {bob.fingerprint}" if bobs_bits else "no key"
         )
+        blocks = alice.told.totals.blocks
         verdict = "The keys are equal." if result.keys_equal else "THE KEYS DIFFER."
-        self._say(
-            f"{verdict} {len(alice.blocks)} block{'s' * (len(alice.blocks) != 1)} in {result.seconds:.1f} s."
-        )
+        self._say(f"{verdict} {blocks} block{'s' * (blocks != 1)} in {result.seconds:.1f} s.")
         if result.balance.unauthenticated:
             self._say("The bootstrap was without authentication: no application gets these keys.")
         self._say_what_eve_knows(result)

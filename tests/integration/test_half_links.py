@@ -77,7 +77,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
         Observer(watch=entries.append),
     ) as link:
         playing = Scene(home, link, entries)
-        await until(lambda: bool(link.bob.bootstrap and playing.keys > 1), "the latch")
+        await until(lambda: bool(link.bob.told.bootstrap and playing.keys > 1), "the latch")
         yield playing
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import BlockEnded, Entry
+from qkdlink.common.journal.link_state import LinkState
 from qkdlink.deployment.homes.home import open_home
 from qkdlink.deployment.launching.endings import told_end
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
@@ -29,7 +30,9 @@ async def test_a_node_that_writes_megabytes_for_a_person_is_not_stopped_by_it() 
         sys.executable, "-c", TALKATIVE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
-    node = NodeProcess("bob", process, reports=asyncio.StreamReader(), words=process.stderr)
+    node = NodeProcess(
+        "bob", process, reports=asyncio.StreamReader(), words=process.stderr, state=LinkState()
+    )
     async with asyncio.timeout(20):
         await node.listen()
         assert await process.wait() == 0
@@ -45,7 +48,7 @@ async def test_a_node_that_dies_is_the_launchers_error_and_takes_the_link_with_i
     async def until_one_dies() -> None:
         async with run_link(open_home(tmp_path / "home"), LinkRun(PARAMETERS, blocks=0)) as link:
             links.append(link)
-            await until(lambda: bool(link.bob.blocks), "a block")
+            await until(lambda: bool(link.bob.told.ended), "a block")
             node = link.alice if victim == "alice" else link.bob
             os.kill(node.process.pid, signal.SIGKILL)
             await link.until_done()
@@ -89,9 +92,9 @@ async def test_a_run_is_watched_as_it_happens_and_its_parts_are_all_told(tmp_pat
     ) as link:
         await link.until_done()
         for node in (link.alice, link.bob):
-            assert sorted(block.number for block in node.blocks) == [1, 2]
-            assert node.has_settled({block.block_id for block in link.alice.blocks})
-            assert not node.has_settled({"link-1/of another session/1"})
+            assert sorted(block.number for block in node.told.ended) == [1, 2]
+            assert node.told.has_settled({block.block_id for block in link.alice.told.ended})
+            assert not node.told.has_settled({"link-1/of another session/1"})
         assert link.alice.fingerprint == link.bob.fingerprint
     ended = [(entry.node, entry.event.number) for entry in seen if isinstance(entry.event, BlockEnded)]
     assert sorted(ended) == [("alice", 1), ("alice", 2), ("bob", 1), ("bob", 2)]

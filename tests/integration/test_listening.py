@@ -195,9 +195,9 @@ async def test_eve_who_knows_every_bit_has_the_key_with_the_monitors_off(tmp_pat
     eve, alice = result.link.eve, result.link.alice
     assert eve is not None
     assert eve.fingerprint == alice.fingerprint
-    made = {block.block_id: block for block in alice.blocks}
-    assert {each.block_id for each in eve.learnt} == set(made)
-    for each in eve.learnt:
+    made = {block.block_id: block for block in alice.told.ended}
+    assert {each.block_id for each in result.link.state.eve.learnt} == set(made)
+    for each in result.link.state.eve.learnt:
         block = made[each.block_id]
         assert each.key_recovered
         assert each.secret_bits == block.secret_bits
@@ -234,7 +234,7 @@ async def test_eve_who_lets_all_light_pass_still_learns_of_afterpulses_from_what
         LinkRun(parameters, blocks=1, alice=tiny_settings(), eve={"attacks": []}),
     )
     assert result.link.eve is not None
-    [learnt] = result.link.eve.learnt
+    [learnt] = result.link.state.eve.learnt
     assert learnt.known_fraction_of_sifted == 0
     assert learnt.sifted_bits > learnt.min_entropy_bits + 100
     assert learnt.information_bits > 100

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
+from qkdlink.common.journal.link_state import NodeState
 from qkdlink.common.node.broker import broker_access
 from qkdlink.common.node.station import Greeting
 from qkdlink.common.protocol.roles import Role
@@ -29,12 +31,10 @@ from qkdlink.deployment.diagnosis.network import (
     reach,
 )
 from qkdlink.deployment.diagnosis.witness import (
-    Memory,
     as_dialler,
     as_listener,
+    evidence_of,
     last_end,
-    read_journal,
-    recall,
 )
 
 
@@ -54,7 +54,7 @@ class _Visit:
         self._ending = ending
         self._running = is_running(patient)
         self._holdings = Holdings()
-        self._memory = Memory()
+        self._told = NodeState()
         self._line: TrialLine | None = None
         settings = patient.settings
         self._broker = Place(BROKER, settings.broker.address)
@@ -87,12 +87,13 @@ class _Visit:
     # --- the node itself ---------------------------------------------------------------------------------------
 
     async def _files(self) -> Finding:
-        self._memory = recall(read_journal(self._patient.journal))
+        self._told = evidence_of(self._patient.journal, self._patient.settings.node)
         self._holdings = read_holdings(self._patient)
         return check_files(self._patient, running=self._running)
 
     async def _clock(self) -> Finding:
-        return check_clock(self._patient, self._memory.latest)
+        latest = self._told.latest
+        return check_clock(self._patient, None if latest is None else datetime.fromtimestamp(latest, UTC))
 
     async def _credentials(self) -> Finding:
         check_cipher_suites()
@@ -140,7 +141,7 @@ class _Visit:
 
     async def _peer_identity(self) -> Finding:
         if self._running:
-            return as_dialler(self._memory, self._patient.settings.peer)
+            return as_dialler(self._told, self._patient.settings.peer)
         self._line = TrialLine(self._patient, self._holdings, self._greet_as_alice)
         self._ending.push_async_callback(self._line.close)
         stranger = await stranger_at(self._keyed.who, self._keyed.address)
@@ -160,8 +161,8 @@ class _Visit:
         return check_binding([self._keyed.address, *([] if closed else [self._bootstrap.address])])
 
     async def _peer_seen(self) -> Finding:
-        return self._last_end() or as_listener(self._memory, self._patient.settings.peer)
+        return self._last_end() or as_listener(self._told, self._patient.settings.peer)
 
     def _last_end(self) -> Finding | None:
         """Say by which error the node ended, if it does not run now and nothing was changed since."""
-        return None if self._running else last_end(self._memory, self._patient.changed)
+        return None if self._running else last_end(self._told, self._patient.changed)

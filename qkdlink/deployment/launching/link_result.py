@@ -1,6 +1,7 @@
 """What a finished run of a link has to show, for people and for programs."""
 
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
@@ -47,7 +48,7 @@ class LinkResult:
     @property
     def secret_bits(self) -> int:
         """Secret bits of all confirmed blocks."""
-        return sum(block.secret_bits for block in self.link.alice.blocks)
+        return self.link.alice.told.totals.secret_bits
 
     @property
     def keys_equal(self) -> bool:
@@ -65,7 +66,7 @@ class LinkResult:
     @property
     def eve_knows(self) -> bool:
         """Whether Eve has a key that a node holds, or knows of one."""
-        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        learnt = self.link.state.eve.learnt
         if self.impersonation is not None and self.impersonation.she_won:
             return True
         return any(each.key_recovered or each.key_undetermined is False for each in learnt)
@@ -73,7 +74,7 @@ class LinkResult:
     @property
     def tallies(self) -> list[AttackTally]:
         """On how much each of Eve's attacks has acted; empty where she could not say so at her end."""
-        return [] if self.link.eve is None else self.link.eve.tallies
+        return list(self.link.state.eve.tallies)
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as the object that `--json` prints."""
@@ -86,8 +87,8 @@ class LinkResult:
             "broker": self.link.broker.kind,
             "processes": {"alice": alice.process.pid, "bob": bob.process.pid},
             "seconds": round(self.seconds, 3),
-            "blocks": [_block(block) for block in sorted(alice.blocks, key=lambda block: block.number)],
-            "epochs": _epochs(alice.epochs),
+            "blocks": [_block(block) for block in sorted(alice.told.ended, key=lambda block: block.number)],
+            "epochs": _epochs(alice.told.epochs),
             "bootstrap": self._bootstrap(),
             "unauthenticated": self.balance.unauthenticated,
             "ledger": _ledger(self.balance),
@@ -103,14 +104,14 @@ class LinkResult:
     @property
     def key_undetermined(self) -> bool | None:
         """Whether every key that Eve has followed is undetermined for her; None if she has followed none."""
-        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        learnt = self.link.state.eve.learnt
         verdicts = [each.key_undetermined for each in learnt if each.key_undetermined is not None]
         return all(verdicts) if verdicts else None
 
     @property
     def known_fraction_of_sifted(self) -> float | None:
         """Share of all sifted bits of the key basis that Eve knows for sure; None if she has followed none."""
-        learnt = [] if self.link.eve is None else self.link.eve.learnt
+        learnt = self.link.state.eve.learnt
         total = sum(each.sifted_bits for each in learnt)
         known = sum(each.sifted_bits * each.known_fraction_of_sifted for each in learnt)
         return known / total if total else None
@@ -134,7 +135,7 @@ class LinkResult:
 
     def _bootstrap(self) -> dict[str, Any]:
         """Say what the bootstrap cost; null where the latch is still open, or had closed before this run."""
-        closed = self.link.alice.bootstrap
+        closed = self.link.alice.told.bootstrap
         return {
             "anchor": self.anchor,
             "seconds": closed and round(closed.seconds, 4),
@@ -169,7 +170,7 @@ def _block(block: BlockEnded) -> dict[str, Any]:
     return block.model_dump(mode="json", exclude=_UNTOLD)
 
 
-def _epochs(began: list[EpochBegan]) -> list[dict[str, Any]]:
+def _epochs(began: Iterable[EpochBegan]) -> list[dict[str, Any]]:
     """List each epoch once: a line that was lost and dialled again within it is no new one."""
     fields = {"epoch", "authenticated_by", "tls_version", "key_id"}
     by_key = {(each.epoch, each.key_id): each.model_dump(mode="json", include=fields) for each in began}
@@ -191,5 +192,5 @@ async def run_to_the_end(home: LinkHome, run: LinkRun, observer: Observer = NOBO
             store.vouched().anchor or str(run.security.anchor),
             tuple(eve.get("attacks", ())),
             tuple(eve.get("treatments", ())),
-            None if run.stolen is None else impersonation(home, link.alice.blocks, link.bob.blocks),
+            None if run.stolen is None else impersonation(home, link.alice.told.ended, link.bob.told.ended),
         )

@@ -11,16 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from qkdlink.common.errors import LinkError
-from qkdlink.common.journal.events import (
-    AttackTally,
-    BlockEnded,
-    BlockOpened,
-    BootstrapClosed,
-    Entry,
-    EpochBegan,
-    EveLearnt,
-    NodeStarted,
-)
+from qkdlink.common.journal.events import Entry
+from qkdlink.common.journal.link_state import LinkState, NodeState
 from qkdlink.common.node.settings import ENVIRONMENT_PREFIX
 from qkdlink.deployment.brokers.broker import stop
 from qkdlink.deployment.homes.home import LinkHome
@@ -41,22 +33,15 @@ class NodeProcess:
     process: asyncio.subprocess.Process
     reports: asyncio.StreamReader
     words: asyncio.StreamReader
+    state: LinkState
+    """Of the whole link, which takes what this node tells."""
     notice: str = ""
     """What it has warned of at its start."""
     last_line: str = ""
     """Of what it has said since."""
     fingerprint: str | None = None
-    opened: set[str] = field(default_factory=set)
-    blocks: list[BlockEnded] = field(default_factory=list)
-    epochs: list[EpochBegan] = field(default_factory=list)
-    learnt: list[EveLearnt] = field(default_factory=list)
-    """What Eve knows of each block that she could follow."""
-    tallies: list[AttackTally] = field(default_factory=list)
-    """On how much each of Eve's attacks has acted, once she has ended."""
     gone: str | None = None
     """Its last words, if it has ended while the link went on."""
-    bootstrap: BootstrapClosed | None = None
-    is_up: bool = False
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def gather(self, watch: Callable[[Entry], None]) -> None:
@@ -66,7 +51,7 @@ class NodeProcess:
             self.fingerprint = report.get("fingerprint", self.fingerprint)
             if "entry" in report:
                 entry = Entry.model_validate(report["entry"])
-                self._keep(entry)
+                self.state.take(entry)
                 watch(entry)
                 async with self.settled:
                     self.settled.notify_all()
@@ -81,6 +66,11 @@ class NodeProcess:
                 self.last_line = said or self.last_line
 
     @property
+    def told(self) -> NodeState:
+        """Return what the node has told of itself."""
+        return self.state.node(self.name)
+
+    @property
     def last_words(self) -> str:
         """Why the node ended, once it has; who was killed could not say."""
         status = self.process.returncode
@@ -92,48 +82,27 @@ class NodeProcess:
         up = asyncio.create_task(self._until_up())
         await asyncio.wait({up, life}, return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
-        if not self.is_up:
+        if not self.told.is_up:
             raise LinkError(self.last_words)
 
     async def _until_up(self) -> None:
         async with self.settled:
-            await self.settled.wait_for(lambda: self.is_up)
-
-    def has_settled(self, with_key: set[str]) -> bool:
-        """Whether every block that was opened here, and each of `with_key`, has come to its end here."""
-        return self.opened | with_key <= {block.block_id for block in self.blocks}
-
-    def _keep(self, entry: Entry) -> None:
-        match entry.event:
-            case BlockOpened(block_id=block):
-                self.opened.add(block)
-            case BlockEnded() as ended:
-                self.blocks.append(ended)
-            case EpochBegan() as began:
-                self.epochs.append(began)
-            case EveLearnt() as learnt:
-                self.learnt.append(learnt)
-            case AttackTally() as tally:
-                self.tallies.append(tally)
-            case NodeStarted():
-                self.is_up = True
-            case BootstrapClosed() as closed:
-                self.bootstrap = closed
-            case _:
-                return
+            await self.settled.wait_for(lambda: self.told.is_up)
 
 
 @asynccontextmanager
-async def running_node(home: LinkHome, name: str, seed: int | None) -> AsyncIterator[NodeProcess]:
-    """Run a node while the context is open."""
-    node = await _start(home, name, seed)
+async def running_node(
+    home: LinkHome, name: str, seed: int | None, state: LinkState
+) -> AsyncIterator[NodeProcess]:
+    """Run a node while the context is open; what it tells goes into the state of the link."""
+    node = await _start(home, name, seed, state)
     try:
         yield node
     finally:
         await stop(node.process)
 
 
-async def _start(home: LinkHome, name: str, seed: int | None) -> NodeProcess:
+async def _start(home: LinkHome, name: str, seed: int | None, state: LinkState) -> NodeProcess:
     read_end, write_end = os.pipe()
     command = [
         sys.executable,
@@ -164,7 +133,9 @@ async def _start(home: LinkHome, name: str, seed: int | None) -> NodeProcess:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
     )
-    return NodeProcess(name, process, reports=reader, words=cast("asyncio.StreamReader", process.stderr))
+    return NodeProcess(
+        name, process, reports=reader, words=cast("asyncio.StreamReader", process.stderr), state=state
+    )
 
 
 def _environment() -> dict[str, str]:

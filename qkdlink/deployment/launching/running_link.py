@@ -9,6 +9,7 @@ from typing import Any
 
 from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import Entry
+from qkdlink.common.journal.link_state import KEPT, LinkState
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.common.transport.addresses import Address
 from qkdlink.deployment.brokers.broker import RunningBroker, last_words, run_broker, stop
@@ -29,6 +30,8 @@ class RunningLink:
     """A link while it runs."""
 
     broker: RunningBroker
+    state: LinkState
+    """What the nodes have told."""
     alice: NodeProcess
     bob: NodeProcess
     eve: NodeProcess | None
@@ -56,10 +59,10 @@ class RunningLink:
     async def _until_settled(self) -> None:
         if self.impersonated:
             return
-        with_key = {block.block_id for block in self.alice.blocks if block.secret_bits}
+        with_key = {block.block_id for block in self.alice.told.ended if block.secret_bits}
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT_S), self.bob.settled:
-                await self.bob.settled.wait_for(lambda: self.bob.has_settled(with_key))
+                await self.bob.settled.wait_for(lambda: self.bob.told.has_settled(with_key))
         except TimeoutError as error:
             raise LinkError("bob did not settle his blocks in time") from error
 
@@ -79,6 +82,7 @@ async def run_link(home: LinkHome, run: LinkRun, observer: Observer = NOBODY) ->
         dialled = await processes.enter_async_context(run.line(addresses))
         _configure(home, run, addresses, dialled, log_in=broker.has_access_list)
         names = (BOB, ALICE) if run.eve is None else (EVE, BOB, ALICE)
+        state = LinkState(max(KEPT, run.blocks or 0))
         nodes: dict[str, NodeProcess] = {}
         lives: dict[str, asyncio.Task[None]] = {}
 
@@ -87,13 +91,15 @@ async def run_link(home: LinkHome, run: LinkRun, observer: Observer = NOBODY) ->
             observer.on_eve_end(words)
 
         for name in names:
-            nodes[name] = await processes.enter_async_context(running_node(home, name, run.seed))
+            nodes[name] = await processes.enter_async_context(running_node(home, name, run.seed, state))
             lives[name] = asyncio.create_task(_live(nodes[name], observer.watch), name=name)
             if name == EVE:
                 await nodes[EVE].started(lives[EVE])
                 lives[EVE].add_done_callback(eve_ended)
         try:
-            yield RunningLink(broker, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives, run.impersonates)
+            yield RunningLink(
+                broker, state, nodes[ALICE], nodes[BOB], nodes.get(EVE), lives, run.impersonates
+            )
         finally:
             if EVE in lives:
                 lives[EVE].remove_done_callback(eve_ended)

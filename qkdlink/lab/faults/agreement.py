@@ -14,7 +14,8 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
-from qkdlink.common.journal.events import AnyEvent, BlockOpened, Entry, EpochBegan
+from qkdlink.common.journal.events import AnyEvent, BlockOpened, EpochBegan
+from qkdlink.common.journal.reader import read_entries
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BYTES, Purpose
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.store.key_store import KeyStore
@@ -107,10 +108,7 @@ class Audit:
 
 def journal_of(home: LinkHome, name: str) -> list[tuple[float, AnyEvent]]:
     """Read what a node has told in all of its lives: when, and what."""
-    path = home.node(name) / "journal.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    entries = [Entry.model_validate_json(line) for line in lines]
-    return [(entry.time, entry.event) for entry in entries]
+    return [(entry.time, entry.event) for entry in read_entries(home.node(name) / "journal.jsonl")]
 
 
 def journal_faults(home: LinkHome, latched_at: float) -> Iterator[str]:

@@ -158,7 +158,7 @@ def _deliver(home: LinkHome, link: RunningLink) -> dict[KeySource, tuple[Deliver
 
     The first block is one of the bootstrap, which certificates alone have protected on the wire.
     """
-    with_key = sorted((block.number, block.block_id) for block in link.alice.blocks if block.secret_bits)
+    with_key = sorted((block.number, block.block_id) for block in link.alice.told.ended if block.secret_bits)
     if not with_key:
         raise LinkError("the link has made no key for user traffic")
     return {

@@ -130,7 +130,7 @@ class Row:
             "scheme": str(self.security.scheme),
             "keys_equal": self.result.keys_equal,
             "bootstrap": self.result.as_json()["bootstrap"],
-            "bootstrap_authenticated_by": self.result.link.alice.blocks[0].authenticated_by,
+            "bootstrap_authenticated_by": self.result.link.alice.told.ended[0].authenticated_by,
             "authenticated_by": later[-1].authenticated_by,
             "bytes_per_block": median(block.classical_bytes for block in later),
             "authentication_bytes_per_block": median(block.authentication_bytes for block in later),
@@ -148,8 +148,8 @@ class Row:
         }
 
     def _later_blocks(self) -> list[BlockEnded]:
-        blocks = sorted(self.result.link.alice.blocks, key=lambda block: block.number)
-        epochs = {epoch.session for epoch in self.result.link.alice.epochs if epoch.epoch > 0}
+        blocks = sorted(self.result.link.alice.told.ended, key=lambda block: block.number)
+        epochs = {epoch.session for epoch in self.result.link.alice.told.epochs if epoch.epoch > 0}
         later = [block for block in blocks if block.block_id.split("/")[1] in epochs and block.secret_bits]
         if not later:
             raise LinkError(

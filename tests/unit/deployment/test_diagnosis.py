@@ -18,6 +18,7 @@ import tomli_w
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, QkdlinkError
 from qkdlink.common.journal.events import AnyEvent, Entry, EpochBegan, LineLost, NodeStarted, PeerRefused
+from qkdlink.common.journal.link_state import LinkState, NodeState
 from qkdlink.common.keys.derivation import pre_shared_file_name
 from qkdlink.common.node.settings import load_settings
 from qkdlink.common.protocol.roles import Role
@@ -45,7 +46,7 @@ from qkdlink.deployment.diagnosis.network import (
     judge_peer,
     reach,
 )
-from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener, read_journal, recall
+from qkdlink.deployment.diagnosis.witness import as_dialler, as_listener
 from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome
 from qkdlink.deployment.homes.installation import NODES_AUTHORITY, Installation, install
@@ -151,6 +152,13 @@ def test_refusals_in_a_journal_are_told_from_a_strangers_noise(
 # --- what a journal remembers ------------------------------------------------------------------------------------
 
 
+def _told(entries: list[Entry]) -> NodeState:
+    state = LinkState()
+    for entry in entries:
+        state.take(entry)
+    return state.node("bob")
+
+
 def _journal(*events: AnyEvent) -> list[Entry]:
     begin = NOW.timestamp()
     return [
@@ -174,7 +182,7 @@ MET = EpochBegan(
 
 
 def test_a_peer_that_was_turned_away_since_it_last_came_through_is_in_the_way() -> None:
-    finding = as_listener(recall(_journal(STARTED, MET, REFUSED, NOISE, REFUSED)), "alice")
+    finding = as_listener(_told(_journal(STARTED, MET, REFUSED, NOISE, REFUSED)), "alice")
     assert finding.obstacle is Obstacle.CERTIFICATE
     assert "2 times" in finding.sentence
     assert "has expired" in finding.sentence
@@ -192,25 +200,17 @@ def test_a_peer_that_was_turned_away_since_it_last_came_through_is_in_the_way() 
 def test_a_refusal_that_is_over_or_means_nothing_is_not_in_the_way(
     events: tuple[AnyEvent, ...], words: str
 ) -> None:
-    finding = as_listener(recall(_journal(*events)), "alice")
+    finding = as_listener(_told(_journal(*events)), "alice")
     assert finding.obstacle is None
     assert words in finding.sentence
 
 
 def test_a_running_dialler_is_judged_by_her_last_line() -> None:
     lost = LineLost(reason="The peer closed the connection.")
-    assert as_dialler(recall(_journal(STARTED, MET, lost)), "bob").obstacle is Obstacle.PEER
-    assert as_dialler(recall(_journal(STARTED, MET, lost, MET)), "bob").obstacle is None
-    assert as_dialler(recall(_journal(STARTED)), "bob").obstacle is None
-    assert as_dialler(recall(_journal(STARTED, MET, REFUSED)), "bob").obstacle is Obstacle.CERTIFICATE
-
-
-def test_a_line_in_the_making_does_not_hide_the_others(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    entries = _journal(STARTED, MET)
-    path.write_text("".join(f"{entry.model_dump_json()}\n" for entry in entries) + '{"node": "bob", "ti')
-    assert read_journal(path) == entries
-    assert read_journal(tmp_path / "none") == []
+    assert as_dialler(_told(_journal(STARTED, MET, lost)), "bob").obstacle is Obstacle.PEER
+    assert as_dialler(_told(_journal(STARTED, MET, lost, MET)), "bob").obstacle is None
+    assert as_dialler(_told(_journal(STARTED)), "bob").obstacle is None
+    assert as_dialler(_told(_journal(STARTED, MET, REFUSED)), "bob").obstacle is Obstacle.CERTIFICATE
 
 
 # --- the node's own house ----------------------------------------------------------------------------------------

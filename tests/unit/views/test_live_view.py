@@ -17,6 +17,7 @@ from qkdlink.common.journal.events import (
     ReserveCounted,
     SourceBehind,
 )
+from qkdlink.common.journal.link_state import NodeState
 from qkdlink.deployment.launching.link_result import LinkResult
 from qkdlink.views.live_view import LiveView
 from tests.support.processes import small_parameters
@@ -85,7 +86,8 @@ class Ended:
     balance: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(unauthenticated=False))
     link: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
-            alice=SimpleNamespace(fingerprint="f", blocks=[]), bob=SimpleNamespace(fingerprint="f", blocks=[])
+            alice=SimpleNamespace(fingerprint="f", told=NodeState()),
+            bob=SimpleNamespace(fingerprint="f", told=NodeState()),
         )
     )
 

@@ -64,7 +64,7 @@ class Denial(Experiment):
         return {
             "keys_equal_before": before.keys_equal,
             "secret_bits_before": before.secret_bits,
-            "aborted": [block.aborted for block in jammed.link.alice.blocks],
+            "aborted": [block.aborted for block in jammed.link.alice.told.ended],
             "secret_bits_while_jammed": jammed.secret_bits,
             "known_fraction_of_sifted": jammed.known_fraction_of_sifted,
             "available_bits_lost": before.balance.available_bits - jammed.balance.available_bits,

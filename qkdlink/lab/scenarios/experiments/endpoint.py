@@ -82,7 +82,9 @@ async def _run(home: LinkHome, blocks: int) -> list[BlockId]:
             security=Security(scheme=SchemeName.HMAC_SHA256),
         ),
     )
-    ended = sorted((block.number, block.block_id) for block in result.link.alice.blocks if block.secret_bits)
+    ended = sorted(
+        (block.number, block.block_id) for block in result.link.alice.told.ended if block.secret_bits
+    )
     return [_block_id(text) for _, text in ended]
 
 

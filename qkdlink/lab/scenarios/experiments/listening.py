@@ -55,7 +55,7 @@ class Listening(Experiment):
             "aborted": [block["aborted"] for block in told["blocks"]],
         }
         if result.link.eve is not None:
-            learnt = result.link.eve.learnt
+            learnt = result.link.state.eve.learnt
             evidence["eve"] = {
                 **told["eve"],
                 "parities_heard": sum(each.disclosed_bits for each in learnt),

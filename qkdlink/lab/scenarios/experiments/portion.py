@@ -42,7 +42,7 @@ class Portion(Experiment):
             )
         paying = [
             block.secret_bits
-            for block in result.link.alice.blocks
+            for block in result.link.alice.told.ended
             if block.authenticated_by == SchemeName.WEGMAN_CARTER
         ]
         balance = result.balance

@@ -62,7 +62,7 @@ class Tampering(Experiment):
         return {
             "keys_equal": result.keys_equal,
             "secret_bits": result.secret_bits,
-            "aborted": [block.aborted for block in result.link.alice.blocks],
+            "aborted": [block.aborted for block in result.link.alice.told.ended],
             "said": sorted(set(said)),
             "faults": list(Audit(home).settled_faults()),
         }
