@@ -7,6 +7,7 @@ from typing import Self
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import LinkError, RemoteProtocolError
+from qkdlink.common.growing_pause import GrowingPause
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.link import Distil, Link
 from qkdlink.common.node.station import Station
@@ -39,7 +40,7 @@ class OpenLine:
         self._key = key
         self._refuse = refuse
         self._opened_at = self._attempt_at = asyncio.get_running_loop().time()
-        self._delay_s = _FIRST_DELAY_S
+        self._delay = GrowingPause(_FIRST_DELAY_S, _LONGEST_DELAY_S)
         self._living: set[asyncio.Task[bool]] = set()
         self._watching = asyncio.create_task(self._watch(), name="line")
         self._hearing = asyncio.create_task(self._hear(), name="goodbye")
@@ -141,8 +142,7 @@ class OpenLine:
     def delay_attempt(self, refusal: str) -> None:
         """Wait longer and longer from one failed attempt at the next epoch to another."""
         self.refusal = refusal
-        self._attempt_at = asyncio.get_running_loop().time() + self._delay_s
-        self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+        self._attempt_at = asyncio.get_running_loop().time() + self._delay.take()
 
     def postpone(self) -> bool:
         """Note that the next epoch is put off; True at the first time, so that it is told once."""

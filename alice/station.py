@@ -25,10 +25,12 @@ from qkdlink.common.errors import (
     RemoteProtocolError,
     UnprovenRefusalError,
 )
+from qkdlink.common.growing_pause import GrowingPause
 from qkdlink.common.journal.events import LineLost, RekeyingPostponed
-from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
+from qkdlink.common.keys.derivation import key_id
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.broker import light_access
+from qkdlink.common.node.dialling import MOST_KEYS_TRIED, dial_with_key
 from qkdlink.common.node.link import LinkDeposit
 from qkdlink.common.node.station import Station, open_station
 from qkdlink.common.optics.seal import sealed_bytes
@@ -46,7 +48,7 @@ from qkdlink.common.transport.connections import is_anybody_at
 from qkdlink.common.transport.inlet import Inlet
 from qkdlink.common.transport.light import LightOutlet
 from qkdlink.common.transport.light_line import connect_light
-from qkdlink.common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
+from qkdlink.common.transport.psk import NO_COMMON_KEY, AnyConnection
 from qkdlink.common.wire.mqtt_packets import V5, publication_head
 from qkdlink.common.wire.patch import Patch
 from qkdlink.common.wire.pulse_frames import FrameHeader
@@ -54,8 +56,6 @@ from qkdlink.common.wire.topics import Topics
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _SWITCHED = "the patch panel was switched"
-_MOST_KEYS_TRIED = 4
-"""How many link PSKs are offered, newest first, before the line is given up for a while."""
 
 
 async def run(settings: AliceSettings, folder: Path, seed: int | None, report_file: int | None) -> None:
@@ -117,7 +117,7 @@ class Alice:
         self._next_number = station.vault.store.highest_block() + 1
         self._left = self._settings.blocks or None
         self._in_flight = BlocksInFlight(self._settings.blocks_in_flight)
-        self._pause_s = _FIRST_PAUSE_S
+        self._pause = GrowingPause(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._pauses = Pauses(self._settings.backoff, station.vault, station.tell)
         self._living: set[asyncio.Task[bool]] = set()
         self._attempts = Attempts()
@@ -201,8 +201,9 @@ class Alice:
         """Leave a line that was lost, and pause before the next is dialled."""
         self._station.tell(LineLost(reason=sentence(why)))
         await line.close()
-        self._pause_s = _FIRST_PAUSE_S if line.confirmed_any else min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        await asyncio.sleep(self._pause_s)
+        if line.confirmed_any:
+            self._pause.reset()
+        await asyncio.sleep(self._pause.take())
 
     async def _connect(self) -> OpenLine:
         """Dial Bob; one who does not answer is waited for, at the first contact only for so long.
@@ -213,7 +214,8 @@ class Alice:
         the latch, each of them is refused, told, and dialled again; so is a peer that breaks a rule.
         """
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + self._settings.classical.patience_s, _FIRST_PAUSE_S
+        deadline = loop.time() + self._settings.classical.patience_s
+        pause = GrowingPause(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
             first_contact = self._station.epochs == 0
             try:
@@ -226,14 +228,13 @@ class Alice:
                     if await self._is_shut_out():
                         raise self._shut_out() from error
                     raise
-                await self._tell_of(error, quietly=first_contact and not heard, knocks=pause > 1)
+                await self._tell_of(error, quietly=first_contact and not heard, knocks=pause.seconds > 1)
             except CredentialsError as refusal:
                 proven = not isinstance(refusal, UnprovenRefusalError) or loop.time() > deadline
                 if first_contact and proven and not self._station.vault.epoch().latched:
                     raise
                 self._station.refuse(str(refusal))
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            await asyncio.sleep(pause.take())
 
     async def _tell_of(self, error: LinkError | RemoteProtocolError, *, quietly: bool, knocks: bool) -> None:
         """Tell why no line came about; at the first contact a peer that is not there yet is waited for quietly."""
@@ -264,7 +265,7 @@ class Alice:
     async def _dial(self) -> OpenLine:
         """Dial with the newest key that Bob takes; by the trust anchor only while the latch is open."""
         vault, refusal = self._station.vault, None
-        for key in vault.link_psks()[:_MOST_KEYS_TRIED]:
+        for key in vault.link_psks()[:MOST_KEYS_TRIED]:
             try:
                 return await self._dial_with(key)
             except CredentialsError as error:
@@ -284,11 +285,9 @@ class Alice:
         settings, material = self._settings, self._station.vault.link_psk_material(key)
         if material is None:
             raise CredentialsError(f"The link PSK {key_id(key)} is gone.")
-        psk = link_psk(material, settings.link, key_id(key))
-        identity = psk_identity(settings.link, key_id(key))
         address = self._station.dialled(bootstrap=False)
-        host, port, key_log = address.host, address.port, self._station.key_log
-        return await self._open(dial_psk(host, port, identity, psk, settings.peer, key_log=key_log), key)
+        dialling = dial_with_key(settings, address, key, material, key_log=self._station.key_log)
+        return await self._open(dialling, key)
 
     async def _bootstrap(self) -> OpenLine:
         if self._station.anchor is None:

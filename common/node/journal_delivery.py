@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from qkdlink.common.errors import LinkError
+from qkdlink.common.growing_pause import GrowingPause
 from qkdlink.common.transport.broker_refusals import MessageRefusedError
 from qkdlink.common.transport.mqtt import Bus
 
@@ -52,7 +53,7 @@ class JournalDelivery:
 
     async def _publish(self, bus: Bus, topic: str) -> None:
         batch: deque[str] = deque()
-        pause = _RETRY_PAUSE_S
+        pause = GrowingPause(_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S)
         while True:
             if not batch:
                 batch.append(await self._waiting.get())
@@ -63,9 +64,9 @@ class JournalDelivery:
                 batch.popleft()
                 self._waiting.task_done()
             if batch:
-                pause = _RETRY_PAUSE_S if acknowledged else pause
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_RETRY_PAUSE_S)
+                if acknowledged:
+                    pause.reset()
+                await asyncio.sleep(pause.take())
                 await bus.ready()
 
 

@@ -1,7 +1,6 @@
 """The shell that both stations share: start in order, keep a journal, end in order, one sentence for each error."""
 
 import asyncio
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +31,7 @@ from qkdlink.common.node.authentication import keyed_authentication, pinning
 from qkdlink.common.node.bootstrap_window import BootstrapWindow
 from qkdlink.common.node.broker import broker_access
 from qkdlink.common.node.connection_pads import ConnectionPads
+from qkdlink.common.node.dialling import introduction
 from qkdlink.common.node.journal import Journal, JournalFile
 from qkdlink.common.node.launcher_pipe import LauncherPipe
 from qkdlink.common.node.link import Link, Party, StillTrusted
@@ -180,7 +180,7 @@ class Station[S: NodeSettings]:
         conversation = link_conversation(self.role, self.settings.link, channel.line())
         material = None if key is None else self.vault.link_psk_material(key)
         meeting = Meeting(self.vault, authenticated_peer=self._knows_peer(key))
-        met = await self.greeting(conversation, self._introduction(), meeting)
+        met = await self.greeting(conversation, introduction(self.settings), meeting)
         if key is None and self.vault.epoch().latched:
             raise LinkError(
                 "the bootstrap has closed in the meantime, and what it trusts opens nothing any more"
@@ -227,19 +227,6 @@ class Station[S: NodeSettings]:
         anchor = self.anchor
         authentication = anchor.authentication(connection, session, self.vault)
         return anchor.line, authentication, partial(anchor.check_still_trusted, connection)
-
-    def _introduction(self) -> Introduction:
-        settings = self.settings
-        return Introduction(
-            link=settings.link,
-            node=settings.node,
-            peer=settings.peer,
-            anchor=settings.trust.anchor,
-            scheme=settings.authentication.scheme,
-            parameters=settings.parameters,
-            nonce=secrets.token_hex(16),
-            most_blocks=settings.most_blocks,
-        )
 
 
 def _epoch_began(connection: AnyConnection, met: Acquaintance, key: BlockId | None, line: str) -> EpochBegan:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from qkdlink.common.errors import CredentialsError, LinkError
+from qkdlink.common.growing_pause import GrowingPause
 from qkdlink.common.transport.broker_trouble import BrokerTrouble
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
@@ -30,17 +31,17 @@ async def stay_connected[C](
     `name` tells the connections of one process apart. The pause starts anew only after a connection has lasted: a
     broker that lets a node in and closes at once is not dialled without a pause.
     """
-    loop, pause, connection = asyncio.get_running_loop(), FIRST_PAUSE_S, first
+    loop, pause, connection = asyncio.get_running_loop(), GrowingPause(FIRST_PAUSE_S, LONGEST_PAUSE_S), first
     while True:
         since = loop.time()
         try:
             renewable.trouble.back(name)
             await renewable.serve(connection)
         except LinkError:
-            pause = FIRST_PAUSE_S if loop.time() - since > LONGEST_PAUSE_S else pause
+            if loop.time() - since > LONGEST_PAUSE_S:
+                pause.reset()
         while True:
-            await sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            await sleep(pause.take())
             try:
                 connection = await renewable.open()
                 break

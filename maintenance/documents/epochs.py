@@ -6,8 +6,9 @@ from maintenance.documents.pictures import arrow, fenced
 from maintenance.documents.words import table
 from qkdlink.alice.line import _FIRST_DELAY_S, _LONGEST_DELAY_S
 from qkdlink.alice.settings import AliceSettings
-from qkdlink.alice.station import _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _MOST_KEYS_TRIED
+from qkdlink.alice.station import _FIRST_PAUSE_S, _LONGEST_PAUSE_S
 from qkdlink.common.keys.allotment import RESERVE_TARGET_BITS, Purpose, cut
+from qkdlink.common.node.dialling import MOST_KEYS_TRIED
 from qkdlink.common.node.settings import ClassicalSettings
 from qkdlink.common.protocol.phases import LINK_TABLE, LinkPhase, Move, Phase
 from qkdlink.common.protocol.rekeying import (
@@ -113,7 +114,7 @@ def epoch_limits() -> str:
             f"{_FIRST_PAUSE_S:g} s, doubling to {_LONGEST_PAUSE_S:g} s",
             "fixed",
         ),
-        ("link PSKs that Alice offers, newest first, one a connection", f"{_MOST_KEYS_TRIED}", "fixed"),
+        ("link PSKs that Alice offers, newest first, one a connection", f"{MOST_KEYS_TRIED}", "fixed"),
         (
             "first contact of a process, and the first epoch once the bootstrap is used up",
             f"{_PATIENCE_S:g} s",

@@ -73,7 +73,7 @@ def test_nonces_and_keys_beside_the_streams_come_from_the_operating_system():
     users = where(lambda path: [one for one in imports(path) if one == "secrets"], PROGRAMS)
     known = {
         "common/randomness.py",
-        "common/node/station.py",
+        "common/node/dialling.py",
         "common/optics/seal.py",
         "common/store/sealing.py",
     }

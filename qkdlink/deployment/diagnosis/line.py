@@ -5,21 +5,20 @@ come next, he hears the line being closed: he has stored nothing by then, and ne
 """
 
 import asyncio
-import secrets
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 
 from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError
-from qkdlink.common.keys.derivation import key_id, link_psk, psk_identity
-from qkdlink.common.keys.identifiers import BlockId
+from qkdlink.common.keys.derivation import key_id
 from qkdlink.common.node.anchors.choice import open_anchor
+from qkdlink.common.node.dialling import MOST_KEYS_TRIED, dial_with_key, introduction
 from qkdlink.common.node.station import Greeting
-from qkdlink.common.protocol.greeting import Introduction, link_conversation
+from qkdlink.common.protocol.greeting import link_conversation
 from qkdlink.common.protocol.high_water import Marks
 from qkdlink.common.transport.addresses import Address
 from qkdlink.common.transport.channel import ClassicalChannel
-from qkdlink.common.transport.psk import NO_COMMON_KEY, AnyConnection, dial_psk
+from qkdlink.common.transport.psk import NO_COMMON_KEY, AnyConnection
 from qkdlink.common.trust.anchor import AnchorName
 from qkdlink.common.wire.messages import Holdings as HoldingsMessage
 from qkdlink.deployment.diagnosis.causes import Obstacle, obstacle_of
@@ -34,8 +33,6 @@ _KNOWN_BY = {
     AnchorName.WEB_OF_TRUST: "the web of trust vouches for {peer}'s card, and {peer} takes this node's",
     AnchorName.NONE: "somebody answers, who may be {peer} or anybody else: trust.anchor is none",
 }
-_MOST_KEYS_TRIED = 4
-"""As many as Alice offers (`qkdlink.alice.station`)."""
 
 
 @dataclass(slots=True)
@@ -50,11 +47,14 @@ class TrialLine:
 
     async def check_identity(self) -> Finding:
         """Ask whether each end can prove to the other who it is, as the next connection of this node would."""
-        peer, refusal = self.patient.settings.peer, None
+        settings, refusal = self.patient.settings, None
+        peer = settings.peer
         try:
-            for block, material in self.holdings.link_psks[:_MOST_KEYS_TRIED]:
+            for block, material in self.holdings.link_psks[:MOST_KEYS_TRIED]:
                 try:
-                    self._connection = await self._dial_with(block, material)
+                    self._connection = await dial_with_key(
+                        settings, settings.classical.address, block, material
+                    )
                 except CredentialsError as error:
                     refusal = error
                 else:
@@ -89,12 +89,6 @@ class TrialLine:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _dial_with(self, block: BlockId, material: bytes) -> AnyConnection:
-        settings, name = self.patient.settings, key_id(block)
-        address = settings.classical.address
-        psk, identity = link_psk(material, settings.link, name), psk_identity(settings.link, name)
-        return await dial_psk(address.host, address.port, identity, psk, settings.peer)
-
     async def _bootstrap(self) -> AnyConnection:
         patient = self.patient
         anchor = open_anchor(patient.settings, patient.folder, patient.role)
@@ -106,19 +100,9 @@ class TrialLine:
             raise LinkError("there is no line")
         channel = ClassicalChannel(connection.reader, connection.writer, _LARGEST_GREETING, PATIENCE_S)
         reading = asyncio.create_task(channel.read(lambda _: None), name="classical channel")
-        introduction = Introduction(
-            link=settings.link,
-            node=settings.node,
-            peer=settings.peer,
-            anchor=settings.trust.anchor,
-            scheme=settings.authentication.scheme,
-            parameters=settings.parameters,
-            nonce=secrets.token_hex(16),
-            most_blocks=settings.most_blocks,
-        )
         try:
             conversation = link_conversation(self.patient.role, settings.link, channel.line())
-            await self.greeting(conversation, introduction, _NoPendingBlocks())
+            await self.greeting(conversation, introduction(settings), _NoPendingBlocks())
         finally:
             channel.close()
             reading.cancel()
