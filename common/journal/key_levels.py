@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qkdlink.common.journal.event import Event, Part
 
-type Bits = Annotated[int, Field(ge=0)]
 type Natural = Annotated[int, Field(ge=0)]
 
 
@@ -15,13 +14,13 @@ class KeyLevel(Part):
 
     purpose: Annotated[str, Field(max_length=128)]
     """As in the rule by which a key is cut: `link-psk`, `tags-alice-to-bob`, `reserve-at-bob` and so on."""
-    available_bits: Bits
+    available_bits: Natural
     """Stored, confirmed and not used."""
-    pending_bits: Bits
+    pending_bits: Natural
     """Stored, and not confirmed by the peer yet."""
-    spent_bits: Bits
+    spent_bits: Natural
     """Used for its purpose, by the ledger."""
-    burnt_bits: Bits
+    burnt_bits: Natural
     """Destroyed unused, by the ledger."""
 
 
@@ -32,11 +31,11 @@ class KeyLevels(Event):
     version: Literal[1] = 1
     levels: Annotated[tuple[KeyLevel, ...], Field(max_length=16)]
     """One for each purpose, in the order in which a key is cut."""
-    produced_bits: Bits
+    produced_bits: Natural
     """Of all confirmed blocks."""
-    leaked_bits: Bits
+    leaked_bits: Natural
     """What their reconciliation has disclosed."""
-    available_bits: Bits
+    available_bits: Natural
     """Of all purposes."""
     confirmed_blocks: Natural
     pending_blocks: Natural
@@ -50,9 +49,9 @@ class KeyLevels(Event):
     """Whether the bootstrap is closed."""
     unauthenticated: bool
     """Whether the keys go back to a bootstrap without authentication: no application gets any."""
-    upkeep_bits: Bits
+    upkeep_bits: Natural
     """What a block costs: the shortest key that pays for itself."""
     blocks_payable: Natural | None
     """For how many blocks both sides can pay, as far as this one knows; null where tags cost no generated key."""
-    reserve_lacks_bits: Bits | None
+    reserve_lacks_bits: Natural | None
     """What would fill the reserve of both sides; null likewise."""

@@ -19,7 +19,7 @@ from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.ledger import Balance
 from qkdlink.common.store.opening import STORE_FILE
 from qkdlink.deployment.homes.node_folders import NAME_ANOTHER, NodeFolder, node_folders, one_node
-from qkdlink.deployment.homes.sites import ends_in, home_above
+from qkdlink.deployment.homes.sites import end_of, ends_in, home_above
 from qkdlink.views.outlook import duration
 
 
@@ -107,11 +107,10 @@ def _pauses(folder: Path) -> Backoff:
 
 def _alice_of(folder: Path) -> Path:
     """Return Alice's configuration file of the link that a node serves, if both lie in one home; else the node's."""
-    home = home_above(folder)
-    ends = [] if home is None else list(ends_in(home))
-    link = next((end.link for end in ends if end.folder == folder.absolute()), None)
-    alices = (end.configuration for end in ends if (end.link, end.role) == (link, Role.ALICE))
-    return next(alices, folder / CONFIGURATION_FILE)
+    if (home := home_above(folder)) is None:
+        return folder / CONFIGURATION_FILE
+    links = (end.link for end in ends_in(home) if end.folder == folder.absolute())
+    return next((end_of(home, link, Role.ALICE).configuration for link in links), folder / CONFIGURATION_FILE)
 
 
 def _json(balance: Balance, outlook: Outlook) -> str:

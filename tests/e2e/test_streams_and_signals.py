@@ -81,8 +81,8 @@ def test_output_that_nobody_reads_ends_a_command_in_silence_with_141(arguments: 
     [
         ("qkdlink", ("demo", "--blocks", "1000"), signal.SIGINT, 130),
         ("qkdlink", ("up",), signal.SIGTERM, 130),
-        ("bob", ("--config", "nowhere.toml"), signal.SIGINT, 0),
-        ("eve", ("--config", "nowhere.toml"), signal.SIGTERM, 0),
+        ("qkdlink.bob", ("--config", "nowhere.toml"), signal.SIGINT, 0),
+        ("qkdlink.eve", ("--config", "nowhere.toml"), signal.SIGTERM, 0),
     ],
 )
 def test_a_program_that_is_told_to_end_while_it_starts_does_so_in_silence(

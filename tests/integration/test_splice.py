@@ -115,10 +115,10 @@ async def test_no_node_can_plug_eve_in_or_tell_her_what_to_do(link: SplicedLink,
 async def only_these_legs_carry_light(link: SplicedLink, light: str) -> None:
     """Wait for two more keys, and look on which legs frames have come meanwhile."""
     async with link.bus("bob") as his, link.bus("eve") as hers:
-        direct = await his.subscribe(TOPICS.light("alice", "bob"))
+        direct = await his.subscribe(TOPICS.light("site-a", "site-b"))
         legs = (
-            await hers.subscribe(TOPICS.light("alice", "eve")),
-            await his.subscribe(TOPICS.light("eve", "bob")),
+            await hers.subscribe(TOPICS.light("site-a", "eve")),
+            await his.subscribe(TOPICS.light("eve", "site-b")),
         )
         await link.makes_keys(2)
         came = [subscription.ready() is not None for subscription in (direct, *legs)]

@@ -23,7 +23,7 @@ from qkdlink.common.transport.psk import AnyConnection, LinkKeys, dial_psk, list
 from qkdlink.common.transport.unauthenticated import dial_anybody, listen_to_anybody
 from qkdlink.common.trust.credentials import CredentialFiles, NodeCredentials
 from qkdlink.common.trust.preshared import PresharedSecret
-from qkdlink.deployment.homes.home import open_home
+from qkdlink.deployment.homes.home import LinkHome, open_home
 from tests.support.foreign_tls import answering
 
 HOST = "127.0.0.1"
@@ -66,12 +66,12 @@ async def listening(its: PresharedAnchor | NobodyAnchor) -> AsyncIterator[Bob]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return open_home(tmp_path_factory.mktemp("link") / "home").folder
+def home(tmp_path_factory: pytest.TempPathFactory) -> LinkHome:
+    return open_home(tmp_path_factory.mktemp("link") / "home")
 
 
-def credentials(home: Path, name: str) -> NodeCredentials:
-    return NodeCredentials.load(CredentialFiles.in_folder(home / name), name, datetime.now(UTC))
+def credentials(home: LinkHome, name: str) -> NodeCredentials:
+    return NodeCredentials.load(CredentialFiles.in_folder(home.node(name)), name, datetime.now(UTC))
 
 
 async def test_whoever_has_the_secret_is_known_without_any_certificate() -> None:
@@ -136,7 +136,7 @@ async def test_the_port_of_the_epochs_never_takes_the_bootstraps_identity() -> N
     assert parse_identity(IDENTITY, "link-1") is None
 
 
-async def test_a_certificate_opens_nothing_where_a_secret_is_asked_for(home: Path) -> None:
+async def test_a_certificate_opens_nothing_where_a_secret_is_asked_for(home: LinkHome) -> None:
     async with listening(anchor(Role.BOB)) as bob:
         with pytest.raises((CredentialsError, LinkError)):
             await dial(HOST, bob.address.port, credentials(home, "alice"), "bob")
@@ -144,9 +144,9 @@ async def test_a_certificate_opens_nothing_where_a_secret_is_asked_for(home: Pat
     assert bob.accepted == []
 
 
-async def test_a_certificate_is_no_answer_to_a_dialler_who_has_a_secret(home: Path) -> None:
+async def test_a_certificate_is_no_answer_to_a_dialler_who_has_a_secret(home: LinkHome) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(home / "bob" / "certificate.pem", home / "bob" / "private-key.pem")
+    context.load_cert_chain(home.node("bob") / "certificate.pem", home.node("bob") / "private-key.pem")
     async with answering(context) as port:
         with pytest.raises(
             CredentialsError, match="shows a certificate instead of proving the pre-shared key"
@@ -179,7 +179,7 @@ async def test_an_unauthenticated_dialler_still_says_so_when_nobody_or_no_tls_is
     plain.abort_clients()
 
 
-async def test_no_line_that_is_meant_to_be_authenticated_accepts_one_that_is_not(home: Path) -> None:
+async def test_no_line_that_is_meant_to_be_authenticated_accepts_one_that_is_not(home: LinkHome) -> None:
     refused: asyncio.Queue[str] = asyncio.Queue()
 
     async def ignore(_: object) -> None:

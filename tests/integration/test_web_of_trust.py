@@ -367,10 +367,8 @@ async def test_strangers_are_refused_before_the_latch_and_everybody_after_it(
             lambda: any(ended.authenticated_by == "wegman-carter" for ended in journal.of(BlockEnded)),
             "a link that runs on its own keys",
         )
-        assert [began.authenticated_by for began in journal.of(EpochBegan)][:2] == [
-            "mutual-tls-node-cards",
-            "tls-psk",
-        ]
+        began = [began.authenticated_by for began in journal.of(EpochBegan)]
+        assert list(dict.fromkeys(began)) == ["mutual-tls-node-cards", "tls-psk"]  # the first block may fail
         with pytest.raises(LinkError, match="nobody listens there"):
             await carded.dial(LOOPBACK, link.bootstrap.port, own)
 

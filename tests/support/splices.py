@@ -37,7 +37,7 @@ class SplicedLink:
     """What a test has of it."""
 
     link: RunningLink
-    folder: Path
+    home: LinkHome
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -96,7 +96,7 @@ class SplicedLink:
     @asynccontextmanager
     async def bus(self, user: str = EVE) -> AsyncIterator[Bus]:
         """Somebody's account at the broker, used by a client of the test's own."""
-        password = (self.folder / user / "broker-password").read_text().strip()
+        password = (self.home.node(user) / "broker-password").read_text().strip()
         access = BrokerAccess(self.link.broker.address, f"test-as-{user}", user, password)
         async with connect(access) as bus:
             yield bus
@@ -191,9 +191,10 @@ async def spliced_link(
     """
     entries: list[Entry] = []
     settings = {"attacks": list(attacks), **({} if lends else {"key_logs": []}), **eve}
+    home = open_home(folder)
     async with run_link(
-        open_home(folder),
+        home,
         LinkRun(tiny_parameters(), blocks=0, alice=BRISK, eve=settings),
         Observer(watch=entries.append, on_eve_end=on_eve_end),
     ) as link:
-        yield SplicedLink(link, folder, entries)
+        yield SplicedLink(link, home, entries)

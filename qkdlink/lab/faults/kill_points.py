@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import qkdlink.alice.station
-import qkdlink.bob.station
 from qkdlink.bob.receiver import MqttReceiver
+from qkdlink.bob.station import Bob
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
+from qkdlink.common.node import dialling
 from qkdlink.common.node.link import Link
 from qkdlink.common.protocol.conversation import Conversation
 from qkdlink.common.protocol.phases import BlockPhase
@@ -126,8 +126,8 @@ POINTS = (
     KillPoint(
         "after-hearing-the-last-checkpoint", Conversation, "hear", after=True, matches=_is_last_checkpoint
     ),
-    _after("after-dialling-with-a-new-key", qkdlink.alice.station, "dial_psk", _ALICE),
-    _before("after-accepting-a-new-key", qkdlink.bob.station.Bob, "_welcome_keyed", _BOB),
+    _after("after-dialling-with-a-new-key", dialling, "dial_psk", _ALICE),
+    _before("after-accepting-a-new-key", Bob, "_welcome_keyed", _BOB),
     _said("after-saying-hello", Hello),
     _heard("after-hearing-hello", Hello),
     _said("after-saying-holdings", Holdings),
@@ -137,7 +137,7 @@ POINTS = (
         "at-the-latch", Database, "set_meta", lambda _, name, value, __: (name, value) == ("latched", "1")
     ),
     _after("after-the-epoch", KeyStore, "begin_epoch"),
-    _before("before-closing-the-bootstrap", qkdlink.bob.station.Bob, "_close_bootstrap", _BOB),
+    _before("before-closing-the-bootstrap", Bob, "_close_bootstrap", _BOB),
     _after("after-goodbye", Link, "say_goodbye", _ALICE),
     _before("before-discard", KeyStore, "discard", _BOB),
     _after("after-discard", KeyStore, "discard", _BOB),
