@@ -34,12 +34,20 @@ QUICK = (
 )
 
 
+LIGHT = tuple(each for each in scenarios() if isinstance(each.set_up_experiment, Light))
+
+
 def test_there_are_at_least_twenty_scenarios_and_each_can_be_set_up():
     found = scenarios()
     assert len(found) >= 40
     assert len({each.name for each in found}) == len(found)
     assert all(each.set_up_experiment for each in found)
     assert {each.experiment for each in found} == set(EXPERIMENTS)
+
+
+def test_an_honest_link_makes_keys_with_the_parameters_of_every_scenario_of_light():
+    planned = [each.set_up_experiment.parameters for each in LIGHT]
+    assert len(planned) > 20
 
 
 def test_what_is_expected_is_a_verdict_that_can_be_given():
