@@ -67,7 +67,7 @@ def _before_any_command(
 @app.command()
 def demo(
     *,
-    blocks: Annotated[int, typer.Option(min=1, max=100_000, help="Blocks to attempt.")] = 3,
+    blocks: Annotated[int, typer.Option(metavar="BLOCKS", min=1, max=100_000, help="Blocks to attempt.")] = 3,
     preset: LinkPreset = None,
     distance: Distance = None,
     protocol: Protocol = None,
@@ -77,7 +77,9 @@ def demo(
     anchor: LinkAnchor = None,
     authentication: LinkAuthentication = None,
     insecure_no_authentication: Insecure = False,
-    seed: Annotated[int | None, typer.Option(help="Make the run reproducible (in an empty home).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Make the run reproducible (in an empty home).")
+    ] = None,
     attack: Attacks = None,
     stolen: Stolen = None,
     without: Without = None,
@@ -173,7 +175,7 @@ def up(
 @app.command()
 def init(
     *,
-    home: Annotated[Path, typer.Option(help="Make the installation here.")],
+    home: Annotated[Path, typer.Option(metavar="FOLDER", help="Make the installation here.")],
     broker: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the nodes will find the broker (TLS).")
     ],
@@ -221,7 +223,7 @@ def init(
 @app.command()
 def eve(
     *,
-    home: Annotated[Path | None, typer.Option(help="A link's home with Eve in it.")] = None,
+    home: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A link's home with Eve in it.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Eve's TOML file.")] = None,
     stolen: Stolen = None,
     verbose: Verbose = False,
@@ -294,7 +296,7 @@ _OF_ONE_NODE = "The folder of one node, or a site's or a link's home that holds 
 @app.command()
 def keys(
     *,
-    home: Annotated[Path, typer.Option(help=_OF_NODES)],
+    home: Annotated[Path, typer.Option(metavar="FOLDER", help=_OF_NODES)],
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -308,7 +310,7 @@ def keys(
 @app.command()
 def bootstrap(
     *,
-    home: Annotated[Path, typer.Option(help=_OF_ONE_NODE)],
+    home: Annotated[Path, typer.Option(metavar="FOLDER", help=_OF_ONE_NODE)],
     again: Annotated[
         bool, typer.Option("--again", help="Open the latch again: at both ends, and with both nodes stopped.")
     ] = False,
@@ -325,7 +327,7 @@ def bootstrap(
 def doctor(
     *,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The node's TOML file.")] = None,
-    home: Annotated[Path | None, typer.Option(help=_OF_ONE_NODE)] = None,
+    home: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_OF_ONE_NODE)] = None,
     role: Annotated[
         str | None, typer.Option(metavar="ROLE", help="alice or bob; else told from its site, or its name.")
     ] = None,

@@ -26,7 +26,7 @@ from qkdlink.common.keys.allotment import TAG_BITS, UNIT_BITS
 from qkdlink.common.keys.derivation import KEY_BYTES
 from qkdlink.common.protocol.rekeying import MOST_BOOTSTRAP_KEYS
 from qkdlink.common.text_files import text_of
-from qkdlink.common.trust.private_files import NewFile, write_new
+from qkdlink.common.trust.private_files import NewFile, private_folder, write_new
 
 KEY_BITS = 8 * KEY_BYTES
 PADS_FROM_BITS = KEY_BITS + MOST_BOOTSTRAP_KEYS * 2 * TAG_BITS
@@ -92,7 +92,8 @@ class PresharedSecret:
 def create_preshared(path: Path, bits: int) -> None:
     """Draw a secret of so many bits from the operating system into a new file (0600), after its checksum.
 
-    Raises CredentialsError, and writes nothing, if the length will not do, the file exists, or the disk refuses.
+    Raises CredentialsError, and writes nothing, if the length will not do, the file exists, the disk refuses, or
+    others can put another file in its place.
     """
     _check_length(bits, "a pre-shared key was asked to have")
     if bits % 8:
@@ -103,7 +104,8 @@ def create_preshared(path: Path, bits: int) -> None:
         f"crc32 {zlib.crc32(material):08x}",
         *(digits[start : start + _DIGITS_PER_LINE] for start in range(0, len(digits), _DIGITS_PER_LINE)),
     )
-    write_new(NewFile(path, "".join(f"{line}\n" for line in lines).encode()))
+    with private_folder(path.parent):
+        write_new(NewFile(path, "".join(f"{line}\n" for line in lines).encode()))
 
 
 def _check_length(bits: int, what: str) -> None:

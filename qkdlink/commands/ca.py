@@ -27,13 +27,21 @@ AUTHORITY_FOLDER = "ca"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Days = Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")]
+Days = Annotated[int, typer.Option(metavar="DAYS", min=1, max=36500, help="Validity in days.")]
 ListDays = Annotated[
-    int, typer.Option(min=1, max=3650, help="For how many days the issuing authority's list is good.")
+    int,
+    typer.Option(
+        metavar="DAYS", min=1, max=3650, help="For how many days the issuing authority's list is good."
+    ),
 ]
-Home = Annotated[Path, typer.Option(help="The link's home folder; the authority is in its subfolder ca.")]
+Home = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="The link's home folder; the authority is in its subfolder ca.")
+]
 Root = Annotated[
-    Path | None, typer.Option(help="Where the root is, if not in HOME/ca/root: it may be kept elsewhere.")
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Where the root is, if not in HOME/ca/root: it may be kept elsewhere."
+    ),
 ]
 Algorithm = Annotated[KeyAlgorithm, typer.Option(help="The algorithm of the keys.")]
 
@@ -41,7 +49,9 @@ Algorithm = Annotated[KeyAlgorithm, typer.Option(help="The algorithm of the keys
 @app.command()
 def init(
     home: Home,
-    name: Annotated[str, typer.Option(help="The authority's name.")] = pki.DEFAULT_AUTHORITY_NAME,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="The authority's name.")
+    ] = pki.DEFAULT_AUTHORITY_NAME,
     days: Days = pki.AUTHORITY_DAYS,
     algorithm: Algorithm = KeyAlgorithm.P256,
     root: Root = None,
@@ -64,9 +74,13 @@ def init(
 
 @app.command()
 def issue(
-    name: Annotated[str, typer.Argument(help="The node's name: lower-case letters, digits, hyphens.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The node's name: lower-case letters, digits, hyphens.")
+    ],
     home: Home,
-    host: Annotated[list[str] | None, typer.Option(help="A further DNS name or address; repeatable.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further DNS name or address; repeatable.")
+    ] = None,
     days: Days = pki.NODE_DAYS,
     algorithm: Algorithm = KeyAlgorithm.P256,
     *,
@@ -84,7 +98,10 @@ def issue(
 def revoke(
     home: Home,
     name_or_serial: Annotated[
-        str | None, typer.Argument(help="Whose certificates, or the serial number of one (`ca show`).")
+        str | None,
+        typer.Argument(
+            metavar="NAME|SERIAL", help="Whose certificates, or the serial number of one (`ca show`)."
+        ),
     ] = None,
     *,
     intermediate: Annotated[
@@ -126,8 +143,12 @@ def revocations(
 
 @app.command()
 def show(
-    files: Annotated[list[Path] | None, typer.Argument(help="Certificates in PEM form.")] = None,
-    home: Annotated[Path | None, typer.Option(help="Show every certificate of this link's home.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Certificates in PEM form.")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Show every certificate of this link's home.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of tables.")] = False,
     verbose: Verbose = False,

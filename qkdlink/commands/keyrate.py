@@ -35,7 +35,7 @@ from qkdlink.common.distillation.finite_key import (
 from qkdlink.common.distillation.sampling import Sampling
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.unique_json import members_once
-from qkdlink.common.units import unit_beside
+from qkdlink.common.value_faults import value_fault
 
 _PROBABILITY_SLACK = 1e-6
 """How far the probabilities' sum may lie from 1: decimal fractions are rounded when they are written down."""
@@ -315,14 +315,9 @@ def _reason(complaint: ErrorDetails) -> str:
             return f'the field "method" is missing (known methods: {", ".join(_METHODS)})'
         case "union_tag_invalid":
             return f"unknown method {shorten(complaint['ctx']['tag'], 40)} (known: {', '.join(_METHODS)})"
-        case "tuple_type":
-            return "this has to be a list"
         case "model_type":
             return "this has to be an object"
         case "value_error":
             return str(complaint["ctx"]["error"])
         case _:
-            name = str(complaint["loc"][-1]) if complaint["loc"] else ""
-            if explained := unit_beside(complaint["input"], name):
-                return explained
-            return complaint["msg"][0].lower() + complaint["msg"][1:]
+            return value_fault(complaint, str(complaint["loc"][-1]) if complaint["loc"] else "")

@@ -7,15 +7,18 @@ import typer
 
 from qkdlink.views.frequency import frequency
 
-Preset = Annotated[str, typer.Option(help="Published device, or `metropolitan`.")]
+Preset = Annotated[str, typer.Option(metavar="PRESET", help="Published device, or `metropolitan`.")]
 Distance = Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)]
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Name of a protocol, such as one-decoy; else the preset's own. An unknown one lists them."
+        metavar="PROTOCOL",
+        help="Name of a protocol, such as one-decoy; else the preset's own. An unknown one lists them.",
     ),
 ]
-BlockPulses = Annotated[int | None, typer.Option(min=1, max=2**32, help="Pulses per block.")]
+BlockPulses = Annotated[
+    int | None, typer.Option(metavar="PULSES", min=1, max=2**32, help="Pulses per block.")
+]
 RekeyBlocks = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="A new epoch after so many blocks.")
 ]
@@ -36,7 +39,10 @@ Insecure = Annotated[
         "--insecure-no-authentication", help="Has to be said for the anchor none: it trusts anybody."
     ),
 ]
-LinkPreset = Annotated[str | None, typer.Option(help="Published device; else the home's, or `metropolitan`.")]
+LinkPreset = Annotated[
+    str | None,
+    typer.Option(metavar="PRESET", help="Published device; else the home's, or `metropolitan`."),
+]
 LinkAnchor = Annotated[
     str | None,
     typer.Option(
@@ -60,7 +66,9 @@ Clock = Annotated[
         help="Emit in real time, as `1GHz`; else as fast as possible. How far it falls behind is said.",
     ),
 ]
-Home = Annotated[Path | None, typer.Option(help="Keep the link's home here; else it is temporary.")]
+Home = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Keep the link's home here; else it is temporary.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 
 

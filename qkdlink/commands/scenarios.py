@@ -37,7 +37,9 @@ def list_scenarios(
 
 
 def run(
-    name: Annotated[str | None, typer.Argument(help="A scenario; `qkdlink lab list` shows them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", help="A scenario; `qkdlink lab list` shows them.")
+    ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Run all of them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per scenario and line.")] = False,

@@ -29,13 +29,20 @@ def sweep(
     attack: Annotated[
         list[str] | None, typer.Option(metavar="NAME[:key=value,...]", help="What Eve does; repeatable.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Published device, or `metropolitan`.")] = "metropolitan",
+    preset: Annotated[
+        str, typer.Option(metavar="PRESET", help="Published device, or `metropolitan`.")
+    ] = "metropolitan",
     protocol: Annotated[
-        str, typer.Option(help="Name of a protocol, such as one-decoy; an unknown one lists them.")
+        str,
+        typer.Option(
+            metavar="PROTOCOL", help="Name of a protocol, such as one-decoy; an unknown one lists them."
+        ),
     ] = "single-photon",
-    block_pulses: Annotated[int, typer.Option(min=1, max=2**32, help="Pulses per block.")] = 100_000,
+    block_pulses: Annotated[
+        int, typer.Option(metavar="PULSES", min=1, max=2**32, help="Pulses per block.")
+    ] = 100_000,
     distance: Annotated[float | None, typer.Option(metavar="KM", help="Length of the fibre.", min=0)] = None,
-    blocks: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks per value.")] = 5,
+    blocks: Annotated[int, typer.Option(metavar="BLOCKS", min=1, max=10_000, help="Blocks per value.")] = 5,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table here.")] = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the figure here: .png, .svg, .pdf, ...")

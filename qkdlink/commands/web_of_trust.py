@@ -28,17 +28,22 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command()
 def card(
-    home: Annotated[Path, typer.Option(help="The node's home; certificate, key and card are made here.")],
-    link: Annotated[str, typer.Option(help="The link's name.")],
-    node: Annotated[str, typer.Option(help="The node's name.")],
+    home: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The node's home; certificate, key and card are made here.")
+    ],
+    link: Annotated[str, typer.Option(metavar="NAME", help="The link's name.")],
+    node: Annotated[str, typer.Option(metavar="NAME", help="The node's name.")],
     role: Annotated[CardRole, typer.Option(help="Which end of the link it is.")],
     gnupg_home: Annotated[
-        Path | None, typer.Option(help="The GnuPG home with the key that signs; else HOME/gnupg.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The GnuPG home with the key that signs; else HOME/gnupg."),
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help='The key; else that of "qkdlink node NODE of LINK".')
+        str | None, typer.Option(metavar="KEY", help='The key; else that of "qkdlink node NODE of LINK".')
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=36500, help="Validity in days.")] = NODE_DAYS,
+    days: Annotated[
+        int, typer.Option(metavar="DAYS", min=1, max=36500, help="Validity in days.")
+    ] = NODE_DAYS,
     algorithm: Annotated[
         KeyAlgorithm, typer.Option(help="The algorithm of the certificate's key.")
     ] = KeyAlgorithm.P256,
@@ -56,9 +61,10 @@ def card(
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="A node card.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A node card.")],
     keyring: Annotated[
-        Path | None, typer.Option(help="The GnuPG home whose web of trust is asked for its verdict.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The GnuPG home whose web of trust is asked for its verdict."),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,

@@ -22,6 +22,7 @@ from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome, open_home
 from qkdlink.deployment.homes.names import ALICE, BOB
+from qkdlink.deployment.launching.endings import told_end
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
 from qkdlink.lab.faults.mortal import Mortal
@@ -164,7 +165,7 @@ class _Ordeal:
             await asyncio.sleep(_LOOK_EVERY_S)
         if self._nodes[ALICE].status != 0:
             self._outcome.faults.append(
-                f"alice has ended with {self._nodes[ALICE].status}: {self._words(ALICE)}"
+                f"{told_end(ALICE, self._nodes[ALICE].status)}; it said: {self._words(ALICE)}"
             )
         for _ in range(500):
             if Audit(self._home).is_settled:
@@ -226,7 +227,7 @@ class _Ordeal:
         self._outcome.full_disks += 1
         if self._nodes[name].status != 2:
             self._outcome.faults.append(
-                f"{name} has ended with {self._nodes[name].status} on a full disk: {self._words(name)}"
+                f"on a full disk {told_end(name, self._nodes[name].status)}; it said: {self._words(name)}"
             )
 
     async def _end(self, name: str) -> None:

@@ -1,8 +1,10 @@
 """`--help`: whole option names, wherever it is printed."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import EnumType
 from typing import Any
 
 import pytest
@@ -41,6 +43,23 @@ def test_the_help_of_every_command_has_every_option_s_name_whole(
 @pytest.mark.parametrize(("words", "options"), list(commands(get_command(app))))
 def test_every_command_has_verbose(words: tuple[str, ...], options: list[str]) -> None:
     assert "--verbose" in options or hasattr(_at(words), "commands")
+
+
+def _values() -> Iterator[tuple[str, str | None, str | None]]:
+    """Sentence and word of every option and argument that takes a value of the user's own."""
+    for words, _ in commands(get_command(app)):
+        for each in getattr(_at(words), "params", []):
+            described = getattr(each, "type_descriptor", None)
+            is_choice = described is not None and isinstance(described.annotation, EnumType)
+            if not (is_choice or getattr(each, "is_flag", False)):
+                yield f"{' '.join(words)} {each.name}", each.help, each.metavar
+
+
+def test_every_value_has_a_sentence_and_a_word_of_its_own() -> None:
+    found = list(_values())
+    assert len(found) > 50
+    word = re.compile(r"[A-Z][A-Za-z0-9_=:,.|\[\]]*")
+    assert [name for name, said, metavar in found if not (said and word.fullmatch(metavar or ""))] == []
 
 
 def test_help_is_printed_without_what_takes_long_to_import() -> None:

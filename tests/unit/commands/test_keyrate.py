@@ -166,7 +166,7 @@ def test_the_extremes_of_every_number_still_give_an_answer():
         (changed(RUSCA, method=None), "unknown method"),
         (without(RUSCA, "eps_cor"), "eps_cor: this field is missing"),
         (without(TOMAMICHEL, "key_bits"), "key_bits: this field is missing"),
-        (changed(RUSCA, sampling="serfling"), "sampling: input should be 'published' or 'exact'"),
+        (changed(RUSCA, sampling="serfling"), "sampling: it must be 'published' or 'exact'"),
         (
             changed(RUSCA, key_basis={"detections": [1124087, 8875913], "errors": [26055, 185856]}),
             "3.224e+07 vacuum detections and leave room for at most 1.00691e+06",
@@ -191,7 +191,7 @@ def test_the_extremes_of_every_number_still_give_an_answer():
         (changed(RUSCA, intensities=[0.5, -0.1]), "intensities.1"),
         (changed(RUSCA, intensities=[0.5]), "intensities needs 2 values, one per intensity, not 1"),
         (changed(RUSCA, intensities=[0.5, 0.1, 0.0]), "intensities needs 2 values"),
-        (changed(RUSCA, intensities="high"), "intensities: this has to be a list"),
+        (changed(RUSCA, intensities="high"), "intensities: it must be a list, in square brackets"),
         (changed(RUSCA, intensities=["0.5", "0.1"]), "intensities.0"),
         (changed(LIM, intensities=[0.3, 0.2, 0.1]), "exceed the sum"),
         (changed(LIM, intensities=[0.5, 0.1]), "intensities needs 3 values"),

@@ -7,6 +7,7 @@ import pytest
 
 from qkdlink.common.errors import CredentialsError
 from qkdlink.common.trust.node_card import CardRole
+from qkdlink.common.trust.preshared import KEY_BITS, create_preshared
 from qkdlink.common.trust.private_files import private_folder
 from qkdlink.deployment.certificates.card_making import Wish, make_card
 from qkdlink.deployment.certificates.hierarchy import create_authorities
@@ -45,6 +46,7 @@ class _Hand:
 USERS: dict[str, Callable[[Path], object]] = {
     "every private folder": _enter,
     "ca init": create_authorities,
+    "psk new": lambda home: create_preshared(home / "a.key", KEY_BITS),
     "init": lambda home: is_installed(home, {}),
     "demo and up": open_home,
     "web-of-trust card": lambda home: make_card(home, Wish("l", "n", CardRole.ALICE), _Hand(), "k"),
