@@ -34,7 +34,7 @@ def cost_of(pid: int) -> ProcessCost | None:
 
 
 def only_child_of(pid: int) -> int | None:
-    """Return the process that a guard guards (`qkdlink.deployment.launching.guard`); None where Linux does not tell, or
+    """Return the process that a guard guards (`qkdlink.deployment.processes.guard`); None where Linux does not tell, or
     there is none."""
     try:
         children = (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()

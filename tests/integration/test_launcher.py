@@ -12,10 +12,10 @@ from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import BlockEnded, Entry
 from qkdlink.common.journal.link_state import LinkState
 from qkdlink.deployment.homes.home import open_home
-from qkdlink.deployment.launching.endings import told_end
 from qkdlink.deployment.launching.link_run import LinkRun, Observer
 from qkdlink.deployment.launching.node_process import NodeProcess
 from qkdlink.deployment.launching.running_link import RunningLink, run_link
+from qkdlink.deployment.processes.endings import told_end
 from tests.support.processes import small_parameters, until
 from tests.support.splices import spliced_link
 

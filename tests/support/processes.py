@@ -70,7 +70,7 @@ def guarded(
 ) -> subprocess.Popen[bytes]:
     """Start a program that does not ask who started it, such as a broker: it ends with us, even if we are killed."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "qkdlink.deployment.launching.guard", *command],
+        [sys.executable, "-P", "-m", "qkdlink.deployment.processes.guard", *command],
         stdin=subprocess.PIPE,
         start_new_session=True,
         cwd=cwd,
@@ -279,7 +279,7 @@ class Bench:
         broker = next(
             p
             for p in running
-            if p.command and p.command[-1] in told and "qkdlink.deployment.launching.guard" not in p.command
+            if p.command and p.command[-1] in told and "qkdlink.deployment.processes.guard" not in p.command
         )
         os.kill(broker.pid, signal.SIGKILL)
         return broker.command

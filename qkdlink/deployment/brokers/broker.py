@@ -116,7 +116,7 @@ async def run_broker(
         process = await asyncio.create_subprocess_exec(
             *_PYTHON,
             "-m",
-            "qkdlink.deployment.launching.guard",
+            "qkdlink.deployment.processes.guard",
             *command,
             stdin=subprocess.PIPE,  # closed by our end, whatever that is
             stdout=log,

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory, gettempdir
 
 from qkdlink.common.errors import CredentialsError
 from qkdlink.common.trust.openpgp import check_private, find_program
+from qkdlink.deployment.processes.endings import told_end
 
 _LONGEST_HOME_BYTES = 80
 """Leaves room for the name of the agent's longest socket."""
@@ -53,7 +54,9 @@ class Hand:
         except subprocess.TimeoutExpired as error:
             raise CredentialsError(f"gpg did not come to an end within {_TIME_LIMIT_S:g} s") from error
         if done.returncode:
-            words = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
+            words = done.stderr.decode(errors="replace").strip().splitlines() or [
+                told_end("gpg", done.returncode)
+            ]
             raise CredentialsError(f"GnuPG refuses: {words[-1].removeprefix('gpg: ')}")
         return done.stdout
 

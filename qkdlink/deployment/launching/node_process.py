@@ -16,7 +16,7 @@ from qkdlink.common.journal.link_state import LinkState, NodeState
 from qkdlink.common.node.settings import ENVIRONMENT_PREFIX
 from qkdlink.deployment.brokers.broker import stop
 from qkdlink.deployment.homes.home import LinkHome
-from qkdlink.deployment.launching.endings import told_end
+from qkdlink.deployment.processes.endings import told_end
 
 _PIPE_LIMIT_BYTES = 1 << 20
 

@@ -25,6 +25,7 @@ from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome, open_home
 from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.planning.planner import plan, task_for
+from qkdlink.deployment.processes.endings import told_end
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.mortal import Death, Mortal
 
@@ -171,7 +172,7 @@ class _Run:
         """Note a node's end; Alice's in order is the end of the trial, once Bob has caught up."""
         node = self._nodes[name]
         if name == BOB or node.status != 0:
-            self._finding.faults.append(f"{name} has ended with {node.status}: {node.words.strip()}")
+            self._finding.faults.append(f"{told_end(name, node.status)}; it said: {node.words.strip()}")
             return
         for _ in range(_SETTLING_LOOKS):
             if Audit(self._home).is_settled:

@@ -22,7 +22,7 @@ from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome, open_home
 from qkdlink.deployment.homes.names import ALICE, BOB
-from qkdlink.deployment.launching.endings import told_end
+from qkdlink.deployment.processes.endings import told_end
 from qkdlink.lab.faults.agreement import NODES, Audit, journal_faults, journal_of
 from qkdlink.lab.faults.kill_trials import tiny_parameters, tiny_settings
 from qkdlink.lab.faults.mortal import Mortal

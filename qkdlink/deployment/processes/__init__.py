@@ -1,0 +1,1 @@
+"""How other programs are run and ended, and what is said of their end."""
