@@ -11,7 +11,7 @@ from qkdlink.common.distillation.amplification import amplification_seed_bits
 from qkdlink.common.distillation.amplification import amplify as amplify_key
 from qkdlink.common.distillation.estimation import estimate
 from qkdlink.common.distillation.finite_key import KeyLength
-from qkdlink.common.distillation.monitors import Monitor, watchdog_alarm
+from qkdlink.common.distillation.monitors import Monitor, look_at_watchdog
 from qkdlink.common.distillation.reconciliation.cascade import Answerer, BudgetExhausted
 from qkdlink.common.distillation.reconciliation.efficiency import parity_budget
 from qkdlink.common.distillation.reconciliation.schedule import schedule
@@ -32,7 +32,7 @@ from qkdlink.common.protocol.aborts import Aborted, AbortReason, BlockRefused, L
 from qkdlink.common.protocol.block import Block
 from qkdlink.common.protocol.deposit import Deposit
 from qkdlink.common.protocol.key_length import reconciliation_qber, secret_length
-from qkdlink.common.protocol.monitoring import alarm_of_errors
+from qkdlink.common.protocol.monitoring import look_at_errors, refusal
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.randomness import Choice
 from qkdlink.common.wire.attachments import GateReader, encode_classes
@@ -99,9 +99,10 @@ async def transmit(transmitter: Transmitter, block: Block) -> PreparationRecord:
         prepared = await transmitter.transmit(block)
     except LightLost as lost:
         await block.abort(AbortReason.LIGHT_LOST, str(lost))
-    alarm = watchdog_alarm(prepared.probe_photons, WATCHDOG_PHOTONS)
-    if alarm and Monitor.OUTLET_WATCHDOG not in block.parameters.monitors_off:
-        await block.abort(alarm.monitor, alarm.detail)
+    seen = look_at_watchdog(prepared.probe_photons, WATCHDOG_PHOTONS)
+    block.account.watched(seen)
+    if seen.alarm and Monitor.OUTLET_WATCHDOG not in block.parameters.monitors_off:
+        await block.abort(seen.alarm.monitor, seen.alarm.detail)
     await block.say(LightEnded())
     block.reached("transmit")
     return prepared
@@ -136,7 +137,7 @@ async def estimate_errors(sifted: SiftedKey, block: Block) -> Estimate:
     bob_bits = await block.read(unpack, bob_shows.bits, len(sifted.test_bits))
     await block.say(TestBits(bits=pack(sifted.test_bits)))
     estimated = estimate(sifted, bob_bits)
-    block.account.estimated(estimated)
+    block.account.estimate = estimated
     block.reached("estimate")
     return estimated
 
@@ -173,16 +174,19 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
     await block.say(VerificationHash(disclosed_parities=reconciled.leaked_bits, seed=seed, tag=tag))
     await block.expect(Verified)
     verified = verified_key(reconciled, eps_cor)
-    block.account.leaked_bits = verified.leaked_bits
+    block.account.verified(verified)
     block.reached("verify")
     return verified
 
 
 async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> SecretKey:
     """Shorten the key to what the bound allows, by a Toeplitz matrix whose seed is drawn only now."""
-    length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    reckoned = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    length = block.account.reckoned(reckoned)
     if length.secret_bits < block.economy.upkeep_bits:
-        if alarm := alarm_of_errors(block.parameters, estimated, verified.key_errors):
+        seen = look_at_errors(block.parameters, estimated, verified.key_errors)
+        block.account.watched(seen)
+        if alarm := refusal(block.parameters, [seen], hopeless=True):
             await block.abort(alarm.monitor, alarm.detail)
         await block.abort(AbortReason.NO_SECRET_BITS, _too_short(verified, length, block))
     reserve_bits = min(block.economy.reserve_wanted(), length.secret_bits)
@@ -192,6 +196,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     await block.say_checkpoint()
     secret = await block.compute(amplify_key, verified, seed, length.secret_bits)
     secret = replace(secret, reserve_bits=reserve_bits)
+    block.account.amplified(secret)
     block.reached("amplify")
     return secret
 

@@ -39,7 +39,7 @@ from qkdlink.common.protocol.key_length import (
     reconciliation_qber,
     secret_length,
 )
-from qkdlink.common.protocol.monitoring import Watched, refusal
+from qkdlink.common.protocol.monitoring import Watched, look_at_all, refusal
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.randomness import Choice
 from qkdlink.common.wire.attachments import decode_classes, encode_gates
@@ -143,8 +143,8 @@ async def estimate_errors(detected: DetectionRecord, sifted: SiftedKey, block: B
     alice_shows = await block.expect(TestBits)
     alice_bits = await block.read(unpack, alice_shows.bits, len(sifted.test_bits))
     estimated = estimate(sifted, alice_bits)
-    block.account.estimated(estimated)
-    length = best_case(block.parameters, estimated)
+    block.account.estimate = estimated
+    length = block.account.reckoned(best_case(block.parameters, estimated))
     watched = Watched(
         sifted.emitted,
         sifted.detected,
@@ -152,7 +152,9 @@ async def estimate_errors(detected: DetectionRecord, sifted: SiftedKey, block: B
         detected.side,
         block.parameters.switched_off_probability,
     )
-    if alarm := refusal(block.parameters, watched, estimated, length):
+    seen = look_at_all(block.parameters, watched, estimated, length)
+    block.account.watched(*seen)
+    if alarm := refusal(block.parameters, seen, hopeless=length.secret_bits == 0):
         await block.abort(alarm.monitor, alarm.detail)
     if not qber_is_tolerated(block.parameters, estimated):
         await block.abort(AbortReason.QBER_ABOVE_TOLERATED, _qber_sentence(estimated, block))
@@ -203,7 +205,7 @@ async def verify(reconciled: ReconciledKey, block: Block) -> VerifiedKey:
         await block.abort(AbortReason.VERIFICATION_FAILED, "the reconciled keys are not the same")
     await block.say(Verified())
     verified = verified_key(reconciled, eps_cor)
-    block.account.leaked_bits = verified.leaked_bits
+    block.account.verified(verified)
     block.reached("verify")
     return verified
 
@@ -212,7 +214,8 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
     """Shorten the key with Alice's seed, never to more than our own bound allows."""
     announced = await block.expect(AmplificationSeed)
     await block.expect_checkpoint()
-    length = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    reckoned = secret_length(block.parameters, estimated, verified.key_errors, verified.leaked_bits)
+    length = block.account.reckoned(reckoned)
     if announced.secret_bits < block.economy.upkeep_bits:
         raise RemoteProtocolError(
             f"Alice announced a key of {announced.secret_bits} bits, which does not pay for its block."
@@ -233,6 +236,7 @@ async def amplify(verified: VerifiedKey, estimated: Estimate, block: Block) -> S
         raise RemoteProtocolError("Alice's amplification seed has the wrong length.")
     secret = await block.read(amplify_key, verified, announced.seed, announced.secret_bits)
     secret = replace(secret, reserve_bits=announced.reserve_bits)
+    block.account.amplified(secret)
     block.reached("amplify")
     return secret
 

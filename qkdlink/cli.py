@@ -239,7 +239,8 @@ def eve(
 def keyrate(
     *,
     file: Annotated[
-        Path, typer.Option("--input", metavar="FILE", help="JSON description of a block; - for stdin.")
+        Path,
+        typer.Option("--input", metavar="FILE", help="A block, or a `block-record`, in JSON; - for stdin."),
     ],
     as_json: AsJson = False,
     verbose: Verbose = False,

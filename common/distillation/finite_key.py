@@ -53,6 +53,28 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthTerms:
+    """What a length was added up from, unrounded: events that are worth a bit each, and bits that were taken off."""
+
+    failure_terms: int
+    """How many equal failure probabilities share eps_sec."""
+    vacuum_events: float
+    """Key-basis detections that came from no photon, at least."""
+    single_photon_events: float
+    """Key-basis detections that came from one photon, at least."""
+    test_single_photon_events: float
+    test_single_photon_errors: float
+    """Errors of single photons in the test basis, at most."""
+    phase_error_rate: float
+    phase_error_bits: float
+    """What the phase errors cost: single photons times the entropy of the rate."""
+    secrecy_bits: float
+    """What the failure probabilities of secrecy cost."""
+    correctness_bits: float
+    """What is paid for the verification tag."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyLength:
     """The length of a secret key, the two bounds that it rests on, and how far it was from none."""
 
@@ -66,6 +88,8 @@ class KeyLength:
     """The length before rounding: below zero by what the block could not pay, -inf without single photons."""
     contradiction: str = field(default="", compare=False)
     """Why counts that no such source gives make no key, in one sentence; a link's own bound refuses so."""
+    terms: LengthTerms | None = field(default=None, compare=False)
+    """What it was added up from; None where nothing was."""
 
 
 def two_decoy_length(
@@ -89,7 +113,7 @@ def two_decoy_length(
         two_decoy_events(classes, statistics.key_detections, failure),
         two_decoy_events(classes, statistics.test_detections, failure),
         single_photon_errors(classes, statistics.test_errors, failure),
-        _Price(leaked_bits, failure, eps_cor),
+        _Price(leaked_bits, TWO_DECOY_TERMS, failure, eps_cor),
         sampling,
     )
 
@@ -124,7 +148,7 @@ def one_decoy_outlook(
         one_decoy_events(classes, statistics.key_detections, statistics.key_errors, failure),
         one_decoy_events(classes, statistics.test_detections, statistics.test_errors, failure),
         single_photon_errors(classes, statistics.test_errors, failure),
-        _Price(leaked_bits, failure, eps_cor),
+        _Price(leaked_bits, ONE_DECOY_TERMS, failure, eps_cor),
         sampling,
     )
 
@@ -148,12 +172,20 @@ def single_photon_length(
     if key_bits == 0 or test_bits == 0:
         return _no_key(float(key_bits))
     phase_error_rate = tolerated_phase_error_rate(sampling, key_bits, test_bits, tolerated_qber, eps_sec)
-    length = (
-        key_bits * (1.0 - entropy_of_bound(phase_error_rate))
-        - leaked_bits
-        - (1.0 - 2.0 * log2(eps_sec) - log2(eps_cor))
+    entropy = entropy_of_bound(phase_error_rate)
+    length = key_bits * (1.0 - entropy) - leaked_bits - (1.0 - 2.0 * log2(eps_sec) - log2(eps_cor))
+    terms = LengthTerms(
+        failure_terms=1,
+        vacuum_events=0.0,
+        single_photon_events=float(key_bits),
+        test_single_photon_events=float(test_bits),
+        test_single_photon_errors=tolerated_qber * test_bits,
+        phase_error_rate=phase_error_rate,
+        phase_error_bits=key_bits * entropy,
+        secrecy_bits=1.0 - 2.0 * log2(eps_sec),
+        correctness_bits=-log2(eps_cor),
     )
-    return _rounded_down(length, float(key_bits), phase_error_rate)
+    return _rounded_down(length, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +193,7 @@ class _Price:
     """What is taken off the entropy of a block, and the term that its failures share."""
 
     leaked_bits: float
+    failure_terms: int
     failure: float
     eps_cor: float
 
@@ -177,19 +210,31 @@ def _decoy_length(
     if key.single <= 0.0 or test.single <= 0.0:
         return _no_key(key.single)
     phase_error_rate = decoy_phase_error_rate(sampling, key.single, test.single, test_errors, price.failure)
-    length = key.vacuum + key.single - key.single * entropy_of_bound(phase_error_rate) - price.bits
-    return _rounded_down(length, key.single, phase_error_rate)
+    phase_error_bits = key.single * entropy_of_bound(phase_error_rate)
+    length = key.vacuum + key.single - phase_error_bits - price.bits
+    terms = LengthTerms(
+        failure_terms=price.failure_terms,
+        vacuum_events=key.vacuum,
+        single_photon_events=key.single,
+        test_single_photon_events=test.single,
+        test_single_photon_errors=test_errors,
+        phase_error_rate=phase_error_rate,
+        phase_error_bits=phase_error_bits,
+        secrecy_bits=-6.0 * log2(price.failure),
+        correctness_bits=1.0 - log2(price.eps_cor),
+    )
+    return _rounded_down(length, terms)
 
 
-def _rounded_down(length: float, single_photon_events: float, phase_error_rate: float) -> KeyLength:
+def _rounded_down(length: float, terms: LengthTerms) -> KeyLength:
     secret_bits = floor(length)
     if secret_bits <= 0:
-        return _no_key(single_photon_events, length)
-    return KeyLength(secret_bits, single_photon_events, phase_error_rate, length)
+        return _no_key(terms.single_photon_events, length, terms)
+    return KeyLength(secret_bits, terms.single_photon_events, terms.phase_error_rate, length, terms=terms)
 
 
-def _no_key(single_photon_events: float, length: float = -inf) -> KeyLength:
-    return KeyLength(0, single_photon_events, _NO_KEY_PHASE_ERROR_RATE, length)
+def _no_key(single_photon_events: float, length: float = -inf, terms: LengthTerms | None = None) -> KeyLength:
+    return KeyLength(0, single_photon_events, _NO_KEY_PHASE_ERROR_RATE, length, terms=terms)
 
 
 def require_two_decoys(intensities: tuple[float, ...]) -> None:

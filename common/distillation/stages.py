@@ -79,6 +79,8 @@ class VerifiedKey:
     key_errors: Counts
     leaked_bits: int
     """Disclosed parities plus what the verification tag costs beyond log2(2 / eps_cor)."""
+    tag_bits: int = 0
+    """Length of that tag."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

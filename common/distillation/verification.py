@@ -79,8 +79,9 @@ def surplus_leak_bits(tag_bits: int, eps_cor: float) -> int:
 
 def verified_key(reconciled: ReconciledKey, eps_cor: float) -> VerifiedKey:
     """Return the key that a tag has found equal; what the tag costs is added to what the parities have leaked."""
-    surplus = surplus_leak_bits(verification_tag_bits(len(reconciled.bits), eps_cor), eps_cor)
-    return VerifiedKey(reconciled.bits, reconciled.key_errors, reconciled.leaked_bits + surplus)
+    tag_bits = verification_tag_bits(len(reconciled.bits), eps_cor)
+    leaked_bits = reconciled.leaked_bits + surplus_leak_bits(tag_bits, eps_cor)
+    return VerifiedKey(reconciled.bits, reconciled.key_errors, leaked_bits, tag_bits)
 
 
 def _evaluate(data: bytes, point: int) -> int:

@@ -19,13 +19,13 @@ from qkdlink.common.journal.event import Event, Part
 MOST_RECORD_BYTES = 8192
 """How long the JSON of a record may be: it has to fit into one message of a broker, and 4096 of them into memory."""
 
-type Role = Literal["alice", "bob"]
+type Role = Annotated[str, Field(pattern="^(alice|bob)$")]
 type Natural = Annotated[int, Field(ge=0)]
 type Share = Annotated[float, Field(ge=0, le=1)]
 type Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 type Failure = Annotated[float, Field(gt=0, lt=1)]
 type Name = Annotated[str, Field(max_length=128)]
-type PerClass = Annotated[tuple[Natural, ...], Field(max_length=8)]
+type PerClass = Annotated[tuple[Natural, ...], Field(max_length=8, strict=False)]
 """One count per intensity class, strongest first; empty while it is not known."""
 
 
@@ -33,10 +33,11 @@ class RecordedParameters(Part):
     """What both sides had agreed on before light, as far as it decides the length."""
 
     protocol: Name
-    pulses: Natural
-    intensities: Annotated[tuple[Amount, ...], Field(max_length=8)]
+    block_pulses: Natural
+    """Pulses per block, fixed before the first is sent."""
+    intensities: Annotated[tuple[Amount, ...], Field(max_length=8, strict=False)]
     """Mean photon number of each class, strongest first; empty for the single-photon source."""
-    probabilities: Annotated[tuple[Share, ...], Field(max_length=8)]
+    probabilities: Annotated[tuple[Share, ...], Field(max_length=8, strict=False)]
     """Probability of each class."""
     key_basis_probability: Share
     expected_qber: Share
@@ -45,15 +46,17 @@ class RecordedParameters(Part):
     eps_sec: Failure
     eps_cor: Failure
     switched_off_probability: Share
-    monitors_off: Annotated[tuple[Name, ...], Field(max_length=16)]
+    monitors_off: Annotated[tuple[Name, ...], Field(max_length=16, strict=False)]
     reproducible: bool
 
 
 class BlockCounts(Part):
     """Events per intensity class, strongest first, as far as the node came to know them."""
 
+    pulses: Natural
+    """Of the block's light; 0 if it never began."""
     emitted: PerClass = ()
-    """Pulses."""
+    """Pulses of each class."""
     detected: PerClass = ()
     """Gates that clicked, over all pairs of bases."""
     key_detections: PerClass = ()
@@ -115,7 +118,8 @@ class BoundTerms(Part):
 class RecordedBound(Part):
     """The bound on the length, with everything that it was computed from: enough for `qkdlink keyrate`."""
 
-    method: Literal["lim2014", "rusca2018", "tomamichel2012"]
+    method: Name
+    """As `qkdlink keyrate` calls it."""
     sampling: Literal["exact", "published"]
     """How errors of the test basis are carried over to the key basis."""
     when: Literal["estimate", "amplify"]
@@ -148,11 +152,13 @@ class MonitorReading(Part):
     value: Amount
     expected: Amount | None
     """Of an honest link, in the same unit."""
-    unit: Literal["rate", "gates", "photons-per-pulse"]
+    unit: Literal["rate", "gates", "photons-per-pulse", "events"]
+    trials: Natural | None
+    """Of how many pulses, gates or bits a rate is, 0 where it says nothing; null for what is no rate."""
     tail: Share | None
     """Probability of lying as far off on an honest link; null where the value itself has a limit."""
     limit: Amount
-    """The least tail that passes; without a tail, the least value that is refused."""
+    """The least tail that passes; without a tail, the value that raises the alarm."""
 
 
 class MonitorRecord(Part):
@@ -160,7 +166,7 @@ class MonitorRecord(Part):
 
     name: Name
     on: bool
-    readings: Annotated[tuple[MonitorReading, ...], Field(max_length=8)]
+    readings: Annotated[tuple[MonitorReading, ...], Field(max_length=8, strict=False)]
     alarmed: bool
     """Whether a reading lay beyond its limit."""
     refused: bool
@@ -219,7 +225,7 @@ class BlockRecord(Event):
     ended: Amount
     parameters: RecordedParameters
     counts: BlockCounts
-    removed: Annotated[tuple[Removal, ...], Field(max_length=16)]
+    removed: Annotated[tuple[Removal, ...], Field(max_length=16, strict=False)]
     """In the order of the stages."""
     exchanges: Natural
     """Questions and answers of reconciliation."""
@@ -227,7 +233,7 @@ class BlockRecord(Event):
     """Null before the key was verified."""
     bound: RecordedBound | None
     """The last length that this node has computed; null where it came to none."""
-    monitors: Annotated[tuple[MonitorRecord, ...], Field(max_length=16)]
+    monitors: Annotated[tuple[MonitorRecord, ...], Field(max_length=16, strict=False)]
     """Those that this node has come to look at; one that is off is among them."""
     trust: RecordedTrust
     outcome: RecordedOutcome
@@ -235,6 +241,6 @@ class BlockRecord(Event):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         accounted = self.outcome.secret_bits + sum(each.events for each in self.removed)
-        if accounted != self.parameters.pulses:
-            raise ValueError(f"{self.parameters.pulses} pulses were sent and {accounted} are accounted for")
+        if accounted != self.counts.pulses:
+            raise ValueError(f"{self.counts.pulses} pulses were sent and {accounted} are accounted for")
         return self

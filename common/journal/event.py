@@ -35,4 +35,7 @@ class Event(Told):
 
 
 class Part(Told):
-    """Common ground of what an event is made of, where its fields alone would be too many."""
+    """Common ground of what an event is made of, where its fields alone would be too many.
+
+    Tuples in events are not strict: read from JSON, some readers see them as lists.
+    """

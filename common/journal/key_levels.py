@@ -29,14 +29,12 @@ class KeyLevels(Event):
 
     type: Literal["key-levels"] = "key-levels"
     version: Literal[1] = 1
-    levels: Annotated[tuple[KeyLevel, ...], Field(max_length=16)]
+    levels: Annotated[tuple[KeyLevel, ...], Field(max_length=16, strict=False)]
     """One for each purpose, in the order in which a key is cut."""
     produced_bits: Natural
     """Of all confirmed blocks."""
     leaked_bits: Natural
     """What their reconciliation has disclosed."""
-    available_bits: Natural
-    """Of all purposes."""
     confirmed_blocks: Natural
     pending_blocks: Natural
     highest_block: Natural

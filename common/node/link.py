@@ -12,6 +12,7 @@ from qkdlink.common.errors import CredentialsError, LinkError, RemoteProtocolErr
 from qkdlink.common.journal.event import Event
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.meeting import Meeting
+from qkdlink.common.node.recorder import block_record, recorded_trust
 from qkdlink.common.node.settling_scheme import SettlingScheme
 from qkdlink.common.node.timed_scheme import TimedScheme
 from qkdlink.common.node.vault import Vault
@@ -118,7 +119,7 @@ class Link:
     async def run_block(self, number: int, distil: Distil) -> SecretKey | Aborted:
         """Live one block from its first message to its account; LinkError or RemoteProtocolError end the link."""
         await self._check_bootstrap(number)
-        started = time.monotonic()
+        began, started = time.time(), time.monotonic()
         scheme = TimedScheme(SettlingScheme(self._authentication.of_block(number), self._on_authenticated))
         block = self._block(number, scheme)
         self.party.vault.open(block.id)
@@ -142,7 +143,7 @@ class Link:
             raise
         finally:
             self._channel.close_line(number)
-            self._close(block, scheme, outcome, time.monotonic() - started)
+            self._close(block, scheme, outcome, began, time.monotonic() - started)
 
     async def _on_authenticated(self) -> None:
         """Do as the peer answered at the meeting, now that a tag covers it which the link PSK alone cannot make."""
@@ -162,13 +163,19 @@ class Link:
             self._channel.end(breach)
             raise
 
-    def _close(self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, seconds: float) -> None:
-        """Write the account; what the store says of the block counts, whatever became of the conversation."""
+    def _close(
+        self, block: Block, scheme: TimedScheme, outcome: SecretKey | Aborted, began: float, seconds: float
+    ) -> None:
+        """Write account and record; what the store says of the block counts, whatever became of the conversation."""
         stored = self.party.vault.close(block.id)
         told = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
         result = told if stored is None else stored
         said = Said(block.conversation.bytes_said, block.conversation.checkpoint_bytes, scheme.seconds)
         self.party.tell(block.account.close(block.id, result, scheme.name, seconds, said))
+        trust = recorded_trust(block, self.party.vault, self.epoch, scheme.name)
+        self.party.tell(block_record(block, result, began, began + seconds, trust))
+        if (levels := self.party.vault.changed_levels()) is not None:
+            self.party.tell(levels)
 
     def _block(self, number: int, scheme: CheckpointScheme) -> Block:
         party = self.party

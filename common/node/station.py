@@ -122,6 +122,11 @@ class Station[S: NodeSettings]:
         """Journal an event."""
         self.journal.tell(event)
 
+    def tell_levels(self) -> None:
+        """Journal what the key store holds, if that has changed since it was told."""
+        if (levels := self.vault.changed_levels()) is not None:
+            self.tell(levels)
+
     def dialled(self, *, bootstrap: bool) -> Address:
         """Return where the peer is reached at this moment: directly, or where the patch panel leads to."""
         way = self.settings.apparatus.ways.get(self.patching.current.classical)
@@ -196,6 +201,7 @@ class Station[S: NodeSettings]:
             now, vouched = asyncio.get_running_loop().time(), self.vault.store.vouched()
             self.tell(self.window.closed(now, vouched))
             self.window = None
+        self.tell_levels()
         epoch = 0 if key is None else key.number
         return Link(self.party, channel, conversation, met, authentication, epoch, meeting, still_trusted)
 
@@ -300,6 +306,7 @@ async def _opened_station[S: NodeSettings](
             # nobody writes another's topic
             async with journal.published(bus, station.topics.journal(settings.apparatus_site)):
                 station.tell(_started(station))
+                station.tell_levels()
                 watching = None
                 if not settings.is_anothers_apparatus:
                     watching = asyncio.create_task(patching.watch(), name="patch panel")

@@ -9,7 +9,8 @@ from qkdlink.common.authentication.scheme import SchemeName
 from qkdlink.common.authentication.wegman_carter import Unit
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import RemoteProtocolError, StarvationError
-from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, TAG_BITS, UNIT_BITS, Purpose
+from qkdlink.common.journal.key_levels import KeyLevels
+from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, Purpose
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.protocol.aborts import Aborted, AbortReason
 from qkdlink.common.protocol.high_water import Marks
@@ -46,6 +47,7 @@ class Vault:
     """Pending blocks that the peer says it never had; they are claimed again, after the others."""
     _held: dict[BlockId, SecretKey] = field(default_factory=dict)
     """Keys of this process that are pending, for the fingerprint of their release."""
+    _levels: KeyLevels | None = None
 
     async def use_number(self, number: int) -> None:
         """Use up a block number: no later block of this link has it, whatever happens to this process."""
@@ -72,6 +74,12 @@ class Vault:
         if await asyncio.to_thread(self.store.release, block):
             key = self._held.pop(block, None)
             self.on_settled(block, key, available=True, late=block not in self._live)
+
+    def changed_levels(self) -> KeyLevels | None:
+        """Return what the store holds per purpose, None if it is what was returned the last time."""
+        levels, before = self.store.levels(), self._levels
+        self._levels = levels
+        return None if levels == before else levels
 
     def close(self, block: BlockId) -> int | Aborted | None:
         """End the work on a block and say what is stored of it: its secret bits, that it is pending, or None.
@@ -169,9 +177,7 @@ class Vault:
 
     def blocks_payable(self) -> int:
         """For how many blocks both sides can pay, as far as this one knows."""
-        per_block = TAG_BITS // UNIT_BITS
-        units, pads = self.store.units, self.store.pads
-        return min(units.left(parts) + pads.left(parts[0]) for parts in (OF_ALICE, OF_BOB)) // per_block
+        return self.store.blocks_payable()
 
     @property
     def _own_parts(self) -> tuple[Purpose, ...]:

@@ -100,4 +100,5 @@ class Block:
 
     def reached(self, stage: str) -> None:
         """Tell that the block has left a stage."""
+        self.account.stage = stage
         self.tell(StageReached(block_id=str(self.id), number=self.id.number, stage=stage))

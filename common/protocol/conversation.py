@@ -152,15 +152,16 @@ class BlockConversation(Conversation):
     def __init__(self, role: Role, place: Place, line: Line, scheme: CheckpointScheme) -> None:
         super().__init__(role, BLOCK_TABLE, BlockPhase.NEW, place, line)
         self._scheme = scheme
-        self._checkpoints = 0
+        self.checkpoints = 0
         self.checkpoint_bytes = 0
+        self._units: dict[Role, set[str]] = {Role.ALICE: set(), Role.BOB: set()}
 
     async def hear(self, *kinds: type[Message]) -> Message:
         """Wait for the peer's next message; where an abort is legal it is settled, and leaves by BlockRefused."""
         heard_before = len(self.transcript)
         message = await super().hear(*kinds, Abort)
         if isinstance(message, Checkpoint):
-            self._count(len(self.transcript) - heard_before)
+            self._count(self.role.peer, message, len(self.transcript) - heard_before)
         if isinstance(message, Abort) and self.phase in _PEER_ABORTS:
             await self._agree_to(message)
         return message
@@ -168,18 +169,25 @@ class BlockConversation(Conversation):
     async def say_checkpoint(self) -> None:
         """Tag everything said so far and send the tag; nothing is tagged unless a checkpoint is legal now."""
         self._after_saying(Checkpoint)
-        if self._checkpoints == MOST_CHECKPOINTS:
+        if self.checkpoints == MOST_CHECKPOINTS:
             raise LocalProtocolError(f"A block has at most {MOST_CHECKPOINTS} checkpoints.")
         said_before = len(self.transcript)
-        tag = await self._scheme.tag(self.role, self._checkpoints, self.transcript)
-        await self.say(
-            Checkpoint(position=self._checkpoints, scheme=self._scheme.name, pad=tag.pad, tag=tag.value)
+        tag = await self._scheme.tag(self.role, self.checkpoints, self.transcript)
+        checkpoint = Checkpoint(
+            position=self.checkpoints, scheme=self._scheme.name, pad=tag.pad, tag=tag.value
         )
-        self._count(len(self.transcript) - said_before)
+        await self.say(checkpoint)
+        self._count(self.role, checkpoint, len(self.transcript) - said_before)
 
-    def _count(self, checkpoint_bytes: int) -> None:
-        self._checkpoints += 1
+    def units_of(self, role: Role) -> int:
+        """How many units of key one side's tags have named so far."""
+        return len(self._units[role])
+
+    def _count(self, speaker: Role, checkpoint: Checkpoint, checkpoint_bytes: int) -> None:
+        self.checkpoints += 1
         self.checkpoint_bytes += checkpoint_bytes
+        if checkpoint.pad:
+            self._units[speaker].add(checkpoint.pad)
 
     async def expect_checkpoint(self) -> None:
         """Wait for the peer's tag over everything said so far; RemoteProtocolError unless it is right."""
@@ -213,9 +221,9 @@ class BlockConversation(Conversation):
             raise RemoteProtocolError(
                 f"{speaker.label} authenticates with {message.scheme}, this node with {self._scheme.name}."
             )
-        if message.position != self._checkpoints:
+        if message.position != self.checkpoints:
             raise RemoteProtocolError(
-                f"{speaker.label} tags checkpoint {message.position} where {self._checkpoints} is due."
+                f"{speaker.label} tags checkpoint {message.position} where {self.checkpoints} is due."
             )
         if message.pad and not uses_units(message.scheme):
             raise RemoteProtocolError(
@@ -224,7 +232,7 @@ class BlockConversation(Conversation):
         tag = Tag(message.tag, message.pad)
         if not await self._scheme.verify(speaker, message.position, self.transcript, tag):
             raise RemoteProtocolError(
-                f"The tag of checkpoint {self._checkpoints} is wrong: {speaker.label} did not say or hear"
+                f"The tag of checkpoint {self.checkpoints} is wrong: {speaker.label} did not say or hear"
                 " what arrived here."
             )
 

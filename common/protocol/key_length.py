@@ -5,7 +5,7 @@ photon; without `qber-per-basis` the error rate of both bases together passes fo
 mistakes that were made, and are here to be watched.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from qkdlink.common.distillation.estimation import starting_qber
 from qkdlink.common.distillation.finite_key import KeyLength, Statistics
@@ -13,28 +13,39 @@ from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.distillation.stages import Counts, Estimate
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.protocol.variants.single_photon import SINGLE_PHOTON
-from qkdlink.common.protocol.variants.variant import NO_KEY, Terms
+from qkdlink.common.protocol.variants.variant import NO_KEY, Bound, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """A length with everything that it was computed from."""
+
+    bound: Bound
+    statistics: Statistics
+    """Errors of the test basis as they were charged: pooled where `qber-per-basis` is turned off."""
+    terms: Terms
+    length: KeyLength
 
 
 def secret_length(
     parameters: LinkParameters, estimate: Estimate, key_errors: Counts, leaked_bits: int
-) -> KeyLength:
+) -> Reckoning:
     """Length of the secret key by the finite-key bound of the agreed protocol; 0 where there is none."""
     if Monitor.QBER in parameters.monitors_off:
         estimate = _pooled(estimate, key_errors)
-    return _length(parameters, estimate, key_errors, leaked_bits)
+    return _reckon(parameters, estimate, key_errors, leaked_bits)
 
 
-def best_case(parameters: LinkParameters, estimate: Estimate) -> KeyLength:
+def best_case(parameters: LinkParameters, estimate: Estimate) -> Reckoning:
     """The length if reconciliation cost nothing and found as little as it can: without one there is no hope."""
     if Monitor.QBER in parameters.monitors_off:
         estimate = _pooled(estimate, (0,) * parameters.class_count)
-    return _length(parameters, estimate, None, leaked_bits=0)
+    return _reckon(parameters, estimate, None, leaked_bits=0)
 
 
-def _length(
+def _reckon(
     parameters: LinkParameters, estimate: Estimate, key_errors: Counts | None, leaked_bits: int
-) -> KeyLength:
+) -> Reckoning:
     """Ask the bound; `key_errors` is None before reconciliation."""
     statistics = Statistics(
         intensities=parameters.intensities,
@@ -44,12 +55,13 @@ def _length(
         test_detections=estimate.test_detections,
         test_errors=estimate.test_errors,
     )
+    variant = parameters.variant
     terms = Terms(leaked_bits, parameters.eps_sec, parameters.eps_cor, parameters.tolerated_qber)
     if Monitor.DECOYS in parameters.monitors_off and estimate.qber_test is not None:
-        return SINGLE_PHOTON.length(statistics, replace(terms, tolerated_qber=estimate.qber_test))
-    if not _is_tolerated(parameters, estimate):
-        return NO_KEY
-    return parameters.variant.length(statistics, terms)
+        variant, terms = SINGLE_PHOTON, replace(terms, tolerated_qber=estimate.qber_test)
+    elif not _is_tolerated(parameters, estimate):
+        return Reckoning(variant.bound, statistics, terms, NO_KEY)
+    return Reckoning(variant.bound, statistics, terms, variant.length(statistics, terms))
 
 
 def qber_is_tolerated(parameters: LinkParameters, estimate: Estimate) -> bool:

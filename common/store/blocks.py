@@ -75,6 +75,14 @@ class Blocks:
         )
         return row
 
+    def released_at(self, key_id: str | None) -> float | None:
+        """Return when the block of a key id became available, seconds since 1970; None if it is not here."""
+        session, _, number = (key_id or "").rpartition("/")
+        if not session:
+            return None
+        row = self.row(BlockId(self.owner.link, session, int(number)))
+        return None if row is None else row["released"]
+
     def discard(self, block: BlockId) -> int | None:
         """Forget a pending block, and return its row; None if it is not here, or was discarded before."""
         row = self.row(block)

@@ -12,14 +12,19 @@ from typing import Self
 
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import ConfigurationError, LocalProtocolError
+from qkdlink.common.journal.key_levels import KeyLevels
 from qkdlink.common.keys.allotment import (
     APPLICATIONS,
     LINK_PSK_BITS,
+    OF_ALICE,
+    OF_BOB,
     RESERVE_TARGET_BITS,
     RESERVES,
+    TAG_BITS,
     UNIT_BITS,
     Purpose,
     cut,
+    upkeep_bits,
 )
 from qkdlink.common.keys.derivation import resume_proof_key
 from qkdlink.common.keys.identifiers import BlockId
@@ -31,6 +36,7 @@ from qkdlink.common.store.database import Database
 from qkdlink.common.store.epochs import Epoch, Epochs
 from qkdlink.common.store.high_water import HighWater
 from qkdlink.common.store.ledger import Balance, Ledger
+from qkdlink.common.store.levels import Levels
 from qkdlink.common.store.opening import STORE_FILE, open_database, told_by
 from qkdlink.common.store.owner import StoreOwner
 from qkdlink.common.store.parts import Parts
@@ -47,6 +53,7 @@ class KeyStore:
         self._database = database
         self._owner = owner
         self._ledger = Ledger(database)
+        self._levels = Levels(database)
         self._blocks = Blocks(database, seal, owner)
         self._parts = Parts(database, seal, owner, self._ledger)
         self._epochs = Epochs(database)
@@ -232,6 +239,12 @@ class KeyStore:
         with self._database.reading():
             return self._parts.link_psks(self._epochs.now().number)
 
+    def blocks_payable(self) -> int:
+        """For how many blocks both sides can pay their tags, as far as this one knows, pads of a bootstrap included."""
+        units, pads = self.units, self.pads
+        left = min(units.left(parts) + pads.left(parts[0]) for parts in (OF_ALICE, OF_BOB))
+        return left // (TAG_BITS // UNIT_BITS)
+
     def reserve_lacks_bits(self) -> int:
         """Return how many bits would fill the reserve of both sides; the emptier side counts."""
         fullest_common = min(self.units.left((purpose,)) for purpose in RESERVES)
@@ -332,6 +345,29 @@ class KeyStore:
             return self._pinned.peers()
 
     # --- account -----------------------------------------------------------------------------------------------
+
+    def levels(self) -> KeyLevels:
+        """Tell what is here per purpose, from the ledger and from what is stored."""
+        tags = self.units.are_cut()
+        payable, lacking = (self.blocks_payable(), self.reserve_lacks_bits()) if tags else (None, None)
+        with self._database.reading():
+            self._levels.catch_up()
+            epoch = self._epochs.now()
+            return KeyLevels(
+                levels=self._levels.per_purpose(),
+                produced_bits=self._levels.sum_of(Entry.PRODUCED),
+                leaked_bits=self._levels.sum_of(Entry.LEAKED),
+                confirmed_blocks=self._levels.confirmed_blocks,
+                pending_blocks=self._ledger.blocks(State.PENDING),
+                highest_block=self._high_water.highest_block(),
+                epoch=epoch.number,
+                epoch_since=self._blocks.released_at(epoch.key_id),
+                latched=epoch.latched,
+                unauthenticated=self._bootstrap.is_marked(),
+                upkeep_bits=upkeep_bits(tags=tags),
+                blocks_payable=payable,
+                reserve_lacks_bits=lacking,
+            )
 
     def balance(self) -> Balance:
         """Add up the ledger."""

@@ -68,14 +68,8 @@ class Ledger:
 
     def balance(self, node: str, epoch: Epoch, *, unauthenticated: bool) -> Balance:
         """Add up the ledger of `node`, whose epoch and bootstrap are as they are told here."""
-        database = self.database.connection
-        sums = {
-            (row["entry"], row["purpose"]): row["bits"]
-            for row in database.execute(
-                "SELECT entry, purpose, SUM(bits) AS bits FROM ledger GROUP BY entry, purpose"
-            )
-        }
-        available = database.execute(
+        sums = self._sums()
+        available = self.database.connection.execute(
             "SELECT COALESCE(SUM(bits), 0) - (SELECT ? * COUNT(*) FROM units JOIN parts USING (block, purpose)"
             " WHERE parts.state = ?) FROM parts WHERE state = ?",
             (UNIT_BITS, State.AVAILABLE, State.AVAILABLE),
@@ -94,13 +88,21 @@ class Ledger:
                 sums.get((entry, purpose), 0) for entry in _GONE for purpose in (*OF_ALICE, *OF_BOB)
             ),
             psk_bits=sum(sums.get((entry, Purpose.LINK_PSK), 0) for entry in _GONE),
-            confirmed_blocks=self._blocks(State.AVAILABLE),
-            pending_blocks=self._blocks(State.PENDING),
+            confirmed_blocks=self.blocks(State.AVAILABLE),
+            pending_blocks=self.blocks(State.PENDING),
             epoch=epoch.number,
             latched=epoch.latched,
             unauthenticated=unauthenticated,
         )
 
-    def _blocks(self, state: State) -> int:
+    def _sums(self) -> dict[tuple[str, str | None], int]:
+        """Add up the entries of each kind and purpose."""
+        rows = self.database.connection.execute(
+            "SELECT entry, purpose, SUM(bits) AS bits FROM ledger GROUP BY entry, purpose"
+        )
+        return {(row["entry"], row["purpose"]): row["bits"] for row in rows}
+
+    def blocks(self, state: State) -> int:
+        """Count the blocks in a state."""
         found = self.database.connection.execute("SELECT COUNT(*) FROM blocks WHERE state = ?", (state,))
         return int(found.fetchone()[0])

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from qkdlink.commands.recorded_block import keyrate_input, record_in
 from qkdlink.common.distillation.decoy import ContradictoryCountsError
 from qkdlink.common.distillation.finite_key import (
     KeyLength,
@@ -248,11 +249,14 @@ class KeyrateResult(BaseModel):
 def keyrate(text: str) -> KeyrateResult:
     """The secret key length of the block that the JSON object `text` describes.
 
+    A line of a journal that holds the record of a block gives that block's length to the bit.
     ConfigurationError, one sentence, for anything that is not such an object: unknown methods and fields,
     wrong order or number of classes, counts that cannot be, numbers that are none.
     """
     try:
-        block = _INPUT.validate_python(_parse(text))
+        described = _parse(text)
+        record = record_in(described)
+        block = _INPUT.validate_python(described if record is None else keyrate_input(record))
         length, exact = block.length(block.sampling), block.length(Sampling.EXACT)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error)) from None

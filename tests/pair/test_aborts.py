@@ -7,12 +7,11 @@ import pytest
 import qkdlink.alice.steps
 import qkdlink.bob.steps
 from qkdlink.common.bits import Bits
-from qkdlink.common.distillation.finite_key import KeyLength
 from qkdlink.common.distillation.verification import verification_tag
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.protocol.conversation import MOST_CHECKPOINTS
-from qkdlink.common.protocol.key_length import secret_length
+from qkdlink.common.protocol.key_length import Reckoning, secret_length
 from qkdlink.common.protocol.parameters import ProtocolName
 from qkdlink.common.protocol.phases import BlockPhase
 from qkdlink.common.protocol.roles import Role
@@ -122,9 +121,10 @@ async def test_keys_that_are_not_the_same_are_found_out_and_dropped(monkeypatch:
 
 
 async def test_a_length_beyond_bobs_own_bound_is_refused(monkeypatch: pytest.MonkeyPatch):
-    def one_bit_too_many(*arguments: object) -> KeyLength:
-        length = secret_length(*arguments)  # type: ignore[arg-type]
-        return replace(length, secret_bits=length.secret_bits + 1)
+    def one_bit_too_many(*arguments: object) -> Reckoning:
+        reckoned = secret_length(*arguments)  # type: ignore[arg-type]
+        length = reckoned.length
+        return replace(reckoned, length=replace(length, secret_bits=length.secret_bits + 1))
 
     monkeypatch.setattr(qkdlink.alice.steps, "secret_length", one_bit_too_many)
     ending = await Pair().play()

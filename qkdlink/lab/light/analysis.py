@@ -40,7 +40,9 @@ def allowed_bits(
     if analysis is Analysis.WITHOUT_ERRORS:
         cost = leaked_bits + 1 - 2 * log2(parameters.eps_sec) - log2(parameters.eps_cor)
         return max(0, floor(sum(estimate.key_detections) - cost))
-    return secret_length(_careless(analysis, parameters), estimate, key_errors, leaked_bits).secret_bits
+    return secret_length(
+        _careless(analysis, parameters), estimate, key_errors, leaked_bits
+    ).length.secret_bits
 
 
 def starting_point(analysis: Analysis, parameters: LinkParameters, estimate: Estimate) -> float:

@@ -40,7 +40,13 @@ from qkdlink.common.optics.states import Basis
 from qkdlink.common.optics.watchful_receiver import DetectorFlaws, WatchfulReceiver
 from qkdlink.common.protocol.aborts import AbortReason
 from qkdlink.common.protocol.key_length import best_case
-from qkdlink.common.protocol.monitoring import Watched, alarm_of_decoys, alarm_of_errors, alarms_of_light
+from qkdlink.common.protocol.monitoring import (
+    Watched,
+    alarm_of_decoys,
+    alarms_of_light,
+    look_at_errors,
+    refusal,
+)
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.common.randomness import Choice, Nature, Randomness
 from qkdlink.eve.click_memory import Published
@@ -187,7 +193,7 @@ def live_unheeded_block(
     """
     seen = _light(parameters, attacks, seed, number, _HARDWARE)
     estimated = estimate(seen.alice, seen.bob.test_bits)
-    best = best_case(parameters, estimated)
+    best = best_case(parameters, estimated).length
     alarms = _alarms(parameters, seen.watched, estimated, best)
     distilling = _Distilling(number, Analysis.AS_AGREED, lengthened_by=0, checked=checked)
     block = _distilled(parameters, seen, estimated, Randomness("bob", seed), distilling)
@@ -199,7 +205,7 @@ def _alarms(
 ) -> Iterator[Alarm]:
     """Yield all alarms in the order of `qkdlink.common.protocol.monitoring.refusal`, which stops at the first."""
     hopeless = best.secret_bits == 0
-    if hopeless and (errors := alarm_of_errors(parameters, estimated)):
+    if hopeless and (errors := refusal(parameters, [look_at_errors(parameters, estimated)], hopeless=True)):
         yield errors
     yield from alarms_of_light(parameters, watched)
     if hopeless and (decoys := alarm_of_decoys(parameters, watched, best)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qkdlink.common.distillation.monitors import FALSE_ALARM, Count, vacuum_gain_alarm
+from qkdlink.common.distillation.monitors import FALSE_ALARM, Count, look_at_vacuum_gain
 from qkdlink.common.optics.outlet import Outlet
 from qkdlink.common.optics.presets import DEFAULT_PRESET, preset
 from qkdlink.lab.light.undetermined import TAG_MARGIN_BITS
@@ -93,8 +93,8 @@ def test_where_the_vacuum_gain_sees_blinding():
     assert dark == 1e-8
     assert 0.0 not in preset(DEFAULT_PRESET).intensities
     per_gate = 1 - (1 - dark) ** 2
-    assert vacuum_gain_alarm(Count(0, 730_000_000, per_gate))
-    assert not vacuum_gain_alarm(Count(0, 720_000_000, per_gate))
+    assert look_at_vacuum_gain(Count(0, 730_000_000, per_gate)).alarm
+    assert not look_at_vacuum_gain(Count(0, 720_000_000, per_gate)).alarm
     assert f"{log(2 / FALSE_ALARM):.1f} clicks are expected" in IN_ONE_LINE  # both tails: 2 exp(-clicks)
     assert "7.3e8 vacuum pulses" in IN_ONE_LINE
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qkdlink.common.distillation.monitors import Count, gain_alarm, qber_alarm
+from qkdlink.common.distillation.monitors import Count, look_at_gains, look_at_qber
 from qkdlink.common.optics.detector import DetectorSettings
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.optics.source import Source
@@ -54,7 +54,7 @@ def test_in_one_basis_only_the_key_is_hers_and_a_pooled_error_rate_hides_it():
     pooled = 0.5 * (1 - q) ** 2 / (q**2 + (1 - q) ** 2)
     assert_rate(key_errors + test_errors, key_bits + test_bits, pooled)
     assert pooled < 0.007
-    alarm = qber_alarm(Count(key_errors, key_bits, 0.01), Count(test_errors, test_bits, 0.01))
+    alarm = look_at_qber(Count(key_errors, key_bits, 0.01), Count(test_errors, test_bits, 0.01)).alarm
     assert alarm
     assert alarm.detail.startswith("the test basis")
 
@@ -73,5 +73,7 @@ def test_halfway_between_the_bases_she_guesses_every_bit_equally_well():
 def test_as_many_photons_as_were_found_keep_every_gain_and_one_photon_does_not():
     decoys = Source((0.5, 0.1, 0.0), (0.5, 0.25, 0.25), 0.5)
     detector = DetectorSettings(0.5, 1e-4, 0.0, 0.0, 1e9)
-    assert not gain_alarm(live("intercept-resend", decoys, MISALIGNED, detector).gains)
-    assert gain_alarm(live("intercept-resend:gain_matching=false", decoys, MISALIGNED, detector).gains)
+    assert not look_at_gains(live("intercept-resend", decoys, MISALIGNED, detector).gains).alarm
+    assert look_at_gains(
+        live("intercept-resend:gain_matching=false", decoys, MISALIGNED, detector).gains
+    ).alarm

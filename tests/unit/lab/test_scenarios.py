@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qkdlink.cli import app
+from qkdlink.common.distillation.monitors import Look, Monitor
 from qkdlink.common.errors import ConfigurationError, LinkError
 from qkdlink.common.protocol import monitoring
 from qkdlink.lab.light import block_with_eve
@@ -71,7 +72,7 @@ def test_the_verdict_is_not_copied_from_what_is_expected(tmp_path: Path):
 
 
 def test_a_scenario_fails_once_its_countermeasure_is_broken_by_hand(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(monitoring, "photocurrent_alarm", lambda _: None)
+    monkeypatch.setattr(monitoring, "look_at_photocurrent", lambda _: Look(Monitor.PHOTOCURRENT, ()))
     assert scenario("blinding-on").run().verdict == Verdict.EVE_HAS_THE_KEY
     monkeypatch.setattr(block_with_eve, "allowed_bits", lambda *_: 10_000)
     assert scenario("sub-threshold").run().verdict == Verdict.EVE_KNOWS_OF_THE_KEY
@@ -113,7 +114,7 @@ def test_every_guard_on_a_block_that_nobody_gives_up_is_named_in_the_order_of_th
     assert seen["with_eve"]["single_photon_bound"] == seen["with_eve"]["secret_bits"] == 0
     assert unheeded.judge(seen) == "refused-by-double-clicks-then-gain-then-decoy-analysis"
     monkeypatch.setattr(block_with_eve, "alarm_of_decoys", lambda *_: None)
-    monkeypatch.setattr(monitoring, "gain_alarm", lambda *_, **__: None)
+    monkeypatch.setattr(monitoring, "look_at_gains", lambda *_, **__: Look(Monitor.GAIN, ()))
     assert unheeded.judge(unheeded.observe()) == "refused-by-double-clicks"
 
 

@@ -16,8 +16,10 @@ from qkdlink.bob.greeting import greet as greet_alice
 from qkdlink.common.authentication.scheme import Authentication
 from qkdlink.common.distillation.stages import SecretKey
 from qkdlink.common.errors import ConfigurationError, CredentialsError, LinkError, RemoteProtocolError
+from qkdlink.common.journal.block_record import BlockRecord
 from qkdlink.common.journal.event import Event
 from qkdlink.common.journal.events import BlockEnded
+from qkdlink.common.journal.key_levels import KeyLevels
 from qkdlink.common.keys.identifiers import BlockId
 from qkdlink.common.node.link import Link, LinkDeposit, Party
 from qkdlink.common.node.meeting import Meeting
@@ -195,6 +197,7 @@ async def test_a_block_with_a_key_is_settled_and_told_with_its_length() -> None:
     key = SecretKey(material=bytes(range(40)), secret_bits=320)
 
     async def succeeds(deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        block.account.pulses = key.secret_bits
         await deposit.hold(block.id, key, 100)
         await deposit.release(block.id)
         return key
@@ -203,6 +206,13 @@ async def test_a_block_with_a_key_is_settled_and_told_with_its_length() -> None:
         link, _ = await greeted(alice, bob)
         await link.run_block(1, succeeds)
         assert (alice.ended.secret_bits, alice.ended.aborted) == (320, None)
+        ((record,), (levels,)) = (
+            [event for event in alice.told if isinstance(event, kind)] for kind in (BlockRecord, KeyLevels)
+        )
+        assert (record.block_id, record.outcome.secret_bits) == (alice.ended.block_id, 320)
+        assert record.began <= record.ended < record.began + alice.ended.seconds + 1
+        assert (levels.produced_bits, levels.highest_block, levels.confirmed_blocks) == (320, 1, 1)
+        assert sum(level.available_bits for level in levels.levels) == 320
         assert alice.settled == [(BlockId("link-1", link.session, 1), key)]
 
 
@@ -271,6 +281,7 @@ async def test_keys_made_on_a_newer_connection_meanwhile_are_no_keys_of_the_boot
     key = SecretKey(material=bytes(40), secret_bits=320)
 
     async def deposits(deposit: LinkDeposit, block: Block) -> SecretKey | Aborted:
+        block.account.pulses = key.secret_bits
         for number in range(2, 6):
             await alice.party.vault.hold(BlockId("link-1", "0e" * 16, number), key, 100)
         await deposit.hold(block.id, key, 100)

@@ -15,7 +15,7 @@ def filled() -> Account:
     account.sifted(
         SiftedKey(bits, classes, bits[:20], classes[:20], 2), ("signal", "decoy"), (600, 400), (150, 50)
     )
-    account.estimated(Estimate((80, 20), (15, 5), (1, 0)))
+    account.estimate = Estimate((80, 20), (15, 5), (1, 0))
     account.reconciled(ReconciledKey(bits, (2, 1), 30), exchanges=12)
     return account
 
@@ -41,7 +41,7 @@ def test_an_aborted_block_has_the_numbers_of_the_stages_it_reached():
 
 def test_an_error_free_block_has_a_rate_of_zero_and_no_efficiency():
     account = filled()
-    account.key_errors = 0
+    account.key_errors = (0, 0)
     ended = account.close(BLOCK, 40, "certificate-signature", seconds=1.0)
     assert ended.qber_key == 0.0
     assert ended.efficiency is None

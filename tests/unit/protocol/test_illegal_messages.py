@@ -93,7 +93,7 @@ class Engines:
                 end.transcript.sha256(),
                 len(end.transcript),
                 dict(end._said),
-                getattr(end, "_checkpoints", 0),
+                getattr(end, "checkpoints", 0),
                 end.ended,
             )
             for end in self.ends.values()
@@ -307,7 +307,7 @@ async def test_a_ninth_checkpoint_is_not_said():
     engines = await announced()
     bob = engines.ends[Role.BOB]
     assert isinstance(bob, BlockConversation)
-    bob._checkpoints = MOST_CHECKPOINTS
+    bob.checkpoints = MOST_CHECKPOINTS
     before = engines.state
     with pytest.raises(LocalProtocolError, match="at most 8 checkpoints"):
         await bob.say_checkpoint()

@@ -28,7 +28,7 @@ def test_a_single_photon_link_samples_exactly():
     assert parameters.tolerated_qber is not None
     counted = Estimate((10_000,), (2_000,), (10,))
     exact = single_photon_length(10_000, 2_000, parameters.tolerated_qber, 900, 1e-9, 1e-15, Sampling.EXACT)
-    assert secret_length(parameters, counted, (100,), 900) == exact
+    assert secret_length(parameters, counted, (100,), 900).length == exact
     assert exact.secret_bits > 0
 
 
@@ -36,8 +36,8 @@ def test_counts_that_no_source_gives_make_no_key_and_say_why():
     parameters = small_block(ONE_DECOY.name)
     reversed_classes = Estimate((1_000, 9_000), (1_000, 9_000), (10, 90))
     for found in (
-        best_case(parameters, reversed_classes),
-        secret_length(parameters, reversed_classes, (9, 90), 0),
+        best_case(parameters, reversed_classes).length,
+        secret_length(parameters, reversed_classes, (9, 90), 0).length,
     ):
         assert (found.secret_bits, found.single_photon_events) == (0, 0.0)
         assert "no source with these intensities gives these counts" in found.contradiction

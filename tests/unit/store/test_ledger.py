@@ -226,6 +226,30 @@ class LedgerBalances(RuleBasedStateMachine):
         assert balance.produced_bits - accounted == sum(self.model.bits[each] % 8 for each in available)
 
     @invariant()
+    def the_levels_that_a_node_tells_are_those_of_the_whole_store(self) -> None:
+        balance, told = self.store.balance(), self.store.levels()
+        assert [each.purpose for each in told.levels] == list(Purpose)
+        assert sum(each.available_bits for each in told.levels) == balance.available_bits
+        gone = {each.purpose: each.spent_bits for each in told.levels}
+        gone |= {f"{each.purpose} (burnt)": each.burnt_bits for each in told.levels}
+        assert {name: bits for name, bits in gone.items() if bits} == {
+            name: bits for name, bits in balance.spent.items() if bits
+        }
+        assert (told.produced_bits, told.leaked_bits) == (balance.produced_bits, balance.leaked_bits)
+        assert (told.confirmed_blocks, told.pending_blocks) == (
+            balance.confirmed_blocks,
+            balance.pending_blocks,
+        )
+        stored = rows(
+            self.folder / "alice", "SELECT COALESCE(SUM(bits), 0) FROM parts WHERE state = 'pending'"
+        )
+        used = [each for each in (*self.model.taken, *self.model.used) if each not in self.model.burnt]
+        waiting = [each for each in used if each.block in self.model.of(State.PENDING)]
+        pending = sum(each.pending_bits for each in told.levels)
+        assert stored[0][0] - UNIT_BITS * len(waiting) <= pending <= stored[0][0]
+        assert (told.epoch_since is None) == (told.epoch == 0)
+
+    @invariant()
     def no_part_has_lost_more_than_it_had_and_a_link_psk_is_spent_or_burnt_once(self) -> None:
         overdrawn = rows(
             self.folder / "alice",
