@@ -6,6 +6,7 @@ Pure: no clock, no file, no broker. What it holds is bounded however long a link
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from qkdlink.common.journal.block_record import BlockRecord
 from qkdlink.common.journal.events import (
     IN_ORDER,
     AttackTally,
@@ -124,6 +125,8 @@ class NodeState:
     """Why and how long the next block waits."""
     reserve: ReserveCounted | None = None
     key_levels: KeyLevels | None = None
+    records: deque[BlockRecord] = field(init=False)
+    """Of the latest blocks, with a key or without."""
     patch: PatchChanged | None = None
     sequence: EntrySequence = field(default_factory=EntrySequence)
 
@@ -131,6 +134,7 @@ class NodeState:
         self.refusals = deque(maxlen=self.kept)
         self.epochs = deque(maxlen=self.kept)
         self.ended = deque(maxlen=self.kept)
+        self.records = deque(maxlen=min(self.kept, KEPT))
 
     @property
     def is_up(self) -> bool:
@@ -200,6 +204,8 @@ class NodeState:
         match entry.event:
             case BlockPostponed():
                 self.postponed = entry
+            case BlockRecord() as record:
+                self.records.append(record)
             case KeyLevels() as levels:
                 self.key_levels = levels
             case ReserveCounted() as counted:
@@ -267,6 +273,8 @@ class LinkState:
     """
 
     kept: int = KEPT
+    eavesdropper: str | None = None
+    """Whose entries tell of Eve; None if nobody's do. What a node says of her is not taken."""
     nodes: dict[str, NodeState] = field(default_factory=dict)
     eve: EveActivity = field(init=False)
 
@@ -285,7 +293,8 @@ class LinkState:
         if not node.sequence.accept(entry):
             return False
         node.take(entry)
-        self.eve.take(entry)
+        if entry.node == self.eavesdropper:
+            self.eve.take(entry)
         return True
 
     def gap_before(self, entry: Entry) -> Gap | None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import ENTRY, Entry
-from qkdlink.common.journal.link_state import LinkState
+from qkdlink.common.journal.link_state import KEPT, LinkState
 from qkdlink.common.journal.sequence import Gap
 
 TAIL_BYTES = 1 << 20
@@ -70,9 +70,9 @@ def follow(state: LinkState, entry: Entry, heal: Healer) -> Iterator[Entry]:
         yield entry
 
 
-def rebuilt(journals: Iterable[Path], kept: int | None = None) -> LinkState:
-    """Rebuild the state of a link from its nodes' files."""
-    state = LinkState() if kept is None else LinkState(kept)
+def rebuilt(journals: Iterable[Path], eavesdropper: str | None = None, kept: int = KEPT) -> LinkState:
+    """Rebuild the state of a link from its programs' files; what `eavesdropper` tells is of Eve."""
+    state = LinkState(kept, eavesdropper)
     for path in journals:
         for entry in read_entries(path):
             state.take(entry)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import (
@@ -20,13 +20,12 @@ from qkdlink.common.journal.events import (
     LightFault,
     LightProgress,
     LineLost,
-    NodeStarted,
     NodeStopped,
     PatchChanged,
     PeerRefused,
     StageReached,
 )
-from qkdlink.common.journal.sequence import EntrySequence
+from qkdlink.common.journal.link_state import LinkState, NodeState
 from qkdlink.eve.classical_attacks.catalogue import TREATMENTS
 from qkdlink.eve.quantum_attacks.catalogue import split_text
 from qkdlink.eve.topics import EVE
@@ -37,39 +36,46 @@ from qkdlink.views.telling import percent, told_refusal
 UNSEEN = (BlockOpened, LightProgress, StageReached)
 """Events that come by the dozen and change nothing that is shown."""
 SHOWN_BLOCKS = 12
+_LATEST_BLOCKS = 60
 _SHOWN_WORDS = 6
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Belief:
     """What a node believes of its link."""
 
-    line: str = "has not been heard of yet"
-    keys: int = 0
-    secret_bits: int = 0
-    refused: int = 0
-    last: str = "no block yet"
+    line: str
+    keys: int
+    secret_bits: int
+    refused: int
+    last: str
 
-    def hear(self, entry: Entry) -> None:
-        """Take an event of this node."""
-        match entry.event:
-            case NodeStarted():
-                self.line = "is up, and has no line yet"
-            case NodeStopped(reason=reason):
-                self.line = f"has stopped: {reason}"
-            case EpochBegan(peer=peer, authenticated_by=how):
-                self.line = f"is sure to talk with {peer}, by {how}"
-            case LineLost(reason=reason) | PeerRefused(reason=reason):
-                self.line = f"trusts nobody at the other end: {reason}"
-            case BlockEnded(secret_bits=bits) as ended if bits:
-                self.keys += 1
-                self.secret_bits += bits
-                self.last = f"block {ended.number} is a key of {bits} bits that nobody else knows"
-            case BlockEnded() as ended:
-                self.refused += 1
-                self.last = f"block {ended.number} is no key: {told_refusal(ended)}"
-            case _:
-                return
+    @classmethod
+    def of(cls, node: NodeState) -> Self:
+        """Say it from what the node has told."""
+        totals = node.totals
+        last = _believed_of(node.ended[-1]) if node.ended else "no block yet"
+        return cls(_connected(node), totals.keys, totals.secret_bits, totals.refused, last)
+
+
+def _connected(node: NodeState) -> str:
+    trouble = [entry for entry in (node.lost, *node.refusals) if entry is not None]
+    latest = max(trouble, key=lambda entry: entry.time).event if trouble else None
+    met = node.met and node.met.event
+    match node.stopped and node.stopped.event, latest, met:
+        case NodeStopped(reason=reason), _, _:
+            return f"has stopped: {reason}"
+        case _, LineLost(reason=reason) | PeerRefused(reason=reason), _:
+            return f"trusts nobody at the other end: {reason}"
+        case _, _, EpochBegan(peer=peer, authenticated_by=how):
+            return f"is sure to talk with {peer}, by {how}"
+    return "has not been heard of yet" if node.started is None else "is up, and has no line yet"
+
+
+def _believed_of(ended: BlockEnded) -> str:
+    if ended.secret_bits:
+        return f"block {ended.number} is a key of {ended.secret_bits} bits that nobody else knows"
+    return f"block {ended.number} is no key: {told_refusal(ended)}"
 
 
 @dataclass(slots=True)
@@ -125,19 +131,35 @@ class Scene:
     asked: int = 0
     """How many commands she has not answered yet."""
     marks: list[Mark] = field(default_factory=list)
-    beliefs: dict[str, Belief] = field(init=False)
-    rows: dict[str, Row] = field(default_factory=dict)
     words: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_WORDS))
     """The latest refusals and faults."""
     outlook: Outlook = field(default_factory=Outlook)
     now: Callable[[], float] = time.monotonic
-    test_errors: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
-    """Error rates of the test basis, one per block."""
-    _journals: dict[str, EntrySequence] = field(init=False, repr=False)
+    link: LinkState = field(init=False, repr=False)
+    """What all three have told."""
 
     def __post_init__(self) -> None:
-        self.beliefs = {self.alice: Belief(), self.bob: Belief()}
-        self._journals = {name: EntrySequence() for name in (self.alice, self.bob, EVE)}
+        self.link = LinkState(_LATEST_BLOCKS, EVE)
+
+    @property
+    def beliefs(self) -> dict[str, Belief]:
+        """What each node believes of its link."""
+        return {name: Belief.of(self.link.node(name)) for name in (self.alice, self.bob)}
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """The latest blocks by their id, in the order of their numbers."""
+        rows = {ended.block_id: Row(ended.number, ended) for ended in self.link.node(self.alice).ended}
+        for learnt in self.link.eve.learnt:
+            rows.setdefault(learnt.block_id, Row(learnt.number)).learnt = learnt
+        ordered = sorted(rows.items(), key=lambda row: row[1].number)
+        return dict(ordered[-SHOWN_BLOCKS:])
+
+    @property
+    def test_errors(self) -> list[float]:
+        """Error rates of the test basis, one per block, after a zero to begin with."""
+        told = (ended.qber_test for ended in self.link.node(self.alice).ended)
+        return [0.0, *(rate for rate in told if rate is not None)]
 
     @property
     def chain(self) -> list[str]:
@@ -151,23 +173,19 @@ class Scene:
 
     def hear(self, entry: Entry) -> None:
         """Take an event of anybody, once; say so if events before it did not come."""
-        if self._is_new(entry):
-            self._take(entry)
-            if entry.node == self.alice:
-                self.outlook.hear(entry.event, self.now())
+        gap = self.link.gap_before(entry)
+        if not self.link.take(entry):
+            return
+        if gap is not None:
+            self.words.append(f"{entry.node}: {len(gap)} entries of the journal did not arrive")
+        self._take(entry)
+        if entry.node == self.alice:
+            self.outlook.look(self.link.node(self.alice), self.now())
 
     def _take(self, entry: Entry) -> None:
-        if (belief := self.beliefs.get(entry.node)) is not None:
-            belief.hear(entry)
         match entry.event:
             case EveState() as state:
                 self._follow(state)
-            case EveLearnt(block_id=block, number=number) as learnt:
-                self._row(block, number).learnt = learnt
-            case BlockEnded(block_id=block, number=number) as ended if entry.node == self.alice:
-                self._row(block, number).ended = ended
-                if ended.qber_test is not None:
-                    self.test_errors.append(ended.qber_test)
             case CommandRefused(reason=reason):
                 self.asked, self.wanted = max(0, self.asked - 1), self.state
                 self.words.append(f"Eve does not: {reason}")
@@ -223,20 +241,6 @@ class Scene:
             f"Block {last.number}: she came to {last.information_bits:.0f} bits and heard {last.disclosed_bits},"
             f" {last.removed_bits} were removed, {last.secret_bits} are left{_whose(last)}."
         )
-
-    def _is_new(self, entry: Entry) -> bool:
-        if (journal := self._journals.get(entry.node)) is None:
-            return True
-        before, is_new = journal.missed, journal.accept(entry)
-        if missing := journal.missed - before:
-            self.words.append(f"{entry.node}: {missing} entries of the journal did not arrive")
-        return is_new
-
-    def _row(self, block: str, number: int) -> Row:
-        row = self.rows.setdefault(block, Row(number))
-        while len(self.rows) > SHOWN_BLOCKS:
-            del self.rows[next(iter(self.rows))]
-        return row
 
     def _follow(self, state: EveState) -> None:
         """Let the marks say what she does; what she leaves keeps its strength."""

@@ -30,6 +30,7 @@ from qkdlink.common.journal.events import (
     SourceBehind,
     StageReached,
 )
+from qkdlink.common.journal.link_state import BlockUnderWay, LinkState
 from qkdlink.common.protocol.parameters import LinkParameters
 from qkdlink.deployment.brokers.broker import RunningBroker
 from qkdlink.deployment.launching.link_result import LinkResult
@@ -67,9 +68,7 @@ class LiveView:
         self._ended: deque[tuple[BlockEnded, str]] = deque()
         """The blocks in the table, each with what authenticated the line on which it began."""
         self._outlook = Outlook()
-        self._line = "no line yet"
-        self._lines: dict[int, str] = {}
-        """By block: what authenticated the line on which it began."""
+        self._alice = LinkState(1)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -113,11 +112,17 @@ class LiveView:
                 self._note("eve", f"program facing {facing} {'is up' if living else 'has ended'}: {reason}")
             case LineLost(reason=reason) | PeerRefused(reason=reason):
                 self._note(entry.node, reason)
-            case _ if entry.node == _TOLD_BY:
-                self._look_ahead(entry)
-                self._follow(entry)
             case _:
-                return
+                pass
+        if entry.node == _TOLD_BY:
+            self._hear_of_blocks(entry)
+
+    def _hear_of_blocks(self, entry: Entry) -> None:
+        told = self._alice.node(_TOLD_BY)
+        began = told.under_way.get(entry.event.block_id) if isinstance(entry.event, BlockEnded) else None
+        if self._alice.take(entry):
+            self._look_ahead(entry)
+            self._follow(entry, began)
 
     def eve_ended(self, words: str) -> None:
         """Say that Eve has ended, and with which words."""
@@ -169,7 +174,7 @@ class LiveView:
     def _look_ahead(self, entry: Entry) -> None:
         """Take what Alice tells of the next block and of the reserve; a terminal shows it as long as it holds."""
         before = self._outlook.reserve_lasts
-        self._outlook.hear(entry.event, now := time.monotonic())
+        self._outlook.look(self._alice.node(_TOLD_BY), now := time.monotonic())
         if self._console.is_terminal:
             return
         match entry.event:
@@ -180,13 +185,11 @@ class LiveView:
             case _:
                 return
 
-    def _follow(self, entry: Entry) -> None:
+    def _follow(self, entry: Entry, began: BlockUnderWay | None) -> None:
         match entry.event:
             case EpochBegan(authenticated_by=how, tls_version=version, peer=peer):
-                self._line = how
                 self._note("line", f"{version} to {peer}, authenticated by {how}")
             case BlockOpened(number=number, pulses=pulses):
-                self._lines[number] = self._line
                 self._tasks[number] = self._progress.add_task(
                     str(number), total=pulses + len(STAGES) - 1, stage="light"
                 )
@@ -201,14 +204,13 @@ class LiveView:
                     f" its light left at {reached:.3g} pulses a second",
                 )
             case BlockEnded() as ended:
-                self._end(ended)
+                self._end(ended, (began and began.authenticated_by) or "no line yet")
             case _:
                 return
 
-    def _end(self, ended: BlockEnded) -> None:
+    def _end(self, ended: BlockEnded, line: str) -> None:
         if (task := self._tasks.pop(ended.number, None)) is not None:
             self._progress.remove_task(task)
-        line = self._lines.pop(ended.number, self._line)
         if not self._console.is_terminal or ended.aborted is not None:
             self._note_block(ended, line)
         if self._console.is_terminal:

@@ -2,14 +2,8 @@
 
 from dataclasses import dataclass
 
-from qkdlink.common.journal.event import Event
-from qkdlink.common.journal.events import (
-    BlockOpened,
-    BlockPostponed,
-    NodeStarted,
-    NodeStopped,
-    ReserveCounted,
-)
+from qkdlink.common.journal.events import BlockPostponed, ReserveCounted
+from qkdlink.common.journal.link_state import NodeState
 
 
 @dataclass(slots=True)
@@ -20,19 +14,13 @@ class Outlook:
     _begins: float = 0.0
     _reserve: ReserveCounted | None = None
 
-    def hear(self, event: Event, now: float) -> None:
-        """Take an event of Alice's."""
-        match event:
-            case BlockPostponed(pause_s=pause_s) as postponed:
-                self._postponed, self._begins = postponed, now + pause_s
-            case BlockOpened():
-                self._postponed = None
-            case ReserveCounted() as counted:
-                self._reserve = counted
-            case NodeStarted() | NodeStopped():
-                self._postponed = self._reserve = None
-            case _:
-                return
+    def look(self, alice: NodeState, now: float) -> None:
+        """Look at what Alice has told so far."""
+        postponed = alice.postponed.event if alice.postponed is not None else None
+        if isinstance(postponed, BlockPostponed) and postponed is not self._postponed:
+            self._begins = now + postponed.pause_s
+        self._postponed = postponed if isinstance(postponed, BlockPostponed) else None
+        self._reserve = alice.reserve
 
     def next_block(self, now: float) -> str | None:
         """Say when the next block comes, if it waits."""

@@ -82,7 +82,7 @@ async def run_link(home: LinkHome, run: LinkRun, observer: Observer = NOBODY) ->
         dialled = await processes.enter_async_context(run.line(addresses))
         _configure(home, run, addresses, dialled, log_in=broker.has_access_list)
         names = (BOB, ALICE) if run.eve is None else (EVE, BOB, ALICE)
-        state = LinkState(max(KEPT, run.blocks or 0))
+        state = LinkState(max(KEPT, run.blocks or 0), EVE)
         nodes: dict[str, NodeProcess] = {}
         lives: dict[str, asyncio.Task[None]] = {}
 

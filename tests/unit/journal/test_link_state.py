@@ -13,22 +13,29 @@ from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.journal.events import (
     IN_ORDER,
     AnyEvent,
+    AttackTally,
     BlockEnded,
     BlockOpened,
     BlockPostponed,
+    BootstrapClosed,
     BrokerBack,
     BrokerLost,
     Entry,
     EpochBegan,
+    EveLearnt,
+    EveState,
+    HalfLinkChanged,
     LightFault,
     LightProgress,
     LineLost,
     NodeStarted,
     NodeStopped,
+    PatchChanged,
     PeerRefused,
     ReserveCounted,
     StageReached,
 )
+from qkdlink.common.journal.key_levels import KeyLevels
 from qkdlink.common.journal.link_state import LinkState
 from qkdlink.common.journal.reader import follow, healer_from, read_entries, rebuilt
 
@@ -75,6 +82,24 @@ def _began(epoch: int) -> EpochBegan:
     )
 
 
+def _levels(number: int) -> KeyLevels:
+    return KeyLevels(
+        levels=(),
+        produced_bits=number,
+        leaked_bits=0,
+        confirmed_blocks=number,
+        pending_blocks=0,
+        highest_block=number,
+        epoch=0,
+        epoch_since=None,
+        latched=False,
+        unauthenticated=False,
+        upkeep_bits=256,
+        blocks_payable=None,
+        reserve_lacks_bits=None,
+    )
+
+
 _OF_A_NUMBER: list[Callable[[int], AnyEvent]] = [
     _began,
     _ended,
@@ -91,8 +116,34 @@ _OF_A_NUMBER: list[Callable[[int], AnyEvent]] = [
     lambda _: NodeStopped(reason=IN_ORDER),
     lambda _: BrokerLost(reason="gone"),
     lambda _: BrokerBack(broker="b"),
+    lambda number: PatchChanged(light="eve", classical="direct", reason=f"{number}"),
+    lambda number: BootstrapClosed(anchor="pki", seconds=number, bytes=number, blocks=1),
+    _levels,
 ]
-EVENTS = st.builds(lambda make, number: make(number), st.sampled_from(_OF_A_NUMBER), st.integers(1, 6))
+_OF_EVE: list[Callable[[int], AnyEvent]] = [
+    lambda number: EveState(
+        attacks=[f"{number}"], treatments=[], light="eve", words="eve", impersonating=False, known=[]
+    ),
+    lambda number: AttackTally(attack=f"{number}", channel="quantum", acted=number),
+    lambda number: HalfLinkChanged(facing=f"{number}", living=True, reason=""),
+    lambda number: EveLearnt(
+        block_id=_block(number),
+        number=number,
+        sifted_bits=5,
+        known_fraction_of_sifted=0.2,
+        guess_probability=0.6,
+        information_bits=1.0,
+        min_entropy_bits=2.0,
+        disclosed_bits=2,
+        removed_bits=2,
+        secret_bits=3,
+        key_undetermined=True,
+        key_recovered=False,
+    ),
+]
+EVENTS = st.builds(
+    lambda make, number: make(number), st.sampled_from([*_OF_A_NUMBER, *_OF_EVE]), st.integers(1, 6)
+)
 
 
 def _journal(events: list[AnyEvent], run: str = "r") -> list[Entry]:
@@ -106,16 +157,19 @@ def _line(entry: Entry) -> bytes:
     return entry.model_dump_json().encode() + b"\n"
 
 
-def _live(entries: list[Entry]) -> LinkState:
-    state = LinkState()
+def _live(entries: list[Entry], eavesdropper: str | None = None) -> LinkState:
+    state = LinkState(eavesdropper=eavesdropper)
     for entry in entries:
         state.take(entry)
     return state
 
 
-@given(st.lists(EVENTS, max_size=30), st.data())
+@given(st.lists(EVENTS, max_size=30), st.sampled_from([None, "bob"]), st.data())
 def test_the_state_from_a_journal_that_was_cut_anywhere_is_the_live_one_up_to_there(
-    tmp_path_factory: pytest.TempPathFactory, events: list[AnyEvent], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[AnyEvent],
+    eavesdropper: str | None,
+    data: st.DataObject,
 ) -> None:
     entries = _journal(events)
     written = b"".join(map(_line, entries))
@@ -123,7 +177,7 @@ def test_the_state_from_a_journal_that_was_cut_anywhere_is_the_live_one_up_to_th
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.write_bytes(cut)
     whole = len([end for end in _ends(entries) if end <= len(cut)])
-    assert rebuilt([path]) == _live(entries[:whole])
+    assert rebuilt([path], eavesdropper) == _live(entries[:whole], eavesdropper)
 
 
 def _ends(entries: list[Entry]) -> list[int]:
@@ -168,6 +222,18 @@ def test_a_gap_is_named_and_healed_from_the_nodes_file(
     assert (gap.node, gap.run, gap.first, gap.last) == ("bob", "r", first, last)
 
 
+def test_what_a_node_says_of_eve_is_not_taken_for_hers() -> None:
+    entries = _journal([make(1) for make in _OF_EVE])
+    assert _live(entries, "eve").eve == LinkState().eve
+    hers = _live(entries, "bob").eve
+    assert (hers.state, list(hers.tallies), list(hers.learnt), list(hers.half_links.values())) == (
+        entries[0].event,
+        [entries[1].event],
+        [entries[3].event],
+        [entries[2].event],
+    )
+
+
 def test_what_a_file_lacks_of_a_gap_stays_named(tmp_path: Path) -> None:
     entries = _journal([STARTED, *(LineLost(reason=str(number)) for number in range(8))])
     (tmp_path / "part").write_bytes(_line(entries[3]) + b'{"node": "x"}\n' + _line(entries[4]))
@@ -179,7 +245,8 @@ def test_what_a_file_lacks_of_a_gap_stays_named(tmp_path: Path) -> None:
 
 def test_a_line_without_an_end_is_passed_over_and_a_missing_journal_is_empty(tmp_path: Path) -> None:
     [entry] = _journal([STARTED])
-    (tmp_path / "long").write_bytes(b"x" * (1 << 20) + b"\n" + _line(entry))
+    foreign = _line(entry.model_copy(update={"node": "x" * (1 << 20)}))
+    (tmp_path / "long").write_bytes(foreign + _line(entry))
     assert list(read_entries(tmp_path / "long")) == [entry]
     assert list(read_entries(tmp_path / "none")) == []
     with pytest.raises(ConfigurationError, match="cannot be read"):
@@ -193,10 +260,10 @@ def test_a_million_events_do_not_grow_the_state() -> None:
     for name in range(500):
         state.take(Entry(node=f"stranger {name}", time=0.0, event=STARTED))
     assert len(state.nodes) < 100
-    state = LinkState(kept=5)
+    state = LinkState(kept=5, eavesdropper="n0")
     for half in range(2):
         for number in range(half * 300, half * 300 + 300):
-            made = [make(number) for make in _OF_A_NUMBER[:11]]
+            made = [make(number) for make in (*_OF_A_NUMBER[:11], *_OF_EVE)]
             for place, event in enumerate(made, 1):  # every number is followed by a gap
                 numbered = {"run": f"{number % 97}-{number}", "number": 2 * place}
                 state.take(Entry.model_construct(node=f"n{number % 3}", time=0.0, event=event, **numbered))
