@@ -47,8 +47,7 @@ def passage(text: str, name: str) -> str:
 
 
 class TestGeneratedPassages:
-    def test_no_document_has_drifted_from_the_code(self):
-        assert main(["--check"]) == 0
+    """That no passage has drifted from the code is a part of `make check`."""
 
     def test_every_generator_writes_a_passage_somewhere(self):
         written = [name for path in documents(ROOT) for name in passages(path.read_text("utf-8"))]
