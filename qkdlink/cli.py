@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -32,10 +32,6 @@ from qkdlink.commands.options import (
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.startup import importing
 from qkdlink.common.text_files import read_text, text_of
-
-if TYPE_CHECKING:
-    from qkdlink.deployment.homes.link_options import LinkOptions
-    from qkdlink.deployment.homes.security import Security
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,32 +93,13 @@ def demo(
     with importing():
         from qkdlink.commands import demo as command
         from qkdlink.deployment.homes.link_options import LinkOptions
-        from qkdlink.deployment.stolen.theft import loot_from
-        from qkdlink.eve.named_attacks import named_attacks
 
-    attacks = named_attacks(attack or ())
-    options = command.link_options(
-        home,
-        LinkOptions(
-            preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
-            insecure_no_authentication or None, without, random_efficiency,
-        ),
+    options = LinkOptions(
+        preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
+        insecure_no_authentication or None, without, random_efficiency,
     )  # fmt: skip
-    security = _security_of(options)
-    raise typer.Exit(
-        command.demo(
-            command.parameters_of(options, security, reproducible=seed is not None),
-            blocks=blocks,
-            seed=seed,
-            alice=_rekeying(options.rekey_blocks, options.rekey_seconds) | _paced(clock),
-            security=security,
-            attacks=attacks,
-            stolen=loot_from(stolen or ()),
-            folder=home,
-            options=options,
-            as_json=as_json,
-        )
-    )
+    wish = command.Wish(options, home, blocks, seed, attack or (), stolen or (), clock)
+    raise typer.Exit(command.demo(command.prepared(wish), as_json=as_json))
 
 
 @app.command()
@@ -149,27 +126,13 @@ def up(
     with importing():
         from qkdlink.commands import demo as command
         from qkdlink.deployment.homes.link_options import LinkOptions
-        from qkdlink.deployment.stolen.theft import loot_from
-        from qkdlink.eve.named_attacks import named_attacks
 
-    attacks = named_attacks(attack or ())
-    options = command.link_options(
-        home,
-        LinkOptions(
-            preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
-            insecure_no_authentication or None, without,
-        ),
+    options = LinkOptions(
+        preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
+        insecure_no_authentication or None, without,
     )  # fmt: skip
-    security = _security_of(options)
-    command.up(
-        command.parameters_of(options, security, reproducible=False),
-        alice=_rekeying(options.rekey_blocks, options.rekey_seconds) | _paced(clock),
-        security=security,
-        attacks=attacks,
-        stolen=loot_from(stolen or ()),
-        folder=home,
-        options=options,
-    )
+    wish = command.Wish(options, home, attacks=attack or (), stolen=stolen or (), clock_hz=clock)
+    command.up(command.prepared(wish))
 
 
 @app.command()
@@ -210,14 +173,14 @@ def init(
     """Make all that a broker, Alice and Bob need on machines of their own, each in a folder to carry there."""
     del verbose
     from qkdlink.commands import init as command
+    from qkdlink.deployment.homes.link_options import LinkOptions
 
-    command.init(
-        home,
-        command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ()), eve),
-        command.Physics(preset, distance, protocol, block_pulses),
-        _rekeying(rekey_blocks, rekey_seconds),
-        _security(anchor, authentication, insecure=insecure_no_authentication),
-    )
+    places = command.Places(broker, bob, bob_bootstrap, tuple(broker_host or ()), tuple(bob_host or ()), eve)
+    options = LinkOptions(
+        preset, distance, protocol, block_pulses, rekey_blocks, rekey_seconds, anchor, authentication,
+        insecure_no_authentication or None,
+    )  # fmt: skip
+    command.init(home, places, options)
 
 
 @app.command()
@@ -340,30 +303,6 @@ def doctor(
     from qkdlink.commands.doctor import doctor as examine
 
     raise typer.Exit(examine(config, home, role, as_json=as_json))
-
-
-def _security(anchor: str, scheme: str, *, insecure: bool) -> "Security":
-    from qkdlink.deployment.homes.security import Security
-
-    chosen = Security.chosen(anchor, scheme, insecure=insecure)
-    if insecure and not chosen.trusts_anybody:
-        typer.echo(f"--insecure-no-authentication has no effect with the anchor {anchor}.", err=True)
-    return chosen
-
-
-def _security_of(options: "LinkOptions") -> "Security":
-    return _security(
-        options.anchor or "", options.authentication or "", insecure=bool(options.insecure_no_authentication)
-    )
-
-
-def _rekeying(blocks: int | None, seconds: float | None) -> dict[str, int | float]:
-    given = {"rekey_blocks": blocks, "rekey_seconds": seconds}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _paced(clock_hz: float | None) -> dict[str, float]:
-    return {} if clock_hz is None else {"clock_hz": clock_hz}
 
 
 def _text_of(file: Path) -> str:

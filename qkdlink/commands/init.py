@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from qkdlink.commands.demo import planned
+from qkdlink.commands.link_plan import planned, rekeying, security_of
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.protocol.roles import Role
 from qkdlink.common.transport.addresses import Address
@@ -23,6 +23,7 @@ from qkdlink.deployment.homes.installation import (
     install,
     is_installed,
 )
+from qkdlink.deployment.homes.link_options import LinkOptions
 from qkdlink.deployment.homes.security import Security
 from qkdlink.deployment.homes.sites import DEFAULT_SITES, SITES_FOLDER, make_sites
 from qkdlink.eve.topics import EVE
@@ -44,33 +45,15 @@ class Places:
     """Where Alice would find Eve; the next port is for bootstraps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Physics:
-    """What the parameters of the link are planned from; None leaves the choice to the planner."""
-
-    preset: str
-    distance_km: float | None
-    protocol: str | None
-    block_pulses: int | None
-
-
-def init(home: Path, places: Places, physics: Physics, alice: Mapping[str, Any], security: Security) -> None:
+def init(home: Path, places: Places, options: LinkOptions) -> None:
     """Make an installation in `home`, or say that it is there already; nothing of it is ever overwritten."""
-    site = _site(places, alice, security)
-    wish = _wish(site, physics)
+    site = _site(places, rekeying(options), security_of(options))
+    wish = _wish(site, options)
     if is_installed(home, wish):
         make_sites(home)
         _say(f"{home} is complete already; nothing was changed.")
         return
-    parameters = planned(
-        physics.preset,
-        physics.distance_km,
-        physics.protocol,
-        physics.block_pulses,
-        reproducible=False,
-        security=security,
-    )
-    install(home, wish, site, parameters)
+    install(home, wish, site, planned(options, site.security))
     for part, meaning in (
         (f"{SITES_FOLDER}/{DEFAULT_SITES[Role.ALICE]}", "for Alice's machine"),
         (f"{SITES_FOLDER}/{DEFAULT_SITES[Role.BOB]}", "for Bob's machine"),
@@ -96,7 +79,7 @@ def _site(places: Places, alice: Mapping[str, Any], security: Security) -> Insta
     return Installation(addresses, places.broker_hosts, places.bob_hosts, security, eve, alice)
 
 
-def _wish(site: Installation, physics: Physics) -> dict[str, object]:
+def _wish(site: Installation, options: LinkOptions) -> dict[str, object]:
     """Return what was asked for as JSON values, under the names of the options."""
     return {
         "--broker": str(site.addresses.broker),
@@ -105,10 +88,10 @@ def _wish(site: Installation, physics: Physics) -> dict[str, object]:
         EVE_OPTION: None if site.eve is None else str(site.eve.classical),
         "--broker-host": list(site.broker_hosts),
         "--bob-host": list(site.bob_hosts),
-        "--preset": physics.preset,
-        "--distance": physics.distance_km,
-        "--protocol": physics.protocol,
-        "--block-pulses": physics.block_pulses,
+        "--preset": options.preset,
+        "--distance": options.distance,
+        "--protocol": options.protocol,
+        "--block-pulses": options.block_pulses,
         "--anchor": str(site.security.anchor),
         "--authentication": str(site.security.scheme),
         **{f"--{name.replace('_', '-')}": value for name, value in site.alice.items()},

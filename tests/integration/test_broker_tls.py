@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qkdlink.alice.settings import AliceSettings
-from qkdlink.commands.demo import planned
+from qkdlink.commands.link_plan import planned
 from qkdlink.common.errors import CredentialsError, LinkError
 from qkdlink.common.node.broker import broker_access, light_access
 from qkdlink.common.node.settings import BrokerSettings, load_settings
@@ -24,6 +24,8 @@ from qkdlink.deployment.brokers.ports import free_port
 from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome
 from qkdlink.deployment.homes.installation import Installation, install
+from qkdlink.deployment.homes.link_options import LinkOptions
+from qkdlink.deployment.homes.security import DEFAULT_SECURITY
 from tests.support.processes import guarded
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto o
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installation")
     address = Address("localhost", free_port())
-    parameters = planned("metropolitan", None, "single-photon", 250_000, reproducible=False)
+    parameters = planned(LinkOptions("metropolitan", None, "single-photon", 250_000), DEFAULT_SECURITY)
     install(
         folder, {"port": address.port}, Installation(LinkAddresses(address, address, address)), parameters
     )

@@ -4,13 +4,14 @@ from typing import cast
 
 import pytest
 
-from qkdlink import cli
 from qkdlink.commands import doctor
+from qkdlink.commands.link_plan import security_of
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.sentences import as_sentence, sentence
 from qkdlink.deployment.diagnosis.causes import Obstacle
 from qkdlink.deployment.diagnosis.findings import Diagnosis, Finding
 from qkdlink.deployment.diagnosis.house import Patient
+from qkdlink.deployment.homes.link_options import LinkOptions
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,8 @@ def test_the_doctor_leaves_a_path_as_it_is_too() -> None:
 def test_an_option_without_effect_is_accepted_and_said_to_have_none(
     anchor: str, told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert str(cli._security(anchor, "wegman-carter", insecure=True).anchor) == anchor
+    asked = LinkOptions(anchor=anchor, authentication="wegman-carter", insecure_no_authentication=True)
+    assert str(security_of(asked).anchor) == anchor
     said = capsys.readouterr()
     assert said.out == ""
     assert ("--insecure-no-authentication has no effect with the anchor pki." in said.err) is told

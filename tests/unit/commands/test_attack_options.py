@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qkdlink.cli import main
-from qkdlink.commands.demo import watched
+from qkdlink.commands.link_plan import watched
 from qkdlink.common.distillation.monitors import Monitor
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.protocol.parameters import LinkParameters

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from qkdlink import cli
-from qkdlink.commands.demo import Start
+from qkdlink.commands.demo import Wish, prepared
 from qkdlink.common.errors import ConfigurationError
 from qkdlink.common.store.home_lock import locked_home
 from qkdlink.deployment.homes.home import LinkHome, open_home
 from qkdlink.deployment.homes.link_options import LinkOptions, record, settled
-from qkdlink.deployment.homes.security import DEFAULT_SECURITY
 from qkdlink.deployment.homes.sites import make_sites
 
 PORTS = "init --home {home}/link --broker {broker} --bob {bob}"
@@ -127,5 +126,5 @@ def test_a_links_home_names_its_nodes(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_home_in_use_is_refused_before_it_is_touched(tmp_path: Path) -> None:
     with locked_home(open_home(tmp_path / "home").folder), pytest.raises(ConfigurationError, match="in use"):
-        Start(tmp_path / "home", MADE, DEFAULT_SECURITY, None).check()
+        prepared(Wish(MADE, tmp_path / "home")).check()
     assert not (tmp_path / "home" / "options.json").exists()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from qkdlink.alice.settings import AliceSettings
 from qkdlink.bob.settings import BobSettings
 from qkdlink.cli import app
-from qkdlink.commands.demo import planned
+from qkdlink.commands.link_plan import planned
 from qkdlink.common.errors import ConfigurationError, CredentialsError
 from qkdlink.common.node.settings import CONFIGURATION_FILE, NodeSettings, load_settings
 from qkdlink.common.protocol.parameters import LinkParameters
@@ -22,6 +22,8 @@ from qkdlink.deployment.homes import installation
 from qkdlink.deployment.homes.configuration import LinkAddresses
 from qkdlink.deployment.homes.home import LinkHome
 from qkdlink.deployment.homes.installation import Installation, install, is_installed
+from qkdlink.deployment.homes.link_options import LinkOptions
+from qkdlink.deployment.homes.security import DEFAULT_SECURITY
 
 WISH = {"--broker": "broker.example:8883", "--bob": "bob.example:7000"}
 SITE = Installation(
@@ -36,7 +38,7 @@ SETTINGS: dict[str, type[NodeSettings]] = {"alice": AliceSettings, "bob": BobSet
 
 @pytest.fixture(scope="module")
 def parameters() -> LinkParameters:
-    return planned("metropolitan", None, "single-photon", 250_000, reproducible=False)
+    return planned(LinkOptions("metropolitan", None, "single-photon", 250_000), DEFAULT_SECURITY)
 
 
 @pytest.fixture(scope="module")

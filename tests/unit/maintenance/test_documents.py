@@ -15,7 +15,7 @@ from maintenance.documents.passages import documents, passages, renewed
 from maintenance.documents.pictures import block_picture
 from maintenance.documents.tables import packages
 from qkdlink.alice.settings import AliceSettings
-from qkdlink.commands.init import Physics, Places, init
+from qkdlink.commands.init import Places, init
 from qkdlink.commands.keyrate import keyrate
 from qkdlink.commands.keys import Outlook
 from qkdlink.common.errors import ConfigurationError
@@ -30,7 +30,7 @@ from qkdlink.common.wire.messages import MESSAGE_TYPES, Abort, Goodbye
 from qkdlink.common.wire.pulse_frames import FrameFault
 from qkdlink.common.wire.topics import Topics
 from qkdlink.deployment.diagnosis.causes import Obstacle
-from qkdlink.deployment.homes.security import DEFAULT_SECURITY
+from qkdlink.deployment.homes.link_options import LinkOptions
 from qkdlink.deployment.launching import link_result
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -218,9 +218,7 @@ class TestTheReadme:
         init(
             tmp_path / "my-link",
             places,
-            Physics("metropolitan", None, "single-photon", 250_000),
-            {},
-            DEFAULT_SECURITY,
+            LinkOptions("metropolitan", None, "single-photon", 250_000, None, None, "pki", "wegman-carter"),
         )
         written = tomllib.loads((tmp_path / "my-link/sites/site-a/links/link-1/node.toml").read_text("utf-8"))
         assert _rounded(tomllib.loads(text)) == _rounded(written)
