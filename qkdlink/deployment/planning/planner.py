@@ -218,13 +218,16 @@ def _climb(task: Task, settings: Settings) -> Settings:
 
 def _best_bias(task: Task) -> Plan | None:
     """Try every bias on the grid."""
-    intensities = tuple(mean for mean in task.fixed_intensities if mean is not None)
     plans = [
-        candidate
-        for step in range(1, BASIS_CHOICES)
-        if (candidate := _planned(task, Settings(intensities, (1.0,), step / BASIS_CHOICES))) is not None
+        candidate for settings in _every_bias(task) if (candidate := _planned(task, settings)) is not None
     ]
     return max(plans, key=lambda candidate: candidate.expected_secret_bits, default=None)
+
+
+def _every_bias(task: Task) -> Iterator[Settings]:
+    intensities = tuple(mean for mean in task.fixed_intensities if mean is not None)
+    for step in range(1, BASIS_CHOICES):
+        yield Settings(intensities, (1.0,), step / BASIS_CHOICES)
 
 
 def _foreseen(task: Task, settings: Settings) -> tuple[Prospect, float | None] | None:
@@ -265,13 +268,29 @@ def _planned(task: Task, settings: Settings) -> Plan | None:
 
 
 def _gives(task: Task, secret_bits: int) -> bool:
-    """Tell whether a block is expected to give this much; a start that does spares the search."""
-    search = task.variant.search
-    if isinstance(search, Climb):
-        starts = (_planned(task, _settings(task, start).on_grid()) for start in _starts(task, search))
-        if any(start is not None and start.expected_secret_bits >= secret_bits for start in starts):
-            return True
-    found = best_plan(task, starts=1)
+    """Tell whether a block is expected to give this much; settings that do spare the search for the best ones."""
+    match task.variant.search:
+        case Climb() as search:
+            starts = (_settings(task, start).on_grid() for start in _starts(task, search))
+            if any(_settings_give(task, start, secret_bits) for start in starts):
+                return True
+            found = best_plan(task, starts=1)
+            return found is not None and found.expected_secret_bits >= secret_bits
+        case EveryBias():
+            return any(
+                _sifted_key_bits(task, settings) >= secret_bits
+                and _settings_give(task, settings, secret_bits)
+                for settings in _every_bias(task)
+            )
+
+
+def _sifted_key_bits(task: Task, settings: Settings) -> float:
+    """Return how many bits a key is cut from, which is soon computed: no key is longer."""
+    return task.block_pulses * sum(expectation(task, settings).sifted_key)
+
+
+def _settings_give(task: Task, settings: Settings, secret_bits: int) -> bool:
+    found = _planned(task, settings)
     return found is not None and found.expected_secret_bits >= secret_bits
 
 

@@ -145,8 +145,9 @@ def test_a_longer_block_gives_more_key_per_pulse():
     assert keys == sorted(keys)
 
 
-def test_the_smallest_block_gives_what_was_asked_and_little_more():
-    task = metropolitan(1)
+@pytest.mark.parametrize("protocol", [ONE_DECOY.name, SINGLE_PHOTON.name])
+def test_the_smallest_block_gives_what_was_asked_and_little_more(protocol: ProtocolName):
+    task = task_for(preset("metropolitan"), 1, protocol)
     block = smallest_block(task, secret_bits=3000)
     assert block is not None
     assert plan(replace(task, block_pulses=block)).expected_secret_bits >= 3000
