@@ -9,8 +9,10 @@ from qkdlink.common.startup import start
 def _load() -> Callable[[], None]:
     from qkdlink.bob.settings import BobSettings
     from qkdlink.bob.station import run
+    from qkdlink.common.kernels.compiled import load_types
     from qkdlink.common.node.program import main
 
+    load_types()
     return partial(main, "bob", BobSettings, run)
 
 

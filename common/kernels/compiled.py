@@ -61,6 +61,15 @@ def kernel[F: Callable[..., object]](function: F) -> F:
     return cast("F", compiled)
 
 
+def load_types() -> None:
+    """Let numba import now what it imports at the first call of any kernel: the types that a kernel can be called with.
+
+    A node does so among its other imports, at the same time as its peer. Later one would wait for the other there,
+    once on each side, with a block under way.
+    """
+    cpu_target.typing_context.refresh()
+
+
 class _FirstCompilation(Listener):
     def __init__(self, say: Callable[[], None]) -> None:
         self._say: Callable[[], None] | None = say

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 KERNEL = """from qkdlink.common.kernels.compiled import kernel
 {imported}
 
@@ -61,3 +63,19 @@ def test_a_kernel_runs_without_scipy_which_can_be_imported_afterwards():
     code += "values = numpy.ones(3, numpy.uint8); assert select(values, values, values.copy()) == 3;"
     code += "assert 'scipy.linalg' not in sys.modules; import scipy.linalg.cython_blas"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("node", ["alice", "bob"])
+def test_a_node_imports_all_that_numba_needs_before_it_meets_its_peer(node: str):
+    program = f"""
+import sys
+from qkdlink.{node}.__main__ import _load
+_load()
+before = set(sys.modules)
+import numpy as np
+from qkdlink.common.optics.loops import count_from
+count_from(np.zeros(8, np.uint8), np.uint8(1))
+print(*(name for name in sorted(set(sys.modules) - before) if name.startswith("numba")))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
