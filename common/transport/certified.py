@@ -1,5 +1,6 @@
 """Connections between nodes that know each other by certificates of their link's authority."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +21,9 @@ from qkdlink.common.transport.connections import (
 from qkdlink.common.transport.refusals import explain
 from qkdlink.common.transport.tls import PeerIdentity, check_peer, dialler_context, listener_context
 from qkdlink.common.trust.credentials import NodeCredentials
+
+_CONTEXT_LIFE_S = 1.0
+"""A revocation list may run out meanwhile."""
 
 
 async def dial(
@@ -59,13 +63,37 @@ async def listen(
     cannot be used, LinkError if the address cannot be listened at.
     """
     _refuse_namesake(credentials, peer_name)
-    listener_context(credentials)  # what is wrong with our own files now is said before anybody knocks
+    contexts = _ListenerContexts(credentials)
+    contexts.now()  # what is wrong with our own files now is said before anybody knocks
 
     def begin() -> Handshake[PeerIdentity]:
-        return _by_certificate(listener_context(credentials), peer_name, credentials)
+        return _by_certificate(contexts.now(), peer_name, credentials)
 
     async with admit(host, port, begin, on_connection, on_refused, key_log=key_log) as door:
         yield door
+
+
+class _ListenerContexts:
+    """The listener's context, made anew once a second and whenever a file has changed, such as a revocation list.
+
+    It takes milliseconds to make one. If every handshake had its own, two hundred a second that are never finished
+    would take all of a node's time.
+    """
+
+    def __init__(self, credentials: NodeCredentials) -> None:
+        self._credentials = credentials
+        self._made: tuple[object, float, SSLContext] | None = None
+
+    def now(self) -> SSLContext:
+        """Return the context for a handshake that begins; CredentialsError if our files cannot be used now."""
+        state, at = self._credentials.files.state(), time.monotonic()
+        if self._made is not None:
+            made_of, made_at, context = self._made
+            if made_of == state and at - made_at < _CONTEXT_LIFE_S:
+                return context
+        context = listener_context(self._credentials)
+        self._made = state, at, context
+        return context
 
 
 def _by_certificate(

@@ -50,6 +50,20 @@ class CredentialFiles:
         names = (CERTIFICATE_FILE, PRIVATE_KEY_FILE, AUTHORITY_FILE, REVOCATIONS_FILE)
         return cls(*(folder / name for name in names))
 
+    def state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Return what differs once one of the files is written or replaced; None for one that is not there."""
+        return tuple(
+            _state_of(path) for path in (self.certificate, self.private_key, self.authority, self.revocations)
+        )
+
+
+def _state_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeCredentials:
