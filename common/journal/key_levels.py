@@ -25,7 +25,7 @@ class KeyLevel(Part):
 
 
 class KeyLevels(Event):
-    """What the key store holds per purpose, told at the start and after each block or epoch that changed it."""
+    """What the key store holds per purpose, told at start and end, and after each block or epoch that changed it."""
 
     type: Literal["key-levels"] = "key-levels"
     version: Literal[1] = 1
@@ -45,6 +45,8 @@ class KeyLevels(Event):
     """When that block's key became available here, seconds since 1970, from which the key's age counts; else null."""
     latched: bool
     """Whether the bootstrap is closed."""
+    anchor: Annotated[str, Field(max_length=128)]
+    """The trust anchor that the bootstrap goes back to; empty before the first line."""
     unauthenticated: bool
     """Whether the keys go back to a bootstrap without authentication: no application gets any."""
     upkeep_bits: Natural

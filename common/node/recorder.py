@@ -55,7 +55,7 @@ def recorded_trust(block: Block, vault: Vault, epoch: int, scheme: str) -> Recor
     conversation = block.conversation
     units = {role: conversation.units_of(role) for role in Role}
     return RecordedTrust(
-        anchor=vault.store.vouched().anchor,
+        anchor=vault.store.anchor,
         unauthenticated=vault.store.unauthenticated or bool(block.parameters.monitors_off),
         scheme=scheme,
         epoch=epoch,

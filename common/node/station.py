@@ -313,6 +313,7 @@ async def _opened_station[S: NodeSettings](
                 why = IN_ORDER
                 try:
                     yield station
+                    station.tell_levels()
                 except (QkdlinkError, ExceptionGroup) as error:
                     why = sentence(error)
                     raise

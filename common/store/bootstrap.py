@@ -65,17 +65,21 @@ class Bootstrap:
             "SELECT COALESCE(MAX(id), 0), COALESCE(MAX(id) FILTER (WHERE state != ?), 0) FROM blocks",
             (State.DISCARDED,),
         ).fetchone()
-        if self._database.meta(_ANCHOR, "") and newest_kept > self._vouches_after():
+        if self.anchor() and newest_kept > self._vouches_after():
             return
         self._database.set_meta(_ANCHOR, anchor)
         self._database.set_meta(_VOUCHES_AFTER, str(newest))
+
+    def anchor(self) -> str:
+        """Return which anchor began the bootstrap; empty before the first line."""
+        return self._database.meta(_ANCHOR, "")
 
     def vouched(self) -> Vouched:
         """Return which anchor began the bootstrap, and for how many blocks it has vouched until now."""
         blocks = self._database.connection.execute(
             "SELECT COUNT(*) FROM blocks WHERE state = ? AND id > ?", (State.AVAILABLE, self._vouches_after())
         ).fetchone()[0]
-        return Vouched(self._database.meta(_ANCHOR, ""), blocks)
+        return Vouched(self.anchor(), blocks)
 
     def _vouches_after(self) -> int:
         return int(self._database.meta(_VOUCHES_AFTER, "0"))

@@ -311,6 +311,12 @@ class KeyStore:
         with self._database.reading():
             return self._bootstrap.vouched()
 
+    @property
+    def anchor(self) -> str:
+        """Which anchor began the bootstrap; empty before the first line."""
+        with self._database.reading():
+            return self._bootstrap.anchor()
+
     def leave_unwatched(self) -> None:
         """Give no key of this process to applications: monitors that would notice Eve are turned off."""
         self._bootstrap.unwatched = True
@@ -363,6 +369,7 @@ class KeyStore:
                 epoch=epoch.number,
                 epoch_since=self._blocks.released_at(epoch.key_id),
                 latched=epoch.latched,
+                anchor=self._bootstrap.anchor(),
                 unauthenticated=self._bootstrap.is_marked(),
                 upkeep_bits=upkeep_bits(tags=tags),
                 blocks_payable=payable,

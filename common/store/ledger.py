@@ -1,7 +1,9 @@
 """The ledger: every bit that came in and every bit that went, and what they add up to."""
 
 from dataclasses import dataclass
+from typing import Self
 
+from qkdlink.common.journal.key_levels import KeyLevels
 from qkdlink.common.keys.allotment import OF_ALICE, OF_BOB, UNIT_BITS, Purpose
 from qkdlink.common.store.database import Database
 from qkdlink.common.store.epochs import Epoch
@@ -29,6 +31,28 @@ class Balance:
     latched: bool
     unauthenticated: bool
     """The keys go back to a bootstrap without authentication: no application gets any."""
+
+    @classmethod
+    def told(cls, node: str, told: KeyLevels) -> Self:
+        """Return what a node has told of its store."""
+        by_purpose = {level.purpose: level for level in told.levels}
+        gone = {name: level.spent_bits + level.burnt_bits for name, level in by_purpose.items()}
+        spent = {name: level.spent_bits for name, level in by_purpose.items()}
+        burnt = {f"{name} (burnt)": level.burnt_bits for name, level in by_purpose.items()}
+        return cls(
+            node=node,
+            produced_bits=told.produced_bits,
+            leaked_bits=told.leaked_bits,
+            spent={name: bits for name, bits in (spent | burnt).items() if bits},
+            available_bits=sum(level.available_bits for level in told.levels),
+            authentication_bits=sum(gone[purpose] for purpose in (*OF_ALICE, *OF_BOB)),
+            psk_bits=gone[Purpose.LINK_PSK],
+            confirmed_blocks=told.confirmed_blocks,
+            pending_blocks=told.pending_blocks,
+            epoch=told.epoch,
+            latched=told.latched,
+            unauthenticated=told.unauthenticated,
+        )
 
     @property
     def net_gain_per_block(self) -> float:

@@ -31,9 +31,9 @@ class Levels:
             (since,),
         ):
             self._sums[row["entry"], row["purpose"]] += row["bits"]
-        for row in database.execute(
-            "SELECT parts.purpose, SUM(parts.bits) AS bits FROM ledger JOIN parts ON parts.block = ledger.block"
-            " WHERE ledger.id > ? AND entry = ? GROUP BY parts.purpose",
+        for row in database.execute(  # CROSS: from the new entries to their parts, not through all parts
+            "SELECT parts.purpose, SUM(parts.bits) AS bits FROM ledger CROSS JOIN parts"
+            " ON parts.block = ledger.block WHERE ledger.id > ? AND entry = ? GROUP BY parts.purpose",
             (since, Entry.PRODUCED),
         ):
             self._cut[row["purpose"]] += row["bits"]

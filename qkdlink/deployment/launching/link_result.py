@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+from qkdlink.common.errors import LinkError
 from qkdlink.common.journal.events import AttackTally, BlockEnded, EpochBegan
-from qkdlink.common.store.key_store import KeyStore
 from qkdlink.common.store.ledger import Balance
 from qkdlink.deployment.homes.home import LinkHome
 from qkdlink.deployment.homes.names import ALICE
@@ -35,7 +34,7 @@ class LinkResult:
     link: RunningLink
     seconds: float
     balance: Balance
-    """Of Alice's ledger."""
+    """Of Alice's ledger, as her node has told it."""
     anchor: str
     """Which one the bootstrap went back to, in this run or in an earlier one."""
     attacks: tuple[str, ...] = ()
@@ -183,14 +182,16 @@ async def run_to_the_end(home: LinkHome, run: LinkRun, observer: Observer = NOBO
     async with run_link(home, replace(run, impersonates=run.stolen is not None), observer) as link:
         await link.until_done()
     seconds = time.monotonic() - started
-    with closing(KeyStore.of(home.node(ALICE))) as store:
-        eve = {} if run.eve is None else run.eve
-        return LinkResult(
-            link,
-            seconds,
-            store.balance(),
-            store.vouched().anchor or str(run.security.anchor),
-            tuple(eve.get("attacks", ())),
-            tuple(eve.get("treatments", ())),
-            None if run.stolen is None else impersonation(home, link.alice.told.ended, link.bob.told.ended),
-        )
+    levels = link.alice.told.key_levels
+    if levels is None:
+        raise LinkError("alice has ended without telling what her key store holds: run the link again.")
+    eve = {} if run.eve is None else run.eve
+    return LinkResult(
+        link,
+        seconds,
+        Balance.told(ALICE, levels),
+        levels.anchor or str(run.security.anchor),
+        tuple(eve.get("attacks", ())),
+        tuple(eve.get("treatments", ())),
+        None if run.stolen is None else impersonation(home, link.alice.told.ended, link.bob.told.ended),
+    )

@@ -93,6 +93,7 @@ def _levels(number: int) -> KeyLevels:
         epoch=0,
         epoch_since=None,
         latched=False,
+        anchor="pki",
         unauthenticated=False,
         upkeep_bits=256,
         blocks_payable=None,
