@@ -36,6 +36,8 @@ from qkdlink.common.journal.sequence import EntrySequence, Gap
 
 KEPT = 1000
 """How many ended blocks, connections and refusals of each node are kept one by one."""
+KEPT_RECORDS = 100
+"""How many records of blocks are kept of each node: one takes some 32 KiB."""
 _UNDER_WAY = 64
 _NAMES = 64
 """How many names, which a journal that is not ours may invent, are counted apart or followed."""
@@ -134,7 +136,7 @@ class NodeState:
         self.refusals = deque(maxlen=self.kept)
         self.epochs = deque(maxlen=self.kept)
         self.ended = deque(maxlen=self.kept)
-        self.records = deque(maxlen=min(self.kept, KEPT))
+        self.records = deque(maxlen=min(self.kept, KEPT_RECORDS))
 
     @property
     def is_up(self) -> bool:

@@ -36,9 +36,18 @@ def keyrate_input(record: BlockRecord) -> Block:
     ConfigurationError where this node has not come to the length of the block.
     """
     bound = record.bound
-    if bound is None or bound.when != "amplify" or bound.terms is None:
+    if bound is None or bound.when != "amplify":
         raise ConfigurationError(
-            f"Block {record.number} ended before its length was computed: choose a block whose bound has terms."
+            f"Block {record.number} ended before its length was computed: choose one whose `bound` has `when` amplify."
+        )
+    test_bits = sum(bound.test_detections)
+    if (
+        test_bits
+        and bound.tolerated_qber is not None
+        and sum(bound.test_errors) / test_bits > bound.tolerated_qber
+    ):
+        raise ConfigurationError(
+            f"Block {record.number} makes no key: its test basis shows more errors than are tolerated."
         )
     counts = _errors_per_class(record, bound) if bound.tolerated_qber is None else _tolerated(bound)
     block: Block = {

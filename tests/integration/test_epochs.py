@@ -41,6 +41,7 @@ from qkdlink.common.trust.pki import Validity
 from qkdlink.deployment.brokers.ports import LOOPBACK, free_port
 from qkdlink.deployment.homes.names import ALICE, BOB
 from tests.support.processes import Bench, LocalNode, bench, small_parameters, until
+from tests.support.told_records import assert_all_is_recorded
 from tests.support.wire import Wire, wire_to
 
 TINY = small_parameters(pulses=60_000)
@@ -122,6 +123,7 @@ async def test_after_the_first_confirmed_block_the_line_rests_on_its_key(tmp_pat
                 assert sum(balance.spent.values()) - 256 == balance.authentication_bits == 3 * 2 * TAG_BITS
                 assert (store.epoch().number, store.epoch().key_id) == (1, second.key_id)
                 assert store.epoch().latched
+        assert_all_is_recorded(link)
 
 
 async def test_an_epoch_may_end_with_each_block_and_no_block_is_lost(tmp_path: Path) -> None:

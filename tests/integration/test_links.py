@@ -32,6 +32,7 @@ from qkdlink.deployment.homes.names import ALICE, BOB
 from qkdlink.deployment.homes.sites import DEFAULT_SITES
 from tests.support.eavesdropper import Eavesdropper, eavesdropping
 from tests.support.processes import ADMIN, Bench, bench, small_parameters, until, without_mosquitto
+from tests.support.told_records import assert_all_is_recorded
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 SITE_A, SITE_B = DEFAULT_SITES.values()
@@ -60,6 +61,7 @@ async def test_both_sides_hold_the_same_key_of_every_block_in_each_protocol(
         assert alice == bob
         assert len(link.journal(ALICE).keys) == 3
         assert link.journal(ALICE).keys == link.journal(BOB).keys
+        assert_all_is_recorded(link)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +264,7 @@ async def test_a_seal_key_that_differs_is_named_and_voids_every_block(tmp_path: 
         for name in (ALICE, BOB):
             (ended,) = link.journal(name).blocks.values()
             assert (ended.aborted, ended.secret_bits, ended.detections) == (AbortReason.LIGHT_LOST, 0, 0)
+        assert_all_is_recorded(link)
 
 
 async def test_alice_waits_for_a_bob_who_is_late(tmp_path: Path) -> None:

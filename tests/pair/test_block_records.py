@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qkdlink.commands.keyrate import keyrate
 from qkdlink.common.distillation.monitors import (
@@ -13,43 +16,26 @@ from qkdlink.common.distillation.monitors import (
     look_at_photocurrent,
     look_at_vacuum_gain,
 )
-from qkdlink.common.distillation.stages import SecretKey
+from qkdlink.common.distillation.stages import Estimate
 from qkdlink.common.errors import ConfigurationError
-from qkdlink.common.journal.block_record import MOST_RECORD_BYTES, BlockRecord, RecordedTrust
+from qkdlink.common.journal.block_record import MOST_RECORD_BYTES, BlockRecord
 from qkdlink.common.journal.events import Entry
-from qkdlink.common.node.recorder import block_record
 from qkdlink.common.optics.fibre import Fibre
 from qkdlink.common.protocol.aborts import Aborted
+from qkdlink.common.protocol.key_length import best_case, qber_is_tolerated, secret_length
 from qkdlink.common.protocol.parameters import LinkParameters
-from qkdlink.common.protocol.recording import recorded_monitors
+from qkdlink.common.protocol.recording import recorded_bound, recorded_monitors
 from qkdlink.common.protocol.variants.catalogue import VARIANTS
 from qkdlink.common.protocol.variants.one_decoy import ONE_DECOY
 from qkdlink.common.protocol.variants.two_decoy import TWO_DECOY
-from tests.support.pair import Ending, Pair, Party, small_block
+from tests.support.pair import Ending, Pair, small_block
+from tests.support.told_records import record_of
 
-TRUST = RecordedTrust(
-    anchor="pki",
-    unauthenticated=False,
-    scheme="certificate-signature",
-    epoch=0,
-    checkpoints=6,
-    units_of_alice=0,
-    units_of_bob=0,
-    tag_bits=0,
-    classical_bytes=1,
-)
 OF_ONE_NODE = {"role", "monitors", "began", "ended"}
 
 
-def record(party: Party) -> BlockRecord:
-    outcome = party.outcome
-    assert isinstance(outcome, SecretKey | Aborted)
-    result = outcome.secret_bits if isinstance(outcome, SecretKey) else outcome
-    return block_record(party.block, result, 1.0, 2.0, TRUST)
-
-
 def records(ending: Ending) -> tuple[BlockRecord, BlockRecord]:
-    return record(ending.alice), record(ending.bob)
+    return record_of(ending.alice), record_of(ending.bob)
 
 
 def without(name: str, *monitors: Monitor) -> LinkParameters:
@@ -81,6 +67,43 @@ def test_the_record_suffices_to_compute_the_length_anew_to_the_bit(ending: Endin
         assert computed.secret_bits == read.outcome.secret_bits > 0
         assert computed.single_photon_events == read.bound.terms.single_photon_events
         assert computed.phase_error_rate == read.bound.terms.phase_error_rate
+
+
+@pytest.mark.parametrize("name", KEYS)
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_whatever_was_counted_the_record_holds_its_bound_and_gives_its_length_anew(
+    name: str, data: st.DataObject
+):
+    parameters = KEYS[name]
+    key, test = (counted(parameters, data) for _ in range(2))
+    errors = [tuple(data.draw(st.integers(0, most)) for most in basis) for basis in (key, test)]
+    found = Estimate(key, test, errors[1])
+    leaked = data.draw(st.integers(0, sum(key)))
+    recorded_bound(best_case(parameters, found))
+    reckoned = secret_length(parameters, found, errors[0], leaked)
+    bound = recorded_bound(reckoned)
+    assert bound is not None
+    told = played(name).model_copy(update={"bound": bound}).model_dump_json()
+    assert BlockRecord.model_validate_json(told).bound == bound
+    if bound.contradiction or (sum(test) and not qber_is_tolerated(parameters, found)):
+        with pytest.raises(ConfigurationError):
+            keyrate(told)
+    else:
+        assert keyrate(told).secret_bits == bound.secret_bits == reckoned.length.secret_bits
+
+
+def counted(parameters: LinkParameters, data: st.DataObject) -> tuple[int, ...]:
+    """Draw detections of a basis: some, or as many as such light may give."""
+    share = data.draw(st.sampled_from([0.0, 1e-4, 1e-2, 1.0]))
+    light = zip(parameters.intensities or (0.1,), parameters.probabilities or (1.0,), strict=True)
+    most = [int(1e8 * share * intensity * probability) + 2 for intensity, probability in light]
+    return tuple(data.draw(st.integers(0, each) | st.just(each)) for each in most)
+
+
+@cache
+def played(name: str) -> BlockRecord:
+    return record_of(asyncio.run(Pair(parameters=KEYS[name]).play()).alice)
 
 
 def test_what_the_length_was_added_up_from_gives_it(ending: Ending):
@@ -166,6 +189,18 @@ def test_what_is_left_of_an_aborted_block_is_removed_where_it_was_given_up(
         last = told.removed[-1]
         assert (last.stage, last.reason) == (stage, reason) or told.removed[-1].reason == "no-click"
     assert {told.outcome.by_peer for told in records(ending)} == {True, False}
+
+
+def test_an_aborted_block_gives_its_length_anew_where_one_was_computed(
+    aborted: tuple[Ending, str, str, str],
+):
+    for told in records(aborted[0]):
+        if told.bound is not None and told.bound.when == "amplify":
+            assert told.outcome.aborted == "no-secret-bits"
+            assert keyrate(told.model_dump_json()).secret_bits == told.bound.secret_bits
+        else:
+            with pytest.raises(ConfigurationError, match="before its length was computed"):
+                keyrate(told.model_dump_json())
 
 
 def test_both_agree_on_what_both_know_of_an_aborted_block(aborted: tuple[Ending, str, str, str]):

@@ -33,6 +33,7 @@ from qkdlink.common.wire.messages import (
 )
 from qkdlink.common.wire.parities import encode_questions
 from tests.support.pair import Ending, Pair, small_block
+from tests.support.told_records import record_of
 
 ALICE, BOB = Role.ALICE, Role.BOB
 
@@ -165,6 +166,7 @@ async def test_nonsense_is_refused_although_its_tag_is_right(name: str):
     assert isinstance(victim.outcome, RemoteProtocolError)
     assert lie.refusal in str(victim.outcome)
     assert victim.available is None
+    assert record_of(victim).outcome.detail == str(victim.outcome)
     if lie.kind is not Confirmation or lie.liar is BOB:
         assert isinstance(liar.outcome, LinkError)
         assert (liar.available, victim.pending) == (None, None)

@@ -10,6 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkdlink.common.errors import ConfigurationError
+from qkdlink.common.journal.block_record import (
+    BlockCounts,
+    BlockRecord,
+    RecordedOutcome,
+    RecordedParameters,
+    RecordedTrust,
+    Removal,
+)
 from qkdlink.common.journal.events import (
     IN_ORDER,
     AnyEvent,
@@ -101,6 +109,51 @@ def _levels(number: int) -> KeyLevels:
     )
 
 
+def _record(number: int) -> BlockRecord:
+    return BlockRecord(
+        software="1",
+        block_id=_block(number),
+        number=number,
+        role="bob",
+        began=0,
+        ended=1,
+        parameters=RecordedParameters(
+            protocol="single-photon",
+            block_pulses=100,
+            intensities=(),
+            probabilities=(),
+            key_basis_probability=0.9,
+            expected_qber=0.01,
+            tolerated_qber=0.03,
+            switched_off_probability=0.0,
+            eps_sec=1e-10,
+            eps_cor=1e-15,
+            monitors_off=(),
+            reproducible=False,
+        ),
+        counts=BlockCounts(pulses=100),
+        removed=(Removal(stage="transmit", reason="light-lost", events=100),),
+        exchanges=0,
+        charged=None,
+        bound=None,
+        monitors=(),
+        trust=RecordedTrust(
+            anchor="pki",
+            unauthenticated=False,
+            scheme="wegman-carter",
+            epoch=0,
+            checkpoints=0,
+            units_of_alice=0,
+            units_of_bob=0,
+            tag_bits=0,
+            classical_bytes=1,
+        ),
+        outcome=RecordedOutcome(
+            secret_bits=0, reserve_bits=0, aborted="light-lost", detail="", by_peer=False
+        ),
+    )
+
+
 _OF_A_NUMBER: list[Callable[[int], AnyEvent]] = [
     _began,
     _ended,
@@ -120,6 +173,7 @@ _OF_A_NUMBER: list[Callable[[int], AnyEvent]] = [
     lambda number: PatchChanged(light="eve", classical="direct", reason=f"{number}"),
     lambda number: BootstrapClosed(anchor="pki", seconds=number, bytes=number, blocks=1),
     _levels,
+    _record,
 ]
 _OF_EVE: list[Callable[[int], AnyEvent]] = [
     lambda number: EveState(
@@ -264,12 +318,15 @@ def test_a_million_events_do_not_grow_the_state() -> None:
     state = LinkState(kept=5, eavesdropper="n0")
     for half in range(2):
         for number in range(half * 300, half * 300 + 300):
-            made = [make(number) for make in (*_OF_A_NUMBER[:11], *_OF_EVE)]
+            made = [make(number) for make in (*_OF_A_NUMBER[:11], _levels, _record, *_OF_EVE)]
             for place, event in enumerate(made, 1):  # every number is followed by a gap
                 numbered = {"run": f"{number % 97}-{number}", "number": 2 * place}
                 state.take(Entry.model_construct(node=f"n{number % 3}", time=0.0, event=event, **numbered))
         sizes.append(_count(state))
-    assert state.nodes["n0"].totals.blocks == 400
+    node = state.nodes["n0"]
+    assert node.totals.blocks == 400
+    assert [record.number for record in node.records] == list(range(585, 600, 3))
+    assert node.key_levels == _levels(597)
     assert sizes[1] <= sizes[0]
 
 
