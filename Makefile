@@ -27,7 +27,7 @@ demo: $(READY)
 	@$(RUN)/qkdlink demo
 
 test: $(READY)
-	@$(RUN)/python -m pytest -m "not evidence" --ignore tests/containers -n 4 --dist loadfile --no-loadscope-reorder
+	@$(RUN)/python -m pytest -m "not evidence" --ignore tests/containers -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	@scripts/check
